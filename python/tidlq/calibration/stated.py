@@ -1,0 +1,42 @@
+"""Ranges that the model itself states: they win over measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tidlq.graph.layers import Clamp, Layer, LayerKind
+from tidlq.graph.model import Graph
+from tidlq.spec import Range, RangeOrigin
+
+
+def _stated(clamp: Clamp | None) -> Range | None:
+    if clamp is None or clamp.low is None or clamp.high is None:
+        return None
+    return Range(clamp.low, clamp.high, RangeOrigin.STATED)
+
+
+def find_stated_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Range]:
+    """Ranges given by Clip and ReLU6, by feature map.
+
+    A layer's output has the bounds of the Clip fused into it. A feature map that only Clips with
+    both bounds read has the widest of those bounds: what lies outside is never seen.
+    """
+    layers = tuple(layers)
+    found: dict[str, Range] = {}
+    for layer in layers:
+        stated = _stated(layer.clamp)
+        if stated is not None:
+            found[layer.output] = stated
+    readers: dict[str, list[Range | None]] = {}
+    for layer in layers:
+        for name in layer.inputs:
+            is_clip = layer.kind is LayerKind.CLAMP
+            readers.setdefault(name, []).append(_stated(layer.clamp) if is_clip else None)
+    for name, ranges in readers.items():
+        value = graph.values[name]
+        known = [stated for stated in ranges if stated is not None]
+        if name in found or value.is_graph_output() or len(known) < len(tuple(value.uses())):
+            continue
+        low, high = min(r.min for r in known), max(r.max for r in known)
+        found[name] = Range(low, high, RangeOrigin.STATED)
+    return found

@@ -1,0 +1,170 @@
+"""The command's root: its subcommands, and the one place where errors end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from tidlq.cli import compile as compile_
+from tidlq.cli import demo, evaluate, inspect, proto_show, proto_validate, run
+from tidlq.cli.failures import (
+    DEBUG_VARIABLE,
+    INTERRUPTED,
+    Failure,
+    Interrupted,
+    describe_failure,
+)
+from tidlq.cli.terminal import print_marked
+from tidlq.errors import nearest_names
+from tidlq.version import __version__
+
+
+class _Group(TyperGroup):
+    """A group whose errors become one line and an exit code."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,
+    ) -> NoReturn:
+        arguments = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        try:
+            result = super().main(arguments, prog_name or "tidlq", **extra)
+        except BrokenPipeError:
+            # Whoever read the output has seen enough.
+            _close_stdout()
+            sys.exit(1)
+        except (Exception, KeyboardInterrupt) as error:
+            _end(error, is_json="--json" in arguments)
+        sys.exit(result if isinstance(result, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        # The parser would turn it into an exit without a message.
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            known = self.list_commands(ctx)
+            hint = nearest_names(name, known) or f" Commands are: {', '.join(known)}."
+            ctx.fail(f"unknown command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _end(error: BaseException, *, is_json: bool) -> NoReturn:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exception(error)
+    failure = describe_failure(error)
+    if failure.exit_code == INTERRUPTED:
+        # A second Ctrl-C must not cut the message short.
+        with contextlib.suppress(KeyboardInterrupt):
+            _report(failure, is_json=is_json)
+    else:
+        _report(failure, is_json=is_json)
+    sys.exit(failure.exit_code)
+
+
+def _report(failure: Failure, *, is_json: bool) -> None:
+    if is_json:
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps({"error": failure.document()}, indent=1) + "\n")
+            sys.stdout.flush()
+            return
+    with contextlib.suppress(OSError):
+        print_marked("error", failure.message, "red")
+
+
+def _close_stdout() -> None:
+    """Keeps the interpreter from flushing into the closed pipe as it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"tidlq {__version__}")
+        raise typer.Exit
+
+
+def _show_help_without_command(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        help_text = context.get_help()
+        if help_text:
+            print(help_text)
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=_Group,
+    name="tidlq",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Turn float ONNX networks into fixed-point networks that run exactly.
+
+    Exit codes: 0 success, 1 the input is at fault, 2 usage, 3 a quality gate failed, 70 a fault of
+    tidlq itself, 130 interrupted.
+    """
+    _show_help_without_command(context)
+
+
+app.command("compile")(compile_.compile_model)
+app.command("run")(run.run_network)
+app.command("evaluate")(evaluate.evaluate_network)
+app.command("inspect")(inspect.inspect_network)
+app.command("demo")(demo.run_demo)
+
+proto = typer.Typer(cls=_Group, invoke_without_command=True)
+
+
+@proto.callback()
+def _proto(context: typer.Context) -> None:
+    """Show and check quantization protos."""
+    _show_help_without_command(context)
+
+
+proto.command("show")(proto_show.show_proto)
+proto.command("validate")(proto_validate.validate_proto)
+app.add_typer(proto, name="proto")
+
+
+def main() -> NoReturn:
+    """Runs the command with the process's arguments."""
+    if not os.environ.get(DEBUG_VARIABLE):
+        # Remarks of libraries about their own future are not for the user of a command.
+        warnings.simplefilter("ignore")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app(prog_name="tidlq")
+    sys.exit(0)

@@ -1,0 +1,204 @@
+"""`tidlq compile`: a float model becomes artifacts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tidlq.cli import parameters as p
+from tidlq.cli.option_table import print_options
+from tidlq.cli.picture_preparation import prepare
+from tidlq.cli.tables import facts_table, format_bytes
+from tidlq.cli.terminal import Terminal
+from tidlq.errors import OptionError
+
+if TYPE_CHECKING:
+    from tidlq.compilation import Compiled
+    from tidlq.importers.preprocessing import Preprocessing
+    from tidlq.inspection import Footprint
+    from tidlq.target import Options
+
+
+def compile_model(
+    model: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="The float ONNX model; may be left out when the config file names it.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="ARTIFACTS", help="The folder to write.  [required]"
+        ),
+    ] = None,
+    calib: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="Calibration data: a folder or glob of pictures, .npy or .npz files, or "
+            "package.module:function. Not needed with an existing quantization proto.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A *_config.yaml of TI's model zoo, or YAML options."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The device that the plan is for: AM68A, ...")
+    ] = None,
+    option: p.OptionTexts = None,
+    input_shape: p.InputShapes = None,
+    frames: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Calibration frames, at most.")
+    ] = None,
+    threads: p.Threads = 0,
+    list_options: Annotated[
+        bool,
+        typer.Option(
+            "--list-options",
+            callback=print_options,
+            is_eager=True,
+            help="Show every option with its values and exit.",
+        ),
+    ] = False,
+    resize: p.Resize = None,
+    crop: p.Crop = None,
+    layout: p.Layout = None,
+    channel_order: p.ChannelOrder = None,
+    mean: p.Mean = None,
+    scale: p.Scale = None,
+    interpolation: p.Interpolation = None,
+    resize_with_pad: p.ResizeWithPad = None,
+    pad_color: p.PadColor = None,
+    json: p.Json = False,
+    quiet: p.Quiet = False,
+) -> None:
+    """Turn a float ONNX model into a fixed-point network.
+
+    The ranges of features come from calibration data or from a saved quantization proto (option
+    quant_params_proto_path). Layers without an integer kernel run in float islands.
+    """
+    terminal = Terminal(json, quiet)
+    if output is None:
+        raise OptionError("the folder to write is missing: give -o ARTIFACTS.")
+    given = p.given(
+        resize=resize,
+        crop=crop,
+        layout=layout,
+        channel_order=channel_order,
+        mean=mean,
+        scale=scale,
+        interpolation=interpolation,
+        resize_with_pad=resize_with_pad,
+        pad_color=pad_color,
+    )
+    direct = p.read_assignments(option)
+    if device is not None:
+        direct = p.read_assignments([*(option or ()), f"device={device}"])
+    if frames is not None:
+        direct = p.read_assignments([*(f"{k}={v}" for k, v in direct.items()),
+                                     f"calibration_frames={frames}"])
+    path, options, preprocessing = _settings(model, config, direct, given)
+    shapes = p.read_input_shapes(input_shape)
+
+    from tidlq.artifacts import check_target
+    from tidlq.compilation import compile as compile_
+    from tidlq.inspection import measure_footprint
+
+    check_target(output)
+    begin = time.perf_counter()
+    with terminal.progress() as progress:
+        compiled = compile_(
+            path,
+            calib,
+            options,
+            input_shapes=shapes,
+            preprocessing=preprocessing,
+            threads=threads,
+            progress=progress,
+        )
+        compiled.save(output)
+    seconds = time.perf_counter() - begin
+    for notice in compiled.notices:
+        terminal.warn(notice)
+    footprint = measure_footprint(compiled.artifacts)
+    document = describe_compilation(compiled, footprint, output, seconds)
+    if terminal.json or not quiet:
+        terminal.result(document, facts_table(compilation_facts(document)))
+
+
+def _settings(
+    model: Path | None,
+    config: Path | None,
+    direct: Mapping[str, str],
+    given: Mapping[str, Any],
+) -> tuple[Path, Options, Preprocessing | None]:
+    """The config file's word, and the command line's over it."""
+    from tidlq.target import Options
+
+    if config is None:
+        if model is None:
+            raise OptionError("the model is missing: give MODEL, or a --config that names one.")
+        return model, Options.parse(direct), prepare({}, given)
+
+    from tidlq.importers.preprocessing import Preprocessing
+    from tidlq.importers.zoo_config import read_zoo_config
+
+    stated = read_zoo_config(config)
+    path = model or stated.model_path
+    if path is None:
+        raise OptionError(f"configuration {str(config)!r} names no model: give MODEL.")
+    is_declared = stated.preprocessing != Preprocessing()
+    declared = stated.preprocessing.to_mapping() if is_declared else {}
+    return path, stated.options.override(direct), prepare(declared, given)
+
+
+def describe_compilation(
+    compiled: Compiled, footprint: Footprint, folder: Path, seconds: float
+) -> dict[str, Any]:
+    """What `--json` prints about a compilation."""
+    from tidlq.artifacts import QUANT_PARAMS
+
+    artifacts = compiled.artifacts
+    return {
+        "model": artifacts.name,
+        "artifacts": str(folder),
+        "scheme": artifacts.scheme,
+        "fixed_layers": footprint.fixed_layers,
+        "float_nodes": footprint.float_nodes,
+        "stages": [
+            {"kind": stage.kind.value, "file": stage.file, "bytes": len(stage.content)}
+            for stage in artifacts.stages
+        ],
+        "network_bytes": footprint.network_bytes,
+        "island_bytes": footprint.island_bytes,
+        "feature_bytes": footprint.feature_bytes,
+        "calibration_frames": compiled.frames,
+        "quant_params": str(folder / QUANT_PARAMS) if artifacts.quant_params else None,
+        "seconds": round(seconds, 3),
+        "notices": list(compiled.notices),
+    }
+
+
+def compilation_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The same for people."""
+    frames = document["calibration_frames"]
+    source = f"{frames} calibration frames" if frames else "no calibration"
+    facts = [
+        ("model", document["model"]),
+        ("layers", f"{document['fixed_layers']} fixed, {document['float_nodes']} float"),
+        ("scheme", document["scheme"]),
+        ("time", f"{document['seconds']:.2f} s, {source}"),
+        ("network", format_bytes(document["network_bytes"])),
+    ]
+    if document["island_bytes"]:
+        facts.append(("float islands", format_bytes(document["island_bytes"])))
+    facts.append(("artifacts", document["artifacts"]))
+    return facts

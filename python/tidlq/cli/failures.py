@@ -1,0 +1,89 @@
+"""How an exception becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tidlq.errors import InternalError, TidlqError, nearest_names
+
+INTERRUPTED = 130
+USAGE = 2
+DEBUG_VARIABLE = "TIDLQ_DEBUG"
+
+
+class Interrupted(Exception):
+    """The user pressed Ctrl-C."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a command ends without success.
+
+    Attributes:
+        kind: name of the error's class, for scripts.
+        message: one or two sentences.
+        exit_code: of the process.
+    """
+
+    kind: str
+    message: str
+    exit_code: int
+
+    def document(self) -> dict[str, Any]:
+        """The failure as JSON values."""
+        return {"kind": self.kind, "message": self.message, "exit_code": self.exit_code}
+
+
+def describe_failure(error: BaseException) -> Failure:
+    """Returns what to say about an exception; whatever is not foreseen is a fault of tidlq."""
+    if isinstance(error, (Interrupted, KeyboardInterrupt)):
+        return Failure("Interrupted", "interrupted, nothing was written", INTERRUPTED)
+    if isinstance(error, InternalError):
+        return _internal(str(error))
+    if isinstance(error, TidlqError):
+        return Failure(type(error).__name__, _one_line(str(error)), error.exit_code)
+    if hasattr(error, "format_message"):
+        return Failure("UsageError", _usage(error), getattr(error, "exit_code", USAGE))
+    if isinstance(error, MemoryError):
+        return Failure("MemoryError", _one_line(f"not enough memory. {error}"), 1)
+    return _internal(f"{type(error).__name__}: {error}")
+
+
+def _internal(text: str) -> Failure:
+    message = f"internal error: {_one_line(text)}"
+    if not os.environ.get(DEBUG_VARIABLE):
+        message += f" (run again with {DEBUG_VARIABLE}=1 to see where it arose)"
+    return Failure("InternalError", message, InternalError.exit_code)
+
+
+def _usage(error: Any) -> str:
+    """The parser's sentence, with the nearest option and the way to the help."""
+    context = getattr(error, "ctx", None)
+    option = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        known = _option_names(context)
+        text = f"unknown option {option!r}.{nearest_names(option, known)}"
+    else:
+        text = _sentence(_one_line(error.format_message()))
+    if context is not None:
+        text += f" See '{context.command_path} --help'."
+    return text
+
+
+def _option_names(context: Any) -> Sequence[str]:
+    if context is None:
+        return ()
+    parameters = context.command.get_params(context)
+    return [name for parameter in parameters for name in parameter.opts if name.startswith("-")]
+
+
+def _sentence(text: str) -> str:
+    text = text[:1].lower() + text[1:]
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

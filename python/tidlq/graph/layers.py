@@ -1,0 +1,295 @@
+"""Layers: what the fixed-point engine sees of a Graph.
+
+A layer is one or more nodes that are quantized as a unit: a convolution with the ReLU after it, a
+matrix product with its bias. Recognition (`tidlq.graph.recognition`) finds them; scales, saved
+ranges and the Network all speak of layers.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field, replace
+
+
+class LayerKind(enum.Enum):
+    """What a layer computes."""
+
+    CONVOLUTION = "convolution"
+    INNER_PRODUCT = "inner product"
+    BATCH_NORM = "batch-norm"
+    CLAMP = "clamp"
+    FUNCTION = "function"
+    PRELU = "prelu"
+    SUM = "sum"
+    PRODUCT = "product"
+    MAX_POOL = "max pool"
+    AVERAGE_POOL = "average pool"
+    CONCAT = "concat"
+    RESHAPE = "reshape"
+    TRANSPOSE = "transpose"
+    PAD = "pad"
+    SLICE = "slice"
+    RESIZE = "resize"
+    SOFTMAX = "softmax"
+
+    @property
+    def keeps_quantization(self) -> bool:
+        """The output is made of input values, so it shares their scale and zero point."""
+        return self in _KEEPING
+
+    @property
+    def keeps_float(self) -> bool:
+        """The layer only moves elements, so a float input gives the same float output."""
+        return self in _MOVING
+
+    @property
+    def has_weight(self) -> bool:
+        """The layer multiplies by a quantized parameter and adds an exact bias."""
+        return self in _WEIGHTED
+
+
+_WEIGHTED = frozenset({LayerKind.CONVOLUTION, LayerKind.INNER_PRODUCT, LayerKind.BATCH_NORM})
+_MOVING = frozenset({LayerKind.RESHAPE, LayerKind.TRANSPOSE, LayerKind.SLICE})
+_KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.PAD, LayerKind.RESIZE}
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """Bounds of a ReLU or Clip; an open side is None."""
+
+    low: float | None = None
+    high: float | None = None
+
+    def then(self, other: Clamp) -> Clamp:
+        """This clamp followed by another, as one: every bound is clamped by the later pair."""
+
+        def clip(value: float | None) -> float | None:
+            if value is None:
+                return None
+            if other.low is not None:
+                value = max(value, other.low)
+            return value if other.high is None else min(value, other.high)
+
+        low = other.low if self.low is None else clip(self.low)
+        high = other.high if self.high is None else clip(self.high)
+        return Clamp(low, high)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of a convolution or pool; lists are (height, width) or (width,).
+
+    Attributes:
+        kernel, stride, dilation: one entry per spatial axis.
+        pad_begin, pad_end: rows and columns added before and after.
+        axes: logical axes that the window slides over.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pad_begin: tuple[int, ...]
+    pad_end: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ConvolutionAttributes:
+    """A convolution with weight (C_out, C_in / groups, *kernel)."""
+
+    window: Window
+    groups: int
+
+
+@dataclass(frozen=True)
+class PoolAttributes:
+    """A pool; `count_include_pad` concerns averages only."""
+
+    window: Window
+    count_include_pad: bool = False
+
+
+@dataclass(frozen=True)
+class InnerProductAttributes:
+    """How the constant operand is stored and scaled: weight = alpha * op(B), bias = beta * C."""
+
+    transposed: bool = False
+    alpha: float = 1.0
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class BatchNormAttributes:
+    """y = scale * (x - mean) / sqrt(variance + epsilon) + shift, all constants by name."""
+
+    scale: str
+    shift: str
+    mean: str
+    variance: str
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class FunctionAttributes:
+    """An element-wise function by its ONNX name, with its parameters."""
+
+    function: str
+    parameters: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class SumAttributes:
+    """The sign (+1.0 or -1.0) of each operand."""
+
+    signs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ProductAttributes:
+    """`reciprocal`: the constant operand divides."""
+
+    reciprocal: bool = False
+
+
+@dataclass(frozen=True)
+class AxisAttributes:
+    """The axis of a concat or softmax, 0 or more."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class TransposeAttributes:
+    """Output axis i is input axis perm[i]."""
+
+    perm: tuple[int, ...]
+
+
+class PadMode(enum.Enum):
+    """What a Pad writes."""
+
+    CONSTANT = "constant"
+    REFLECT = "reflect"
+    EDGE = "edge"
+
+
+@dataclass(frozen=True)
+class PadAttributes:
+    """Elements added per axis; `value` is real."""
+
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+    mode: PadMode = PadMode.CONSTANT
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class SliceAttributes:
+    """output[i] = input[start + i * step] per axis."""
+
+    start: tuple[int, ...]
+    step: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ResizeAxis:
+    """Interpolation along one logical axis: output i mixes `low[i]` and `high[i]`.
+
+    `fraction[i]` in [0, 1) is the share of `high[i]`; zero everywhere for nearest.
+    """
+
+    axis: int
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    fraction: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ResizeAttributes:
+    """Separable interpolation along each listed axis."""
+
+    axes: tuple[ResizeAxis, ...]
+
+
+@dataclass(frozen=True)
+class NoAttributes:
+    """The shapes say everything."""
+
+
+Attributes = (
+    ConvolutionAttributes
+    | PoolAttributes
+    | InnerProductAttributes
+    | BatchNormAttributes
+    | FunctionAttributes
+    | SumAttributes
+    | ProductAttributes
+    | AxisAttributes
+    | TransposeAttributes
+    | PadAttributes
+    | SliceAttributes
+    | ResizeAttributes
+    | NoAttributes
+)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One unit of quantization.
+
+    Attributes:
+        name: the leading node's name; unique.
+        kind: what it computes.
+        op_type: the leading node's ONNX operator.
+        nodes: names of all nodes it covers, in order.
+        inputs: tensors it reads, in order; a constant operand of a sum or product included.
+        output: the tensor it writes.
+        attributes: geometry and parameters of its kind.
+        weight: the constant it multiplies by (weighted layers, and PReLU's slope).
+        bias: the constant it adds, if any.
+        clamp: a ReLU or Clip fused into its saturation.
+    """
+
+    name: str
+    kind: LayerKind
+    op_type: str
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Attributes = field(default_factory=NoAttributes)
+    weight: str | None = None
+    bias: str | None = None
+    clamp: Clamp | None = None
+
+    def fused(
+        self, node: str, output: str, *, clamp: Clamp | None = None, bias: str | None = None
+    ) -> Layer:
+        """This layer with the node that follows it absorbed."""
+        if clamp is not None and self.clamp is not None:
+            clamp = self.clamp.then(clamp)
+        return replace(
+            self,
+            nodes=(*self.nodes, node),
+            output=output,
+            clamp=clamp or self.clamp,
+            bias=bias or self.bias,
+        )
+
+
+@dataclass(frozen=True)
+class FloatNode:
+    """A node that stays in float, and why."""
+
+    name: str
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class LayerTable:
+    """Every node of a Graph, as fixed-point layers and float nodes, both in execution order."""
+
+    layers: tuple[Layer, ...]
+    float_nodes: tuple[FloatNode, ...]

@@ -1,0 +1,141 @@
+"""The Graph noun: a float network in canonical form, over `onnx_ir`."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TensorSignature:
+    """Name, dtype and shape of a graph input or output.
+
+    Attributes:
+        name: the tensor's name.
+        dtype: numpy dtype.
+        shape: static sizes, as the Graph runs.
+        interface_shape: sizes as the source model declares them; a name stands for a free size.
+    """
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    interface_shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A float network: static shapes, folded constants, unique names for tensors and nodes.
+
+    Two graphs are equal when their fingerprints are.
+
+    Attributes:
+        model: the `onnx_ir` model; nodes are topologically sorted; treat it as read-only.
+        name: the model's name, for reports and files.
+        free_batch: the leading axis of every input and output was symbolic and is resolved to 1,
+            so a batch is executed as independent frames.
+        interface_shapes: shapes of inputs and outputs as the source model declares them.
+    """
+
+    model: ir.Model
+    name: str
+    free_batch: bool = False
+    interface_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    @property
+    def nodes(self) -> Iterator[ir.Node]:
+        """Nodes in execution order."""
+        return iter(self.model.graph)
+
+    @functools.cached_property
+    def values(self) -> Mapping[str, ir.Value]:
+        """Every tensor by name: inputs, initializers and node outputs."""
+        graph = self.model.graph
+        found = {value.name: value for value in graph.inputs if value.name}
+        found |= dict(graph.initializers.items())
+        for node in graph:
+            found |= {value.name: value for value in node.outputs if value.name}
+        return found
+
+    @functools.cached_property
+    def inputs(self) -> tuple[TensorSignature, ...]:
+        """Inputs that a caller feeds, without initializers."""
+        initializers = self.model.graph.initializers
+        fed = [v for v in self.model.graph.inputs if v.name not in initializers]
+        return tuple(self._signature(value) for value in fed)
+
+    @functools.cached_property
+    def outputs(self) -> tuple[TensorSignature, ...]:
+        """The network's outputs."""
+        return tuple(self._signature(value) for value in self.model.graph.outputs)
+
+    def constant(self, name: str) -> NDArray[np.generic] | None:
+        """The value of a constant tensor, or None when the tensor is computed or fed."""
+        value = self.values.get(name)
+        if value is None or value.const_value is None:
+            return None
+        array: NDArray[np.generic] = value.const_value.numpy()
+        return array
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """Static shape of a tensor, or None where inference could not tell."""
+        shape = self.values[name].shape
+        if shape is None or not shape.is_static():
+            return None
+        return tuple(int(size) for size in shape.numpy())
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over opset, operators, attributes, tensor names, shapes and weights.
+
+        Names of nodes, documentation and the free batch's name do not count.
+        """
+        digest = hashlib.sha256()
+
+        def add(*parts: object) -> None:
+            digest.update(("\x1f".join(map(repr, parts)) + "\x1e").encode())
+
+        add(sorted(self.model.graph.opset_imports.items()), self.free_batch)
+        for signature in (*self.inputs, *self.outputs):
+            add(signature.name, str(signature.dtype), signature.shape)
+        for name in sorted(self.model.graph.initializers):
+            array = self.constant(name)
+            if array is None:
+                add(name)
+                continue
+            add(name, str(array.dtype), array.shape)
+            digest.update(_element_bytes(array))
+        for node in self.nodes:
+            names = [value.name if value is not None else "" for value in node.inputs]
+            add(node.domain, node.op_type, names, [value.name for value in node.outputs])
+            for key in sorted(node.attributes):
+                proto = ir.serde.serialize_attribute(node.attributes[key])
+                proto.ClearField("doc_string")
+                add(key, proto.SerializeToString(deterministic=True))
+        return digest.hexdigest()
+
+    def _signature(self, value: ir.Value) -> TensorSignature:
+        name = value.name or ""
+        dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
+        shape = self.shape(name) or ()
+        return TensorSignature(name, dtype, shape, self.interface_shapes.get(name, shape))
+
+
+def _element_bytes(array: NDArray[np.generic]) -> memoryview | bytes:
+    """Elements in row-major order, little-endian; a view where they are stored like that."""
+    if array.dtype == object:
+        return repr(array.tolist()).encode()
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    return np.ascontiguousarray(little).reshape(-1).view(np.uint8).data

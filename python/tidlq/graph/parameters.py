@@ -1,0 +1,55 @@
+"""Parameters of a layer in the form that the engine multiplies by, still in float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq.graph.layers import BatchNormAttributes, InnerProductAttributes, Layer, LayerKind
+from tidlq.graph.model import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class LayerParameters:
+    """Float parameters, output channels first.
+
+    Attributes:
+        weight: float64 [C_out, ...]. Convolution (C_out, C_in / groups, *kernel), inner product
+            (N, K), batch-norm (C,), PReLU's slope (1,) or (C,).
+        bias: float64 [C_out], or None where the layer has none.
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64] | None
+
+
+def _constant(graph: Graph, name: str) -> NDArray[np.float64]:
+    array = graph.constant(name)
+    assert array is not None, name
+    return np.asarray(array, np.float64)
+
+
+def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
+    """Reads and, for Gemm and batch-norm, folds a layer's constants.
+
+    Raises:
+        ValueError: The layer has no weight.
+    """
+    if layer.weight is None:
+        raise ValueError(f"layer {layer.name!r} has no weight")
+    weight = _constant(graph, layer.weight)
+    bias = None if layer.bias is None else _constant(graph, layer.bias).reshape(-1)
+    match layer.attributes:
+        case InnerProductAttributes(transposed, alpha, beta):
+            weight = alpha * (weight if transposed else weight.T)
+            if bias is not None:
+                bias = np.broadcast_to(beta * bias, weight.shape[:1])
+        case BatchNormAttributes() as norm:
+            gain = weight / np.sqrt(_constant(graph, norm.variance) + norm.epsilon)
+            assert bias is not None
+            return LayerParameters(gain, bias - _constant(graph, norm.mean) * gain)
+        case _ if layer.kind is LayerKind.PRELU:
+            weight = weight.reshape(-1)
+    return LayerParameters(weight, bias)

@@ -1,0 +1,181 @@
+"""Recognition: which nodes of a Graph form a fixed-point layer, and which stay in float."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import onnx_ir as ir
+
+from tidlq.graph.layers import FloatNode, Layer, LayerKind, LayerTable
+from tidlq.graph.model import Graph
+from tidlq.graph.recognition import elementwise, movement, pools, resize, weighted
+from tidlq.graph.recognition.reading import NodeReader, RefusedError
+
+Recogniser = Callable[[NodeReader], Layer | tuple[Layer, ...]]
+
+RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
+    {
+        "Conv": weighted.recognise_convolution,
+        "Gemm": weighted.recognise_gemm,
+        "MatMul": weighted.recognise_matmul,
+        "BatchNormalization": weighted.recognise_batch_norm,
+        "PRelu": weighted.recognise_prelu,
+        "MaxPool": pools.recognise_max_pool,
+        "AveragePool": pools.recognise_average_pool,
+        "GlobalAveragePool": pools.recognise_global_pool,
+        "GlobalMaxPool": pools.recognise_global_pool,
+        "ReduceMean": pools.recognise_reduce_mean,
+        "Add": elementwise.recognise_sum,
+        "Sub": elementwise.recognise_sum,
+        "Mul": elementwise.recognise_product,
+        "Div": elementwise.recognise_product,
+        "Relu": elementwise.recognise_clamp,
+        "Clip": elementwise.recognise_clamp,
+        **dict.fromkeys(elementwise.FUNCTION_DEFAULTS, elementwise.recognise_function),
+        "Softmax": elementwise.recognise_softmax,
+        "Concat": movement.recognise_concat,
+        "Flatten": movement.recognise_reshape,
+        "Reshape": movement.recognise_reshape,
+        "Squeeze": movement.recognise_reshape,
+        "Unsqueeze": movement.recognise_reshape,
+        "Transpose": movement.recognise_transpose,
+        "Pad": movement.recognise_pad,
+        "Slice": movement.recognise_slice,
+        "Split": movement.recognise_split,
+        "Resize": resize.recognise_resize,
+        "Upsample": resize.recognise_resize,
+    }
+)
+"""ONNX operators (default domain) that the integer engine runs."""
+
+CLAMPABLE = frozenset(
+    {
+        LayerKind.CONVOLUTION,
+        LayerKind.INNER_PRODUCT,
+        LayerKind.BATCH_NORM,
+        LayerKind.SUM,
+        LayerKind.PRODUCT,
+        LayerKind.AVERAGE_POOL,
+        LayerKind.CLAMP,
+    }
+)
+"""Kinds whose saturation can take in the ReLU or Clip that follows."""
+
+
+def find_layers(graph: Graph, denied: Mapping[str, str] | None = None) -> LayerTable:
+    """Splits a Graph's nodes into fixed-point layers and float nodes.
+
+    Args:
+        graph: the canonical Graph.
+        denied: node names that must stay in float, each with the reason.
+
+    Returns:
+        Every node exactly once, layers with their fused successors, in execution order.
+    """
+    denied = denied or {}
+    layers: list[Layer] = []
+    float_nodes: list[FloatNode] = []
+    absorbed: set[str] = set()
+    for node in graph.nodes:
+        reader = NodeReader(graph, node)
+        if reader.name in absorbed:
+            continue
+        try:
+            found = _recognise(reader, denied)
+        except RefusedError as refusal:
+            float_nodes.append(
+                FloatNode(
+                    reader.name,
+                    node.op_type,
+                    tuple(filter(None, (*reader.inputs, *_captured(node)))),
+                    reader.outputs,
+                    str(refusal),
+                )
+            )
+            continue
+        if len(found) == 1:
+            layer = _absorb_successors(graph, found[0], denied)
+            absorbed.update(layer.nodes)
+            found = (layer,)
+        layers.extend(found)
+    return LayerTable(tuple(layers), tuple(float_nodes))
+
+
+def _recognise(node: NodeReader, denied: Mapping[str, str]) -> tuple[Layer, ...]:
+    if node.name in denied:
+        raise RefusedError(denied[node.name])
+    recogniser = RECOGNISERS.get(node.op_type) if node.node.domain in ("", "ai.onnx") else None
+    if recogniser is None:
+        raise RefusedError("the engine has no integer kernel for it")
+    found = recogniser(node)
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _captured(node: ir.Node) -> list[str]:
+    """Outer tensors that the bodies of a control-flow node read."""
+    names: list[str] = []
+    for attribute in node.attributes.values():
+        bodies: list[ir.Graph] = []
+        if attribute.type is ir.AttributeType.GRAPH:
+            bodies = [attribute.as_graph()]
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            bodies = list(attribute.as_graphs())
+        for body in bodies:
+            local = {value.name for value in body.inputs} | set(body.initializers)
+            for inner in body:
+                read = [value.name for value in inner.inputs if value is not None]
+                names += [n for n in (*read, *_captured(inner)) if n and n not in local]
+                local |= {value.name for value in inner.outputs}
+    return names
+
+
+def _absorb_successors(graph: Graph, layer: Layer, denied: Mapping[str, str]) -> Layer:
+    """Takes in a bias Add and any ReLU or Clip that alone reads the layer's output."""
+    while True:
+        successor = _only_reader(graph, layer.output)
+        if successor is None or (successor.name or "") in denied:
+            return layer
+        node = NodeReader(graph, successor)
+        grown = _absorb_bias(layer, node) or _absorb_clamp(layer, node)
+        if grown is None:
+            return layer
+        layer = grown
+
+
+def _only_reader(graph: Graph, name: str) -> ir.Node | None:
+    value = graph.values[name]
+    uses = tuple(value.uses())
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    node = uses[0].node
+    if node.graph is not graph.model.graph or node.domain not in ("", "ai.onnx"):
+        return None
+    return node
+
+
+def _absorb_bias(layer: Layer, node: NodeReader) -> Layer | None:
+    if layer.kind is not LayerKind.INNER_PRODUCT or node.op_type != "Add":
+        return None
+    if layer.bias is not None or layer.clamp is not None:
+        return None
+    index = 1 if node.inputs[0] == layer.output else 0
+    constant = node.graph.constant(node.inputs[index])
+    shape = node.graph.shape(layer.output)
+    if constant is None or shape is None or node.graph.shape(node.outputs[0]) != shape:
+        return None
+    if constant.size not in (1, shape[-1]) or (constant.size > 1 and constant.shape[-1] == 1):
+        return None
+    return layer.fused(node.name, node.outputs[0], bias=node.inputs[index])
+
+
+def _absorb_clamp(layer: Layer, node: NodeReader) -> Layer | None:
+    if layer.kind not in CLAMPABLE or node.op_type not in ("Relu", "Clip"):
+        return None
+    if node.inputs[0] != layer.output:
+        return None
+    try:
+        clamp = elementwise.read_clamp(node)
+    except RefusedError:
+        return None
+    return layer.fused(node.name, node.outputs[0], clamp=clamp)

@@ -1,0 +1,143 @@
+"""Element-wise layers: sums, products, clamps and functions of one variable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from tidlq.graph.layers import (
+    AxisAttributes,
+    Clamp,
+    FunctionAttributes,
+    Layer,
+    LayerKind,
+    ProductAttributes,
+    SumAttributes,
+)
+from tidlq.graph.recognition.reading import NodeReader, RefusedError
+
+FUNCTION_DEFAULTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "LeakyRelu": {"alpha": 0.01},
+        "Sigmoid": {},
+        "Tanh": {},
+        "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+        "HardSwish": {},
+    }
+)
+"""Functions run by table, with ONNX's default parameters."""
+
+
+def _operand(node: NodeReader, index: int) -> str:
+    name = node.inputs[index]
+    node.float_shape(name)
+    constant = node.graph.constant(name)
+    if constant is not None and not np.isfinite(constant).all():
+        raise RefusedError(f"its constant operand {name!r} is not finite")
+    return name
+
+
+def _binary(node: NodeReader) -> tuple[str, str]:
+    if node.is_constant(0) and node.is_constant(1):
+        raise RefusedError("both operands are constant")
+    return _operand(node, 0), _operand(node, 1)
+
+
+def recognise_sum(node: NodeReader) -> Layer:
+    """Add and Sub of two operands, one of which may be constant."""
+    operands = _binary(node)
+    signs = (1.0, -1.0) if node.op_type == "Sub" else (1.0, 1.0)
+    return Layer(
+        name=node.name,
+        kind=LayerKind.SUM,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=operands,
+        output=node.output(),
+        attributes=SumAttributes(signs),
+    )
+
+
+def recognise_product(node: NodeReader) -> Layer:
+    """Mul of two operands; Div by a constant without zeros."""
+    operands = _binary(node)
+    reciprocal = node.op_type == "Div"
+    if reciprocal and not np.all(node.constant(1, "divisor")):
+        raise RefusedError("its divisor contains zero")
+    return Layer(
+        name=node.name,
+        kind=LayerKind.PRODUCT,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=operands,
+        output=node.output(),
+        attributes=ProductAttributes(reciprocal),
+    )
+
+
+def read_clamp(node: NodeReader) -> Clamp:
+    """The bounds of a Relu or of a Clip with constant bounds."""
+    if node.op_type == "Relu":
+        return Clamp(low=0.0)
+    bounds: list[float | None] = []
+    for index, name in ((1, "min"), (2, "max")):
+        if node.has_input(index):
+            bound = float(node.constant(index, f"{name} bound").reshape(-1)[0])
+        else:
+            bound = node.real(name, math.nan)
+        if math.isnan(bound) or abs(bound) >= float(np.finfo(np.float32).max):
+            bounds.append(None)
+        else:
+            bounds.append(bound)
+    low, high = bounds
+    if low is not None and high is not None and low > high:
+        raise RefusedError(f"its bounds are crossed: {low} > {high}")
+    return Clamp(low, high)
+
+
+def recognise_clamp(node: NodeReader) -> Layer:
+    """A Relu or Clip that stands alone."""
+    return Layer(
+        name=node.name,
+        kind=LayerKind.CLAMP,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        clamp=read_clamp(node),
+    )
+
+
+def recognise_function(node: NodeReader) -> Layer:
+    """An element-wise function of one variable, run by table."""
+    defaults = FUNCTION_DEFAULTS[node.op_type]
+    parameters = tuple((name, node.real(name, value)) for name, value in defaults.items())
+    return Layer(
+        name=node.name,
+        kind=LayerKind.FUNCTION,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=FunctionAttributes(node.op_type, parameters),
+    )
+
+
+def recognise_softmax(node: NodeReader) -> Layer:
+    """Softmax over one axis, with a float output."""
+    rank = len(node.float_shape(node.feature(0)))
+    axis = node.axis(node.integer("axis", -1 if node.opset >= 13 else 1), rank)
+    if node.opset < 13 and axis != rank - 1:
+        raise RefusedError("it spans several axes (operator set below 13)")
+    return Layer(
+        name=node.name,
+        kind=LayerKind.SOFTMAX,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=AxisAttributes(axis),
+    )

@@ -1,0 +1,131 @@
+"""Layers that move elements: concat, reshape, transpose, pad, slice, split."""
+
+from __future__ import annotations
+
+from tidlq.graph.layers import (
+    Attributes,
+    AxisAttributes,
+    Layer,
+    LayerKind,
+    NoAttributes,
+    PadAttributes,
+    PadMode,
+    SliceAttributes,
+    TransposeAttributes,
+)
+from tidlq.graph.recognition.reading import NodeReader, RefusedError
+
+
+def _moving(node: NodeReader, kind: LayerKind, attributes: Attributes) -> Layer:
+    return Layer(
+        name=node.name,
+        kind=kind,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=attributes,
+    )
+
+
+def recognise_concat(node: NodeReader) -> Layer:
+    """Concat of computed feature maps."""
+    inputs = tuple(node.feature(index) for index in range(len(node.inputs)))
+    axis = node.axis(node.integer("axis", 1), len(node.float_shape(inputs[0])))
+    return Layer(
+        name=node.name,
+        kind=LayerKind.CONCAT,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=inputs,
+        output=node.output(),
+        attributes=AxisAttributes(axis),
+    )
+
+
+def recognise_reshape(node: NodeReader) -> Layer:
+    """Flatten, Reshape, Squeeze and Unsqueeze to a known shape."""
+    return _moving(node, LayerKind.RESHAPE, NoAttributes())
+
+
+def recognise_transpose(node: NodeReader) -> Layer:
+    """Transpose of up to 6 axes."""
+    rank = len(node.float_shape(node.feature(0)))
+    perm = node.integers("perm", tuple(reversed(range(rank))))
+    return _moving(node, LayerKind.TRANSPOSE, TransposeAttributes(perm))
+
+
+def recognise_pad(node: NodeReader) -> Layer:
+    """Pad with a constant, by reflection or by the edge."""
+    shape = node.float_shape(node.feature(0))
+    pads = node.listed(1, "pads", "list of pads")
+    if pads is None:
+        raise RefusedError("it has no pads")
+    axes = tuple(range(len(shape)))
+    if node.has_input(3):
+        listed = node.constant(3, "list of axes").reshape(-1).tolist()
+        axes = tuple(node.axis(int(axis), len(shape)) for axis in listed)
+    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
+        raise RefusedError("its pads are negative or do not match its axes")
+    begin, end = [0] * len(shape), [0] * len(shape)
+    for position, axis in enumerate(axes):
+        begin[axis], end[axis] = pads[position], pads[position + len(axes)]
+    try:
+        mode = PadMode(node.text("mode", "constant"))
+    except ValueError as error:
+        raise RefusedError(f"pad mode {node.text('mode', '')!r} has no kernel") from error
+    if mode is PadMode.REFLECT and any(
+        max(b, e) >= size for b, e, size in zip(begin, end, shape, strict=True)
+    ):
+        raise RefusedError("it reflects more than the input holds")
+    value = node.real("value", 0.0)
+    if node.has_input(2):
+        value = float(node.constant(2, "pad value").reshape(-1)[0])
+    return _moving(node, LayerKind.PAD, PadAttributes(tuple(begin), tuple(end), mode, value))
+
+
+def recognise_slice(node: NodeReader) -> Layer:
+    """Slice with constant bounds and any step."""
+    shape = node.float_shape(node.feature(0))
+    starts = node.listed(1, "starts", "list of starts")
+    ends = node.listed(2, "ends", "list of ends")
+    if starts is None or ends is None:
+        raise RefusedError("its bounds are missing")
+    axes = node.listed(3, "axes", "list of axes") or tuple(range(len(starts)))
+    steps = node.listed(4, "steps", "list of steps") or (1,) * len(starts)
+    start, step = [0] * len(shape), [1] * len(shape)
+    for first, stride, listed_axis in zip(starts, steps, axes, strict=True):
+        axis = node.axis(listed_axis, len(shape))
+        size = shape[axis]
+        begin = first + size if first < 0 else first
+        start[axis] = min(max(begin, 0), size - 1 if stride < 0 else size)
+        step[axis] = stride
+    return _moving(node, LayerKind.SLICE, SliceAttributes(tuple(start), tuple(step)))
+
+
+def recognise_split(node: NodeReader) -> tuple[Layer, ...]:
+    """Split, as one slice per used output."""
+    shape = node.float_shape(node.feature(0))
+    axis = node.axis(node.integer("axis", 0), len(shape))
+    layers: list[Layer] = []
+    start = 0
+    for index, output in enumerate(node.outputs):
+        size = node.float_shape(output)[axis]
+        begin = tuple(start if position == axis else 0 for position in range(len(shape)))
+        start += size
+        if not node.is_used(output):
+            continue
+        layers.append(
+            Layer(
+                name=node.name if index == 0 else f"{node.name}:{index}",
+                kind=LayerKind.SLICE,
+                op_type=node.op_type,
+                nodes=(node.name,),
+                inputs=(node.inputs[0],),
+                output=output,
+                attributes=SliceAttributes(begin, (1,) * len(shape)),
+            )
+        )
+    if start != shape[axis]:
+        raise RefusedError(f"its parts add up to {start}, not to {shape[axis]}")
+    return tuple(layers)

@@ -1,0 +1,60 @@
+"""Pools and spatial means."""
+
+from __future__ import annotations
+
+from tidlq.graph.layers import Attributes, Layer, LayerKind, PoolAttributes, Window
+from tidlq.graph.recognition.reading import NodeReader, RefusedError
+from tidlq.graph.recognition.weighted import read_window
+
+
+def _pool(node: NodeReader, kind: LayerKind, attributes: Attributes) -> Layer:
+    return Layer(
+        name=node.name,
+        kind=kind,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=attributes,
+    )
+
+
+def _covering(shape: tuple[int, ...], axes: tuple[int, ...]) -> Window:
+    ones, zeros = (1,) * len(axes), (0,) * len(axes)
+    return Window(tuple(shape[axis] for axis in axes), ones, ones, zeros, zeros, axes)
+
+
+def recognise_max_pool(node: NodeReader) -> Layer:
+    """MaxPool over 1 or 2 axes, without indices."""
+    node.feature(0)
+    window = read_window(node, node.integers("kernel_shape", ()))
+    return _pool(node, LayerKind.MAX_POOL, PoolAttributes(window))
+
+
+def recognise_average_pool(node: NodeReader) -> Layer:
+    """AveragePool over 1 or 2 axes."""
+    node.feature(0)
+    window = read_window(node, node.integers("kernel_shape", ()))
+    include = bool(node.integer("count_include_pad", 0))
+    return _pool(node, LayerKind.AVERAGE_POOL, PoolAttributes(window, include))
+
+
+def recognise_global_pool(node: NodeReader) -> Layer:
+    """GlobalAveragePool and GlobalMaxPool."""
+    shape = node.float_shape(node.feature(0))
+    if len(shape) not in (3, 4):
+        raise RefusedError(f"its input has {len(shape)} axes, the engine takes 3 or 4")
+    kind = LayerKind.MAX_POOL if node.op_type == "GlobalMaxPool" else LayerKind.AVERAGE_POOL
+    return _pool(node, kind, PoolAttributes(_covering(shape, tuple(range(2, len(shape))))))
+
+
+def recognise_reduce_mean(node: NodeReader) -> Layer:
+    """ReduceMean over one or two axes of a feature map, the batch excepted."""
+    shape = node.float_shape(node.feature(0))
+    listed = node.listed(1, "axes", "axes")
+    if listed is None or not listed:
+        raise RefusedError("it reduces every axis")
+    axes = tuple(sorted({node.axis(axis, len(shape)) for axis in listed}))
+    if len(axes) + 2 != len(shape) or len(axes) > 2 or 0 in axes:
+        raise RefusedError(f"it reduces axes {axes} of rank {len(shape)}, not the spatial ones")
+    return _pool(node, LayerKind.AVERAGE_POOL, PoolAttributes(_covering(shape, axes)))

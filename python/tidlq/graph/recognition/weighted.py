@@ -1,0 +1,146 @@
+"""Layers with parameters: convolution, inner product, batch-norm, PReLU."""
+
+from __future__ import annotations
+
+from tidlq.graph.layers import (
+    BatchNormAttributes,
+    ConvolutionAttributes,
+    InnerProductAttributes,
+    Layer,
+    LayerKind,
+    Window,
+)
+from tidlq.graph.recognition.reading import NodeReader, RefusedError
+
+
+def read_window(node: NodeReader, kernel: tuple[int, ...]) -> Window:
+    """The geometry of a node that slides a kernel over the axes after (N, C)."""
+    spatial = len(kernel)
+    if spatial not in (1, 2):
+        raise RefusedError(f"it slides over {spatial} axes, the engine over 1 or 2")
+    shape = node.float_shape(node.inputs[0])
+    if len(shape) != spatial + 2:
+        raise RefusedError(f"its kernel has {spatial} axes for an input of rank {len(shape)}")
+    stride = node.integers("strides", (1,) * spatial)
+    dilation = node.integers("dilations", (1,) * spatial)
+    auto = node.text("auto_pad", "NOTSET")
+    pads = node.integers("pads", (0,) * (2 * spatial))
+    begin, end = pads[:spatial], pads[spatial:]
+    if auto == "VALID":
+        begin = end = (0,) * spatial
+    elif auto in ("SAME_UPPER", "SAME_LOWER"):
+        totals = []
+        for size, k, s, d in zip(shape[2:], kernel, stride, dilation, strict=True):
+            steps = -(-size // s)
+            totals.append(max((steps - 1) * s + (k - 1) * d + 1 - size, 0))
+        small = tuple(total // 2 for total in totals)
+        large = tuple(total - half for total, half in zip(totals, small, strict=True))
+        begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
+    if min(*begin, *end, 0) < 0:
+        raise RefusedError("it has negative pads")
+    return Window(kernel, stride, dilation, begin, end, tuple(range(2, 2 + spatial)))
+
+
+def recognise_convolution(node: NodeReader) -> Layer:
+    """Conv with a constant weight, 1-D or 2-D."""
+    weight = node.constant(1, "weight")
+    if node.has_input(2):
+        node.constant(2, "bias")
+    window = read_window(node, tuple(weight.shape[2:]))
+    return Layer(
+        name=node.name,
+        kind=LayerKind.CONVOLUTION,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=ConvolutionAttributes(window, node.integer("group", 1)),
+        weight=node.inputs[1],
+        bias=node.inputs[2] if node.has_input(2) else None,
+    )
+
+
+def recognise_gemm(node: NodeReader) -> Layer:
+    """Gemm with constant B and C."""
+    if node.integer("transA", 0):
+        raise RefusedError("its first operand is transposed")
+    weight = node.constant(1, "second operand")
+    transposed = bool(node.integer("transB", 0))
+    if node.has_input(2):
+        bias = node.constant(2, "third operand")
+        outputs = weight.shape[0 if transposed else 1]
+        if bias.size not in (1, outputs) or (bias.size > 1 and bias.shape[-1] != outputs):
+            raise RefusedError("its third operand varies along the batch")
+    return Layer(
+        name=node.name,
+        kind=LayerKind.INNER_PRODUCT,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=InnerProductAttributes(
+            transposed, node.real("alpha", 1.0), node.real("beta", 1.0)
+        ),
+        weight=node.inputs[1],
+        bias=node.inputs[2] if node.has_input(2) else None,
+    )
+
+
+def recognise_matmul(node: NodeReader) -> Layer:
+    """MatMul of a feature map with a constant matrix."""
+    if node.constant(1, "second operand").ndim != 2:
+        raise RefusedError("its second operand is not a matrix")
+    if len(node.float_shape(node.feature(0))) < 2:
+        raise RefusedError("its first operand is a vector")
+    return Layer(
+        name=node.name,
+        kind=LayerKind.INNER_PRODUCT,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=InnerProductAttributes(),
+        weight=node.inputs[1],
+    )
+
+
+def recognise_batch_norm(node: NodeReader) -> Layer:
+    """BatchNormalization in inference form, standing alone."""
+    if node.integer("training_mode", 0):
+        raise RefusedError("it is in training mode")
+    if len(node.float_shape(node.feature(0))) not in (2, 3, 4):
+        raise RefusedError("its input does not have 2 to 4 axes")
+    for index, what in enumerate(("scale", "bias", "mean", "variance"), start=1):
+        node.constant(index, what)
+    scale, shift, mean, variance = node.inputs[1:5]
+    return Layer(
+        name=node.name,
+        kind=LayerKind.BATCH_NORM,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        attributes=BatchNormAttributes(scale, shift, mean, variance, node.real("epsilon", 1e-5)),
+        weight=scale,
+        bias=shift,
+    )
+
+
+def recognise_prelu(node: NodeReader) -> Layer:
+    """PRelu with one constant slope, or one per channel (axis 1)."""
+    slope = node.constant(1, "slope")
+    shape = node.float_shape(node.feature(0))
+    if slope.size != 1:
+        padded = (1,) * (len(shape) - slope.ndim) + slope.shape
+        expected = tuple(size if axis == 1 else 1 for axis, size in enumerate(shape))
+        if padded != expected:
+            raise RefusedError("its slope varies along more than the channels")
+    return Layer(
+        name=node.name,
+        kind=LayerKind.PRELU,
+        op_type=node.op_type,
+        nodes=(node.name,),
+        inputs=(node.feature(0),),
+        output=node.output(),
+        weight=node.inputs[1],
+    )

@@ -1,0 +1,1 @@
+"""Doors to file formats: ONNX models, and frames for calibration and evaluation."""

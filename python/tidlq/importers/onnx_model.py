@@ -1,0 +1,167 @@
+"""The ONNX door: a file, bytes or a message becomes the canonical float Graph."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from tidlq.errors import ModelError
+from tidlq.graph.model import Graph
+from tidlq.importers.onnx_checks import check_structure
+from tidlq.importers.onnx_shapes import fix_shapes, interface_shapes
+from tidlq.importers.onnx_source import OnnxSource, read_onnx
+from tidlq.importers.onnx_weights import check_constants, load_constants, refuse_non_finite
+from tidlq.passes.fold_affine import FoldAffine
+from tidlq.passes.fold_constants import FoldConstants
+from tidlq.passes.fold_input_affine import FoldInputAffine
+from tidlq.passes.infer_shapes import InferShapes, refuse_absurd_sizes, weightless_proto
+from tidlq.passes.matmul_to_gemm import MatMulToGemm
+from tidlq.passes.name_nodes import NameNodes
+from tidlq.passes.node_reading import is_constant
+from tidlq.passes.raise_opset import RaiseOpset
+from tidlq.passes.remove_no_ops import RemoveNoOps
+from tidlq.passes.widen_floats import WidenFloats
+
+# ONNX Runtime's own limit for one tensor's element count in most kernels.
+_LARGEST_TENSOR = (1 << 31) - 1
+# Each round folds at least one level of shape arithmetic that hid the shapes of the next.
+_MOST_ROUNDS = 64
+_NO_SHAPES: Mapping[str, Sequence[int]] = MappingProxyType({})
+
+
+def import_onnx(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] = _NO_SHAPES,
+    pre_batchnorm_fold: bool = True,
+) -> Graph:
+    """Reads an ONNX model and brings it into canonical form.
+
+    The Graph computes what the model computes, up to float32 rounding where batch-norms and other
+    per-channel arithmetic are folded into weights. Names and order of inputs and outputs stay.
+
+    Args:
+        source: a path, the file's bytes, or a message (left as it is).
+        input_shapes: sizes of inputs whose shape is not fixed, by input name. A free leading axis
+            need not be given: it becomes 1.
+        pre_batchnorm_fold: fold a batch-norm, or mean and scale, that stands between an input and
+            the first convolution.
+
+    Returns:
+        The Graph; its opset is 18 where the model's could be raised to that, else the model's own.
+
+    Raises:
+        ModelError: The model cannot be read, is not valid, or has a shape that is not known.
+    """
+    origin = read_onnx(source)
+    with _naming(origin.label):
+        check_structure(origin.proto)
+        check_constants(origin.proto, origin.folder)
+        model = _to_ir(origin)
+        WidenFloats()(model)
+        batch = fix_shapes(model, input_shapes)
+        InferShapes()(model)
+        _check_operators(model)
+        refuse_absurd_sizes(model, _LARGEST_TENSOR)
+        RaiseOpset()(model)
+        refuse_non_finite(model.graph)
+        _canonicalize(model, pre_batchnorm_fold=pre_batchnorm_fold)
+        refuse_non_finite(model.graph)
+        refuse_absurd_sizes(model, _LARGEST_TENSOR)
+    free_batch, shapes = interface_shapes(model.graph, batch)
+    return Graph(model, origin.name, free_batch, MappingProxyType(shapes))
+
+
+def _to_ir(origin: OnnxSource) -> ir.Model:
+    """The model with its functions inlined, its constants as arrays and its nodes in order."""
+    try:
+        model = ir.serde.deserialize_model(origin.proto)
+        if origin.folder is not None:
+            ir.external_data.set_base_dir(model.graph, origin.folder)
+        common.RemoveInitializersFromInputsPass()(model)
+        load_constants(model.graph)
+        common.InlinePass()(model)
+        model.graph.sort()
+        NameNodes()(model)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        common.ClearMetadataAndDocStringPass()(model)
+        common.RemoveUnusedNodesPass()(model)
+    except (ir.passes.PassError, ir.passes.InvariantError, ir.serde.SerdeError,
+            ValueError, TypeError, KeyError, AttributeError) as error:
+        raise _invalid(error) from error
+    load_constants(model.graph)
+    return model
+
+
+def _check_operators(model: ir.Model) -> None:
+    proto = weightless_proto(model)
+    for info in proto.graph.output:
+        # The checker wants a shape even where none can be known; any will do.
+        _give_shape(info.type)
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+        raise _invalid(error) from error
+
+
+def _give_shape(proto: onnx.TypeProto) -> None:
+    match proto.WhichOneof("value"):
+        case "tensor_type":
+            proto.tensor_type.shape.SetInParent()
+        case "sequence_type":
+            _give_shape(proto.sequence_type.elem_type)
+        case "optional_type":
+            _give_shape(proto.optional_type.elem_type)
+
+
+def _invalid(error: BaseException) -> ModelError:
+    reason = " ".join(str(error).split())[:300].rstrip(".")
+    return ModelError(f"not a valid ONNX model: {reason}.")
+
+
+@contextlib.contextmanager
+def _naming(label: str) -> Iterator[None]:
+    """Puts the model's name before the message of whatever fault is found in it."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"{label}: {error}") from error.__cause__
+
+
+def _canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
+    """Folds and simplifies until nothing changes, then names what has no name."""
+    fold = FoldConstants(fold_dequantize=not _states_quantization(model.graph))
+    for _ in range(_MOST_ROUNDS):
+        modified = fold(model).modified
+        modified |= RemoveNoOps()(model).modified
+        if not modified:
+            break
+        InferShapes()(model)
+    MatMulToGemm()(model)
+    FoldAffine()(model)
+    if pre_batchnorm_fold:
+        FoldInputAffine()(model)
+    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedOpsetsPass()(model)
+    InferShapes()(model)
+    NameNodes()(model)
+    model.ir_version = max(model.ir_version, 8)
+
+
+def _states_quantization(graph: ir.Graph) -> bool:
+    """Whether features are quantized: then scales of constants are kept as well."""
+    for node in graph.all_nodes():
+        if node.op_type == "QuantizeLinear" and not is_constant(node.inputs[0]):
+            return True
+        if node.op_type.startswith(("QLinear", "QGemm", "DynamicQuantize", "ConvInteger",
+                                    "MatMulInteger")):
+            return True
+    return False
+
+

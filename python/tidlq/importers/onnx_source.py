@@ -1,0 +1,96 @@
+"""Reading an ONNX file, or bytes, into its message; faults of the file itself."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from tidlq.errors import ModelError, nearest_names
+
+_TFLITE_MARK = b"TFL3"
+# Field 1 (the format version), as a varint: how serializers begin an ONNX model.
+_FIRST_BYTE = 0x08
+_LARGEST_MESSAGE = (1 << 31) - 1
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """An ONNX message and where it came from.
+
+    Attributes:
+        proto: the message, weights in external files not yet read.
+        label: how messages call it: the path, or 'the given bytes'.
+        name: short name for reports and files.
+        folder: where external data files are looked for, if anywhere.
+    """
+
+    proto: onnx.ModelProto
+    label: str
+    name: str
+    folder: Path | None = None
+
+
+def read_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> OnnxSource:
+    """Reads a model from a path, from bytes or from a message.
+
+    Raises:
+        ModelError: There is no such file, or it is not a whole ONNX model.
+    """
+    if isinstance(source, onnx.ModelProto):
+        return OnnxSource(source, "the given model", source.graph.name or "model")
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        proto = _parse(bytes(source), "the given bytes")
+        return OnnxSource(proto, "the given bytes", proto.graph.name or "model")
+    path = Path(source)
+    label = f"{path}"
+    proto = _parse(_read_file(path), label)
+    return OnnxSource(proto, label, path.stem, path.parent)
+
+
+def _read_file(path: Path) -> bytes:
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder; a model file is needed.")
+    try:
+        if path.stat().st_size > _LARGEST_MESSAGE:
+            raise ModelError(
+                f"{path} has {path.stat().st_size} bytes, and ONNX files end at 2 GiB; save the "
+                "model with external data."
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist.{_neighbours(path)}") from error
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise ModelError(f"{str(path)!r} is not a path: {error}.") from error
+
+
+def _neighbours(path: Path) -> str:
+    try:
+        return nearest_names(path.name, [entry.name for entry in path.parent.iterdir()])
+    except OSError:
+        return ""
+
+
+def _parse(data: bytes, label: str) -> onnx.ModelProto:
+    if not data:
+        raise ModelError(f"{label} is empty; an ONNX model is needed.")
+    if data[4:8] == _TFLITE_MARK:
+        raise ModelError(f"{label} is a TFLite model; an ONNX model is needed.")
+    try:
+        proto = onnx.ModelProto.FromString(data)
+    except (DecodeError, ValueError, RuntimeError) as error:
+        if data[0] == _FIRST_BYTE:
+            raise ModelError(
+                f"{label} is truncated or damaged: it begins like an ONNX model, but its "
+                f"{len(data)} bytes do not decode."
+            ) from error
+        raise ModelError(f"{label} is not an ONNX model.") from error
+    if not proto.HasField("graph"):
+        reason = "holds no graph" if data[0] == _FIRST_BYTE else "is not an ONNX model"
+        raise ModelError(f"{label} {reason}; it may be truncated or of another format.")
+    return proto

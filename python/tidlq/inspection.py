@@ -1,0 +1,174 @@
+"""Looking at networks and saved ranges without compiling."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tidlq.artifacts import Artifacts
+from tidlq.compilation import place_layers
+from tidlq.engine import FixedStage
+from tidlq.graph.layers import Layer
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition, StageKind, Unit, unit_outputs
+from tidlq.importers.onnx_model import import_onnx
+from tidlq.precision.parameter_ranges import measure_parameters
+from tidlq.quantproto import (
+    SavedRanges,
+    check_fingerprint,
+    find_missing,
+    read_quant_params,
+    validate_quant_params,
+)
+from tidlq.quantproto.network_ranges import expected_layers
+from tidlq.errors import QuantProtoError
+from tidlq.spec import Ranges
+from tidlq.target import Options
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What artifacts take.
+
+    Attributes:
+        fixed_layers: layers that the integer engine runs.
+        float_nodes: nodes that ONNX Runtime runs.
+        network_bytes: of all `.tidlq` files.
+        island_bytes: of all float islands.
+        feature_bytes: of the engine's feature maps for one frame, with reuse; the largest stage.
+    """
+
+    fixed_layers: int
+    float_nodes: int
+    network_bytes: int
+    island_bytes: int
+    feature_bytes: int
+
+
+def measure_footprint(artifacts: Artifacts) -> Footprint:
+    """Counts layers and bytes of artifacts.
+
+    Raises:
+        ArtifactError: A Network is not valid.
+    """
+    places = [layer["runs_in"] for stage in artifacts.report["stages"] for layer in stage["layers"]]
+    fixed = [stage for stage in artifacts.stages if stage.kind is StageKind.FIXED]
+    features = [
+        FixedStage(stage.content, stage.inputs, stage.outputs, 1).engine.feature_bytes
+        for stage in fixed
+    ]
+    total = sum(len(stage.content) for stage in artifacts.stages)
+    network = sum(len(stage.content) for stage in fixed)
+    return Footprint(
+        fixed_layers=places.count("fixed"),
+        float_nodes=places.count("float"),
+        network_bytes=network,
+        island_bytes=total - network,
+        feature_bytes=max(features, default=0),
+    )
+
+
+def inspect_model(
+    model: str | os.PathLike[str],
+    options: Options,
+    input_shapes: Mapping[str, Sequence[int]],
+) -> tuple[Graph, dict[str, Any]]:
+    """Tells where every layer of a model would run, and why.
+
+    Args:
+        model: the ONNX file.
+        options: those that place layers count.
+        input_shapes: sizes of inputs whose shape is not fixed.
+
+    Returns:
+        The Graph, and its stages with their layers as JSON values.
+
+    Raises:
+        ModelError: The model cannot be read or is not valid.
+        OptionError: A list names a layer that the network does not have.
+    """
+    graph, parts = _place(model, options, input_shapes)
+    stages = [
+        {
+            "stage": number,
+            "kind": stage.kind.value,
+            "inputs": list(stage.inputs),
+            "outputs": list(stage.outputs),
+            "layers": [_unit(graph, unit) for unit in (*stage.layers, *stage.float_nodes)],
+        }
+        for number, stage in enumerate(parts.stages)
+    ]
+    return graph, {"stages": stages}
+
+
+def find_proto_problems(
+    path: str | os.PathLike[str],
+    model: str | os.PathLike[str] | None,
+    options: Options,
+    input_shapes: Mapping[str, Sequence[int]],
+) -> tuple[str, ...]:
+    """Returns everything that keeps a quantization proto from replacing calibration.
+
+    Args:
+        path: the proto.
+        model: the ONNX file that it is for; None checks the proto by itself.
+        options: those that the model is going to be compiled with.
+        input_shapes: sizes of inputs whose shape is not fixed.
+
+    Raises:
+        QuantProtoError: The proto cannot be opened.
+        ModelError: The model cannot be read.
+    """
+    problems = validate_quant_params(Path(path))
+    if model is None:
+        return problems
+    try:
+        saved = read_quant_params(Path(path))
+    except QuantProtoError as error:
+        # The reader refuses what the list of problems already names.
+        return problems or (str(error),)
+    return (*problems, *_mismatches(saved, Path(path), model, options, input_shapes))
+
+
+def _mismatches(
+    saved: SavedRanges,
+    path: Path,
+    model: str | os.PathLike[str],
+    options: Options,
+    input_shapes: Mapping[str, Sequence[int]],
+) -> tuple[str, ...]:
+    graph, parts = _place(model, options, input_shapes)
+    try:
+        check_fingerprint(saved, graph.fingerprint, str(path))
+    except QuantProtoError as error:
+        return (str(error),)
+    parameters, channels = measure_parameters(graph, parts.layers)
+    own = Ranges({}, parameters, channels)
+    has_channels = saved.per_channel and saved.provenance is not None
+    missing = find_missing(saved, expected_layers(graph, parts, own, channel_wise=has_channels))
+    return tuple(f"the file lacks {item}" for item in missing)
+
+
+def _place(
+    model: str | os.PathLike[str], options: Options, input_shapes: Mapping[str, Sequence[int]]
+) -> tuple[Graph, Partition]:
+    graph = import_onnx(
+        model, input_shapes=input_shapes, pre_batchnorm_fold=options.pre_batchnorm_fold
+    )
+    return graph, place_layers(graph, options)
+
+
+def _unit(graph: Graph, unit: Unit) -> dict[str, Any]:
+    outputs = unit_outputs(unit)
+    known: dict[str, Any] = {
+        "name": unit.name,
+        "op_type": unit.op_type,
+        "outputs": list(outputs),
+        "shape": list(graph.shape(outputs[0]) or ()) if outputs else [],
+    }
+    if isinstance(unit, Layer):
+        return {**known, "runs_in": "fixed", "kind": unit.kind.value, "nodes": list(unit.nodes)}
+    return {**known, "runs_in": "float", "reason": unit.reason}

@@ -1,0 +1,69 @@
+"""Tables of element-wise functions: the real function in float64, rounded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq.graph.layers import FunctionAttributes
+from tidlq.spec import FeatureQuant
+
+Float64 = NDArray[np.float64]
+
+
+def _sigmoid(x: Float64) -> Float64:
+    # The exponent of a non-positive number cannot overflow.
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1.0, e) / (1.0 + e)
+
+
+def _hard_sigmoid(x: Float64, alpha: float = 0.2, beta: float = 0.5) -> Float64:
+    return np.clip(alpha * x + beta, 0.0, 1.0)
+
+
+def _leaky_relu(x: Float64, alpha: float = 0.01) -> Float64:
+    return np.where(x >= 0, x, alpha * x)
+
+
+def _hard_swish(x: Float64) -> Float64:
+    return np.asarray(x * _hard_sigmoid(x, 1.0 / 6.0, 0.5))
+
+
+FUNCTIONS: Mapping[str, Callable[..., Float64]] = MappingProxyType(
+    {
+        "Sigmoid": _sigmoid,
+        "Tanh": np.tanh,
+        "HardSigmoid": _hard_sigmoid,
+        "HardSwish": _hard_swish,
+        "LeakyRelu": _leaky_relu,
+    }
+)
+"""ONNX name to function of float64 [n]."""
+
+
+def all_values(feature: FeatureQuant) -> Float64:
+    """The real value of every integer of the type, lowest first: float64 [2^bits]."""
+    q = np.arange(feature.type.lowest, feature.type.highest + 1, dtype=np.float64)
+    return (q - feature.zero_point) * feature.scale
+
+
+def function_table(
+    attributes: FunctionAttributes, source: FeatureQuant, output: FeatureQuant
+) -> list[int]:
+    """The output integer for every input integer:  saturate(round(f(x) / scale) + zero point).
+
+    Halves round to even.
+    """
+    y = FUNCTIONS[attributes.function](all_values(source), **dict(attributes.parameters))
+    q = np.rint(y / output.scale) + output.zero_point
+    clipped = np.clip(q, output.type.lowest, output.type.highest)
+    return [int(v) for v in clipped]
+
+
+def exponential_table(source: FeatureQuant) -> list[float]:
+    """float32(exp(-d * scale)) for every difference d of two integers of the type."""
+    d = np.arange(source.type.highest - source.type.lowest + 1, dtype=np.float64)
+    return [float(v) for v in np.exp(-d * source.scale).astype(np.float32)]

@@ -1,0 +1,63 @@
+"""QuantPlan to Network: one function per kind of layer, in execution order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Stage
+from tidlq.lowering import elementwise, movement, spatial, weighted
+from tidlq.lowering.builder import NetworkBuilder, identity
+from tidlq.lowering.network_pb2 import Network
+from tidlq.spec import QuantPlan
+
+_LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = MappingProxyType(
+    {
+        LayerKind.CONVOLUTION: weighted.lower_convolution,
+        LayerKind.INNER_PRODUCT: weighted.lower_inner_product,
+        LayerKind.BATCH_NORM: weighted.lower_batch_norm,
+        LayerKind.PRELU: weighted.lower_prelu,
+        LayerKind.CLAMP: elementwise.lower_clamp,
+        LayerKind.FUNCTION: elementwise.lower_function,
+        LayerKind.SUM: elementwise.lower_sum,
+        LayerKind.PRODUCT: elementwise.lower_product,
+        LayerKind.SOFTMAX: elementwise.lower_softmax,
+        LayerKind.MAX_POOL: spatial.lower_pool,
+        LayerKind.AVERAGE_POOL: spatial.lower_pool,
+        LayerKind.RESIZE: spatial.lower_resize,
+        LayerKind.CONCAT: movement.lower_concat,
+        LayerKind.RESHAPE: movement.lower_reshape,
+        LayerKind.TRANSPOSE: movement.lower_transpose,
+        LayerKind.PAD: movement.lower_pad,
+        LayerKind.SLICE: movement.lower_slice,
+    }
+)
+
+
+def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Network:
+    """The integer program of one fixed stage.
+
+    Its inputs and outputs are float32 in ONNX's layout, in the stage's order; quantization and
+    dequantization are layers of the program. Integer tensors keep their Graph names, float32
+    forms end in `/float`.
+
+    Args:
+        graph: the canonical Graph.
+        stage: a fixed stage of its partition.
+        plan: the decisions for its tensors and layers.
+        name: the Network's name.
+    """
+    builder = NetworkBuilder(graph, plan, name)
+    for tensor in stage.inputs:
+        shape = builder.shape(tensor)
+        index = builder.add_tensor(f"{tensor}/float", shape, None)
+        builder.place_float(tensor, index, identity(len(shape)))
+        builder.network.inputs.append(index)
+    for layer in stage.layers:
+        _LOWERINGS[layer.kind](builder, layer)
+    for tensor in stage.outputs:
+        rank = len(builder.shape(tensor))
+        builder.network.outputs.append(builder.floating(tensor, identity(rank)))
+    return builder.network

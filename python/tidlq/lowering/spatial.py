@@ -1,0 +1,114 @@
+"""Lowering of pools and resize."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tidlq.graph.layers import (
+    Layer,
+    LayerKind,
+    PoolAttributes,
+    ResizeAttributes,
+    ResizeAxis,
+    Window,
+)
+from tidlq.lowering.builder import (
+    Layout,
+    NetworkBuilder,
+    channels_last,
+    identity,
+    is_same_memory,
+    permuted,
+)
+from tidlq.lowering.network_pb2 import Resize
+from tidlq.lowering.requantize import by_ratio, by_shift
+
+LINEAR_WEIGHT_BITS = {8: 11, 16: 15}
+"""Bits of an interpolation weight, by the feature's bits."""
+
+
+def _window_layout(window: Window, rank: int) -> Layout:
+    """(batch, the window's axes, the axis that is left)."""
+    rest = [axis for axis in range(1, rank) if axis not in window.axes]
+    return (0, *window.axes, *rest)
+
+
+def _counts(window: Window, sizes: Sequence[int], outs: Sequence[int], include: bool) -> list[int]:
+    """Distinct divisors of an average, ascending."""
+    products = {1}
+    for index, (size, out) in enumerate(zip(sizes, outs, strict=True)):
+        low = -window.pad_begin[index] if include else 0
+        high = size + (window.pad_end[index] if include else 0)
+        per_axis = set()
+        for position in range(out):
+            start = position * window.stride[index] - window.pad_begin[index]
+            taps = (start + k * window.dilation[index] for k in range(window.kernel[index]))
+            per_axis.add(sum(low <= tap < high for tap in taps))
+        products = {a * b for a in products for b in per_axis}
+    return sorted(products)
+
+
+def lower_pool(builder: NetworkBuilder, layer: Layer) -> None:
+    """MaxPool, AveragePool, global pools and spatial means."""
+    assert isinstance(layer.attributes, PoolAttributes)
+    window = layer.attributes.window
+    shape, out_shape = builder.shape(layer.inputs[0]), builder.shape(layer.output)
+    layout = _window_layout(window, len(shape))
+    kept = len(out_shape) == len(shape)
+    # A mean that drops its axes is a pool down to size 1 followed by a reshape.
+    pooled = (
+        out_shape
+        if kept
+        else tuple(1 if axis in window.axes else size for axis, size in enumerate(shape))
+    )
+    target = builder.feature(layer.output)
+    x = builder.integer(layer.inputs[0], layout)
+    if kept:
+        output = builder.new_integer(layer.output, layout)
+    else:
+        output = builder.add_tensor(f"{layer.name}/pooled", permuted(pooled, layout), target)
+    message = builder.add_layer(layer.name, [x], output)
+    missing = 2 - len(window.kernel)
+    op = message.max_pool if layer.kind is LayerKind.MAX_POOL else message.average_pool
+    op.kernel.extend([1] * missing + list(window.kernel))
+    op.stride.extend([1] * missing + list(window.stride))
+    op.dilation.extend([1] * missing + list(window.dilation))
+    op.pad.extend([0] * missing + list(window.pad_begin))
+    if layer.kind is LayerKind.AVERAGE_POOL:
+        average = message.average_pool
+        average.pad.extend([0] * missing + list(window.pad_end))
+        average.count_include_pad = layer.attributes.count_include_pad
+        sizes, outs = permuted(shape, window.axes), permuted(pooled, window.axes)
+        average.count.extend(_counts(window, sizes, outs, average.count_include_pad))
+        source = builder.feature(layer.inputs[0])
+        mode = builder.plan.layers[layer.name].requantization
+        ratios = [(source.scale / count,) for count in average.count]
+        average.requantize.CopyFrom(by_ratio(mode, ratios, target, layer.clamp))
+    if not kept:
+        assert is_same_memory(pooled, layout, identity(len(pooled)))
+        flat = builder.reshape(layer.output, output, out_shape, target)
+        builder.place_integer(layer.output, flat, identity(len(out_shape)))
+
+
+def _axis_map(axis: ResizeAxis, bits: int) -> Resize.AxisMap:
+    one = 1 << bits
+    weights = [round(fraction * one) if bits else 0 for fraction in axis.fraction]
+    return Resize.AxisMap(low=axis.low, high=axis.high, weight_high=weights)
+
+
+def lower_resize(builder: NetworkBuilder, layer: Layer) -> None:
+    """Nearest and linear interpolation; the weights' bits leave by an exact shift."""
+    assert isinstance(layer.attributes, ResizeAttributes)
+    axes = layer.attributes.axes
+    target = builder.feature(layer.output)
+    layout = channels_last(len(builder.shape(layer.output)))
+    linear = any(any(axis.fraction) for axis in axes)
+    bits = LINEAR_WEIGHT_BITS[target.type.bits] if linear else 0
+    x = builder.integer(layer.inputs[0], layout)
+    output = builder.new_integer(layer.output, layout)
+    op = builder.add_layer(layer.name, [x], output).resize
+    if len(axes) == 2:
+        op.height.CopyFrom(_axis_map(axes[0], bits))
+    op.width.CopyFrom(_axis_map(axes[-1], bits))
+    op.weight_bits = bits
+    op.requantize.CopyFrom(by_shift([bits * len(axes)], target, layer.clamp))

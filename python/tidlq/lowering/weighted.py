@@ -1,0 +1,135 @@
+"""Lowering of layers with parameters: convolution, inner product, batch-norm, PReLU."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq.graph.layers import ConvolutionAttributes, Layer
+from tidlq.graph.parameters import LayerParameters, layer_parameters
+from tidlq.lowering.builder import NetworkBuilder, channels_last, identity, permuted
+from tidlq.lowering.network_pb2 import Requantize
+from tidlq.lowering.requantize import by_ratio, by_shift
+from tidlq.spec import FeatureQuant, LayerQuant, ParameterQuant, Requantization
+
+
+def _weight_of(quant: LayerQuant) -> ParameterQuant:
+    assert quant.weight is not None
+    return quant.weight
+
+
+def _bias_integers(parameters: LayerParameters, quant: LayerQuant, input_scale: float) -> list[int]:
+    """round(bias / (input scale * weight scale)), saturated to the layer's bias bits."""
+    channels = parameters.weight.shape[0]
+    if parameters.bias is None:
+        return [0] * channels
+    scales = np.asarray(_weight_of(quant).scales, np.float64) * input_scale
+    limit = float(1 << (quant.bias_bits - 1))
+    q = np.clip(np.rint(parameters.bias / scales), -limit, limit - 1)
+    return [int(v) for v in q]
+
+
+def _requantize(
+    builder: NetworkBuilder, layer: Layer, quant: LayerQuant, source: FeatureQuant
+) -> Requantize:
+    output = builder.feature(layer.output)
+    if quant.requantization is Requantization.SHIFT:
+        return by_shift(quant.shift, output, layer.clamp)
+    factors = [(source.scale, scale) for scale in _weight_of(quant).scales]
+    return by_ratio(quant.requantization, factors, output, layer.clamp)
+
+
+def _weight_tensor(
+    builder: NetworkBuilder, layer: Layer, weight: ParameterQuant, integers: NDArray[np.int64]
+) -> int:
+    # The Network keeps one number per tensor; channel scales act through requantization.
+    quant = FeatureQuant(weight.type, max(weight.scales))
+    return builder.add_tensor(f"{layer.name}/weight", integers.shape, quant, integers)
+
+
+def lower_convolution(builder: NetworkBuilder, layer: Layer) -> None:
+    """Conv: weight (C_out, C_in / groups, *kernel) becomes (C_out, kh, kw, C_in / groups)."""
+    assert isinstance(layer.attributes, ConvolutionAttributes)
+    window, quant = layer.attributes.window, builder.plan.layers[layer.name]
+    layout = channels_last(len(builder.shape(layer.output)))
+    source = builder.feature(layer.inputs[0])
+    parameters = layer_parameters(builder.graph, layer)
+    integers = np.moveaxis(_weight_of(quant).quantize(parameters.weight), 1, -1)
+    missing = 2 - len(window.kernel)
+    if missing:
+        integers = integers[:, np.newaxis]
+    x = builder.integer(layer.inputs[0], layout)
+    output = builder.new_integer(layer.output, layout)
+    op = builder.add_layer(layer.name, [x], output).convolution
+    op.weight = _weight_tensor(builder, layer, _weight_of(quant), integers)
+    op.bias.extend(_bias_integers(parameters, quant, source.scale))
+    op.stride.extend([1] * missing + list(window.stride))
+    op.dilation.extend([1] * missing + list(window.dilation))
+    op.pad.extend([0] * missing + list(window.pad_begin))
+    op.groups = layer.attributes.groups
+    op.requantize.CopyFrom(_requantize(builder, layer, quant, source))
+
+
+def lower_inner_product(builder: NetworkBuilder, layer: Layer) -> None:
+    """Gemm and MatMul over the last axis."""
+    quant = builder.plan.layers[layer.name]
+    layout = identity(len(builder.shape(layer.output)))
+    source = builder.feature(layer.inputs[0])
+    parameters = layer_parameters(builder.graph, layer)
+    x = builder.integer(layer.inputs[0], layout)
+    output = builder.new_integer(layer.output, layout)
+    op = builder.add_layer(layer.name, [x], output).inner_product
+    op.weight = _weight_tensor(
+        builder, layer, _weight_of(quant), _weight_of(quant).quantize(parameters.weight)
+    )
+    op.bias.extend(_bias_integers(parameters, quant, source.scale))
+    op.requantize.CopyFrom(_requantize(builder, layer, quant, source))
+
+
+def lower_batch_norm(builder: NetworkBuilder, layer: Layer) -> None:
+    """A batch-norm that stands alone is a depthwise convolution with a 1x1 kernel."""
+    quant = builder.plan.layers[layer.name]
+    shape = builder.shape(layer.output)
+    layout = channels_last(len(shape))
+    physical = permuted(shape, layout)
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    parameters = layer_parameters(builder.graph, layer)
+    integers = _weight_of(quant).quantize(parameters.weight).reshape(-1, 1, 1, 1)
+    x = builder.integer(layer.inputs[0], layout)
+    pixels = (shape[0], 1, shape[1]) if len(shape) == 2 else physical
+    x = builder.reshape(f"{layer.name}/pixels", x, pixels, source)
+    if pixels == physical:
+        output = builder.new_integer(layer.output, layout)
+    else:
+        output = builder.add_tensor(f"{layer.name}/normalized", pixels, target)
+    op = builder.add_layer(layer.name, [x], output).convolution
+    op.weight = _weight_tensor(builder, layer, _weight_of(quant), integers)
+    op.bias.extend(_bias_integers(parameters, quant, source.scale))
+    op.stride.extend([1, 1])
+    op.dilation.extend([1, 1])
+    op.pad.extend([0, 0])
+    op.groups = shape[1]
+    op.requantize.CopyFrom(_requantize(builder, layer, quant, source))
+    if pixels != physical:
+        flat = builder.reshape(layer.output, output, physical, target)
+        builder.place_integer(layer.output, flat, layout)
+
+
+def lower_prelu(builder: NetworkBuilder, layer: Layer) -> None:
+    """PReLU: positive values are rescaled, negative ones multiplied by the slope first."""
+    quant = builder.plan.layers[layer.name]
+    weight = _weight_of(quant)
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    slopes = weight.quantize(layer_parameters(builder.graph, layer).weight)
+    rank = len(builder.shape(layer.output))
+    layout = builder.any_layout(layer.inputs[0]) if slopes.size == 1 else channels_last(rank)
+    x = builder.integer(layer.inputs[0], layout)
+    output = builder.new_integer(layer.output, layout)
+    slope = builder.add_tensor(
+        f"{layer.name}/slope", slopes.shape, FeatureQuant(weight.type, weight.scales[0]), slopes
+    )
+    op = builder.add_layer(layer.name, [x], output).prelu
+    op.slope = slope
+    mode = quant.requantization
+    op.positive.CopyFrom(by_ratio(mode, [(source.scale,)], target, layer.clamp))
+    op.negative.CopyFrom(by_ratio(mode, [(source.scale, weight.scales[0])], target, layer.clamp))

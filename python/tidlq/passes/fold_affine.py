@@ -1,0 +1,131 @@
+"""Batch-norm and per-channel arithmetic folded into the layer before.
+
+What: a BatchNormalization, or a Mul, Div, Add or Sub with one constant per channel, that alone
+    reads the output of a Conv, ConvTranspose or Gemm with constant weights, goes into them.
+When: once constants are folded and nodes without effect are gone.
+Before -> After: `BatchNormalization(Conv(x, w), gamma, beta, mean, var)` -> `Conv(x, w', b')` with
+    w' = w * gamma / sqrt(var + epsilon) per output channel, b' = (b - mean) * ... + beta. The
+    layer keeps its node name and writes the tensor that the folded node wrote.
+Numerics: w' and b' are computed in float64 and rounded once to float32; the result differs from
+    the two-step one by float32 rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from tidlq.passes.affine import affine_of, rounded, times
+from tidlq.passes.node_editing import FreshNames, absorb_next, replace_constant
+from tidlq.passes.node_reading import (
+    constant_array,
+    float_attribute,
+    input_at,
+    int_attribute,
+    is_op,
+    sole_consumer,
+)
+
+
+class FoldAffine(ir.passes.InPlacePass):
+    """Folds chains of affine nodes backward, one by one."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Visits the layers of the main graph in order."""
+        names, modified = FreshNames(model.graph), False
+        for node in model.graph:
+            while is_op(node, "Conv", "ConvTranspose", "Gemm") and _fold_next(node, names):
+                modified = True
+        return ir.passes.PassResult(model, modified=modified)
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """A layer's parameters.
+
+    Attributes:
+        weight: float32, as the node stores it.
+        bias: float64 [C_out]; zeros where the node has none.
+    """
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float64]
+
+
+def _fold_next(node: ir.Node, names: FreshNames) -> bool:
+    following = sole_consumer(node.outputs[0])
+    if following is None or following.graph is not node.graph:
+        return False
+    affine, layer = affine_of(following, 1), _read(node)
+    if affine is None or layer is None or affine.data is not node.outputs[0]:
+        return False
+    channels = layer.bias.size
+    if not {affine.scale.size, affine.shift.size} <= {1, channels}:
+        return False
+    scale, shift = affine.per_channel(channels)
+    weight, bias = _scaled(node, layer.weight, scale), rounded(layer.bias * scale + shift)
+    if weight is None or bias is None:
+        return False
+    if weight is not layer.weight:
+        replace_constant(node, 1, weight, names, "weight")
+    replace_constant(node, 2, bias, names, "bias")
+    node.attributes.pop("beta", None)
+    absorb_next(node, following)
+    return True
+
+
+def _read(node: ir.Node) -> _Layer | None:
+    weight, bias = constant_array(input_at(node, 1)), constant_array(input_at(node, 2))
+    if weight is None or weight.dtype != np.float32:
+        return None
+    if input_at(node, 2) is not None and (bias is None or bias.dtype != np.float32):
+        return None
+    added = _gemm_bias(node, weight, bias) if is_op(node, "Gemm") else _bias(node, weight, bias)
+    return None if added is None else _Layer(np.asarray(weight, np.float32), added)
+
+
+def _gemm_bias(
+    node: ir.Node, weight: NDArray[np.generic], bias: NDArray[np.generic] | None
+) -> NDArray[np.float64] | None:
+    if weight.ndim != 2:
+        return None
+    channels = weight.shape[0 if int_attribute(node, "transB", 0) else 1]
+    if bias is None:
+        return np.zeros(channels)
+    if bias.size not in (1, channels) or (bias.ndim and bias.shape[-1] != bias.size):
+        return None
+    beta = float_attribute(node, "beta", 1.0)
+    return beta * np.broadcast_to(np.asarray(bias, np.float64).reshape(-1), channels)
+
+
+def _bias(
+    node: ir.Node, weight: NDArray[np.generic], bias: NDArray[np.generic] | None
+) -> NDArray[np.float64] | None:
+    groups = int_attribute(node, "group", 1)
+    if weight.ndim < 3 or groups < 1 or weight.shape[0] % groups:
+        return None
+    channels = weight.shape[0] if is_op(node, "Conv") else weight.shape[1] * groups
+    if bias is None:
+        return np.zeros(channels)
+    return np.asarray(bias, np.float64) if bias.shape == (channels,) else None
+
+
+def _scaled(
+    node: ir.Node, weight: NDArray[np.float32], scale: NDArray[np.float64]
+) -> NDArray[np.float32] | None:
+    """The weight with each output channel scaled; the same array where the scale is 1."""
+    if np.all(scale == 1):
+        return weight
+    if is_op(node, "Gemm"):
+        return times(weight, scale[:, None] if int_attribute(node, "transB", 0) else scale)
+    kernel = [1] * (weight.ndim - 2)
+    if is_op(node, "Conv"):
+        return times(weight, scale.reshape(-1, 1, *kernel))
+    # ConvTranspose stores (C_in, C_out / groups, ...).
+    groups = int_attribute(node, "group", 1)
+    grouped = weight.reshape(groups, -1, *weight.shape[1:])
+    product = times(grouped, scale.reshape(groups, 1, -1, *kernel))
+    return None if product is None else product.reshape(weight.shape)

@@ -1,0 +1,119 @@
+"""Shape inference.
+
+What: fills in dtype and shape of every tensor, with onnx's inference and its propagation of shape
+    arithmetic. Weights stay out of the message that crosses into the inference.
+When: after the shapes of the inputs are fixed, and again whenever constants were folded.
+Before -> After: `y = Conv(x, w)` with y unknown -> y float32 [1, 8, 14, 14].
+Numerics: none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from tidlq.errors import ModelError
+from tidlq.passes.node_reading import is_constant, static_shape
+
+# A shape vector is far smaller; a weight is far larger.
+_LARGEST_SHAPE_CONSTANT = 1024
+
+
+def weightless_proto(model: ir.Model, *, hints: bool = False) -> onnx.ModelProto:
+    """The model as a message in which large constants are inputs of their dtype and shape.
+
+    Args:
+        model: the model; left as it is.
+        hints: also state the static shapes that are already known of tensors inside.
+    """
+    graph = onnx.GraphProto(name=model.graph.name or "graph")
+    for value in model.graph.inputs:
+        graph.input.append(ir.serde.serialize_value(value))
+    fed = {value.name for value in model.graph.inputs}
+    for name, value in model.graph.initializers.items():
+        if name in fed or value.const_value is None:
+            continue
+        if value.const_value.nbytes <= _LARGEST_SHAPE_CONSTANT:
+            tensor = ir.serde.serialize_tensor(value.const_value)
+            tensor.name = name
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(ir.serde.serialize_value(value))
+    graph.output.extend(ir.serde.serialize_value(value) for value in model.graph.outputs)
+    outputs = set(model.graph.outputs)
+    for node in model.graph:
+        graph.node.append(ir.serde.serialize_node(node))
+        if not hints and node.domain == "":
+            continue
+        for value in node.outputs:
+            if value not in outputs and value.type is not None and static_shape(value) is not None:
+                graph.value_info.append(ir.serde.serialize_value(value))
+    proto = onnx.ModelProto(ir_version=max(model.ir_version, 4), graph=graph)
+    for domain, version in model.graph.opset_imports.items():
+        proto.opset_import.add(domain=domain, version=version)
+    return proto
+
+
+class InferShapes(ir.passes.InPlacePass):
+    """Sets dtype and shape of every tensor that onnx can infer; what is known stays known."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Infers, and once more with the declared shapes as hints where something is missing."""
+        modified = self._infer(model, hints=False)
+        if any(static_shape(v) is None for node in model.graph for v in node.outputs if v.name):
+            modified |= self._infer(model, hints=True)
+        return ir.passes.PassResult(model, modified=modified)
+
+    def _infer(self, model: ir.Model, *, hints: bool) -> bool:
+        try:
+            inferred = onnx.shape_inference.infer_shapes(
+                weightless_proto(model, hints=hints), check_type=False, data_prop=True
+            )
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"shapes cannot be inferred: {' '.join(str(error).split())[:300]}."
+            ) from error
+        found = {info.name: info.type for info in inferred.graph.value_info}
+        found |= {info.name: info.type for info in inferred.graph.output}
+        modified = False
+        for node in model.graph:
+            for value in node.outputs:
+                if value.name in found:
+                    modified |= _learn(value, found[value.name])
+        return modified
+
+
+def _learn(value: ir.Value, proto: onnx.TypeProto) -> bool:
+    type_ = ir.serde.deserialize_type_proto_for_type(proto)
+    shape = ir.serde.deserialize_type_proto_for_shape(proto)
+    modified = False
+    if type_ is not None and value.type != type_:
+        value.type = type_
+        modified = True
+    if shape is None or value.shape == shape:
+        return modified
+    # Declared sizes stay where inference knows less.
+    if value.shape is not None and value.shape.is_static() and not shape.is_static():
+        return modified
+    value.shape = shape
+    return True
+
+
+def refuse_absurd_sizes(model: ir.Model, limit: int) -> None:
+    """Refuses a graph with a tensor of more than `limit` elements.
+
+    Raises:
+        ModelError: Names the tensor and its shape.
+    """
+    produced = [value for node in model.graph for value in node.outputs]
+    for value in (*model.graph.inputs, *produced):
+        shape = static_shape(value)
+        if shape is None or is_constant(value):
+            continue
+        count = int(np.prod([int(size) for size in shape], dtype=object))
+        if count > limit:
+            raise ModelError(
+                f"tensor {value.name!r} has shape {'x'.join(map(str, shape))}, {count} elements; "
+                f"at most {limit} are supported."
+            )

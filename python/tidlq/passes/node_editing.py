@@ -1,0 +1,106 @@
+"""Editing a graph without losing a name: new constants, fresh names, nodes bypassed or absorbed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from tidlq.passes.node_reading import input_at
+
+
+class FreshNames:
+    """Names of tensors and nodes that do not clash with any in a graph or its nested graphs."""
+
+    def __init__(self, graph: ir.Graph) -> None:
+        self._taken = set(graph.initializers) | _names(graph.inputs)
+        for node in graph.all_nodes():
+            self._taken |= _names(node.outputs)
+            self._taken.add(node.name or "")
+        for nested in graph.subgraphs():
+            self._taken |= set(nested.initializers) | _names(nested.inputs)
+
+    def take(self, base: str) -> str:
+        """Returns `base`, or `base_1`, `base_2` ... where it is taken, and reserves it."""
+        name, count = base, 0
+        while name in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name)
+        return name
+
+
+def _names(values: Iterable[ir.Value]) -> set[str]:
+    return {value.name for value in values if value.name}
+
+
+def add_constant(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:
+    """Registers an array as a constant under a name that is not in use."""
+    tensor = ir.Tensor(array, name=name)
+    value = ir.Value(
+        name=name,
+        shape=ir.Shape(array.shape),
+        type=ir.TensorType(tensor.dtype),
+        const_value=tensor,
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def replace_constant(
+    node: ir.Node, index: int, array: NDArray[np.generic], names: FreshNames, suffix: str
+) -> None:
+    """Gives a node other values for a constant input.
+
+    The constant keeps its name when this node alone reads it; otherwise the others keep it and
+    the node reads a new one, named after itself.
+    """
+    value = input_at(node, index)
+    graph = node.graph
+    assert graph is not None
+    if value is not None and len(value.uses()) == 1 and not value.is_graph_output():
+        value.const_value = ir.Tensor(array, name=value.name)
+        value.shape = ir.Shape(array.shape)
+        return
+    name = names.take(f"{node.name or node.outputs[0].name}_{suffix}")
+    if index >= len(node.inputs):
+        node.resize_inputs(index + 1)
+    node.replace_input_with(index, add_constant(graph, name, array))
+
+
+def bypass(node: ir.Node, kept: ir.Value) -> bool:
+    """Removes a node whose first output equals `kept`; returns False where names forbid it.
+
+    A graph output keeps its name, so the node goes only when `kept` may take that name.
+    """
+    output = node.outputs[0]
+    graph = node.graph
+    assert graph is not None
+    if output.is_graph_output():
+        bound = kept.is_graph_input() or kept.is_graph_output() or kept.is_initializer()
+        if bound or kept.producer() is None or kept.graph is not graph:
+            return False
+        name = output.name
+        kept.type = kept.type or output.type
+        output.replace_all_uses_with(kept, replace_graph_outputs=True)
+        graph.remove(node, safe=True)
+        kept.name = name
+        return True
+    output.replace_all_uses_with(kept)
+    graph.remove(node, safe=True)
+    return True
+
+
+def absorb_next(node: ir.Node, following: ir.Node) -> None:
+    """Lets a node write the output of the node that follows it, and removes that node."""
+    graph = node.graph
+    assert graph is not None
+    result = following.outputs[0]
+    produced = node.outputs[0]
+    name, shape, dtype = result.name, result.shape, result.type
+    result.replace_all_uses_with(produced, replace_graph_outputs=True)
+    graph.remove(following, safe=True)
+    produced.name = name
+    produced.shape, produced.type = shape, dtype

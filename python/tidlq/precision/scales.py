@@ -1,0 +1,109 @@
+"""Scales from ranges, one function per rule.
+
+Every scale is returned as a float32 value and is at least `SMALLEST_SCALE`, so that its reciprocal
+and its products with other scales stay normal numbers. A range without extent (a dead layer) gets
+scale 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tidlq.spec import FeatureQuant, IntegerType, Range, ScaleRule
+
+SMALLEST_SCALE = 2.0**-100
+
+
+def _float32(scale: float) -> float:
+    return float(np.float32(max(scale, SMALLEST_SCALE)))
+
+
+def feature_type(value_range: Range, bits: int) -> IntegerType:
+    """Symmetric features: unsigned where the range has no negative values, else signed."""
+    return IntegerType(bits, signed=value_range.min < 0)
+
+
+def is_fitting(value_range: Range, scale: float, type_: IntegerType) -> bool:
+    """Both ends of a range round to integers of the type:  lowest <= round(x / scale) <= highest.
+
+    Halves count as rounded up, as the engine does.
+    """
+    low = math.floor(value_range.min / scale + 0.5)
+    high = math.floor(value_range.max / scale + 0.5)
+    return type_.lowest <= low and high <= type_.highest
+
+
+def symmetric_feature(value_range: Range, bits: int, rule: ScaleRule) -> FeatureQuant:
+    """A feature map with zero point 0 whose scale no accumulator restricts.
+
+    REAL: scale = max / highest (unsigned) or max(|min|, |max|) / highest (signed).
+    POWER_OF_TWO: the smallest power of two whose integers reach both ends of the range.
+    """
+    value_range = value_range.with_zero()
+    type_ = feature_type(value_range, bits)
+    if value_range.absolute_max == 0:
+        return FeatureQuant(type_, 1.0)
+    real = value_range.absolute_max / type_.highest
+    if rule is not ScaleRule.POWER_OF_TWO:
+        return FeatureQuant(type_, _float32(real))
+    scale = 2.0 ** (math.floor(math.log2(real)) - 1)
+    while not is_fitting(value_range, scale, type_):
+        scale *= 2
+    return FeatureQuant(type_, _float32(scale))
+
+
+def asymmetric_feature(value_range: Range, bits: int) -> FeatureQuant:
+    """A feature map with a zero point:  scale = (max - min) / (2^bits - 1).
+
+    The range is widened to contain zero, which is represented exactly:
+    zero point = round(-min / scale). Unsigned.
+    """
+    value_range = value_range.with_zero()
+    type_ = IntegerType(bits, signed=False)
+    extent = value_range.max - value_range.min
+    if extent == 0:
+        return FeatureQuant(type_, 1.0)
+    scale = _float32(extent / type_.highest)
+    zero_point = min(max(round(-value_range.min / scale), 0), type_.highest)
+    return FeatureQuant(type_, scale, zero_point)
+
+
+def parameter_scale(absolute_max: float, bits: int, rule: ScaleRule, *, full_code: bool) -> float:
+    """The scale of a symmetric parameter.
+
+    Args:
+        absolute_max: largest magnitude of the parameter (or of one channel).
+        bits: width of the integer.
+        rule: REAL, or POWER_OF_TWO: the next coarser power of two.
+        full_code: TIDL's symmetric schemes map the largest magnitude to 2^(bits-1), which saturates
+            by one step on the positive side; otherwise it maps to 2^(bits-1) - 1.
+    """
+    if absolute_max == 0:
+        return 1.0
+    codes = 1 << (bits - 1)
+    scale = absolute_max / (codes if full_code else codes - 1)
+    if rule is ScaleRule.POWER_OF_TWO:
+        mantissa, exponent = math.frexp(scale)
+        scale = math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)
+    return _float32(scale)
+
+
+def shifted_feature(
+    value_range: Range, accumulator_scale: float, bits: int, least_shift: int = 0
+) -> tuple[FeatureQuant, int]:
+    """The finest scale  accumulator_scale * 2^shift,  shift >= least_shift,  that fits a range.
+
+    Returns:
+        The feature's quantization and the shift in bits.
+    """
+    value_range = value_range.with_zero()
+    type_ = feature_type(value_range, bits)
+    shift = least_shift
+    if value_range.absolute_max > 0:
+        real = value_range.absolute_max / (type_.highest + 1)
+        shift = max(least_shift, math.floor(math.log2(real / accumulator_scale)) - 1)
+    while not is_fitting(value_range, math.ldexp(accumulator_scale, shift), type_):
+        shift += 1
+    return FeatureQuant(type_, _float32(math.ldexp(accumulator_scale, shift))), shift

@@ -1,0 +1,158 @@
+"""A saved proto against the network that is to be compiled from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tidlq.errors import QuantProtoError, nearest_names
+from tidlq.quantproto.model import SavedLayer, SavedRanges, SavedTensor
+from tidlq.spec import Range, Ranges
+
+_SHOWN_MISSING = 20
+
+
+@dataclass(frozen=True)
+class ExpectedTensor:
+    """A tensor that a network needs a range for.
+
+    Attributes:
+        name: the feature's name in the graph, or the parameter's `spec.parameter_name`.
+        values: number of elements that the proto must state; 0 for all but biases.
+        channels: number of channel ranges that the proto must state; 0 where none are needed.
+    """
+
+    name: str
+    values: int = 0
+    channels: int = 0
+
+
+@dataclass(frozen=True)
+class ExpectedLayer:
+    """A layer that a network needs ranges for, with its tensors in the proto's order."""
+
+    name: str
+    outputs: tuple[ExpectedTensor, ...]
+    weights: tuple[ExpectedTensor, ...] = ()
+    bias: tuple[ExpectedTensor, ...] = ()
+    slope: tuple[ExpectedTensor, ...] = ()
+
+    @property
+    def roles(self) -> Mapping[str, tuple[ExpectedTensor, ...]]:
+        """The layer's tensors by what they are to it."""
+        return {
+            "outputs": self.outputs,
+            "weights": self.weights,
+            "bias": self.bias,
+            "slope": self.slope,
+        }
+
+
+@dataclass(frozen=True)
+class SavedDecisions:
+    """What calibration decided, as a saved proto repeats it.
+
+    Attributes:
+        ranges: of every feature and parameter that the network needs.
+        values: elements in real units of the parameters that need them, by name.
+    """
+
+    ranges: Ranges
+    values: Mapping[str, tuple[float, ...]]
+
+
+def check_fingerprint(saved: SavedRanges, fingerprint: str, path: str) -> None:
+    """Refuses a proto that states the fingerprint of another graph.
+
+    A proto without provenance states none and passes.
+
+    Args:
+        saved: contents of the proto.
+        fingerprint: SHA-256 (hex) of the graph to be compiled.
+        path: the proto's file, for the message.
+
+    Raises:
+        QuantProtoError: The fingerprints differ.
+    """
+    if saved.provenance is None or saved.provenance.graph_fingerprint in ("", fingerprint):
+        return
+    raise QuantProtoError(
+        f"quantization proto {path!r} was written for another model (graph fingerprint "
+        f"{saved.provenance.graph_fingerprint[:12]}, this model's is {fingerprint[:12]}); name "
+        "another file, or remove this one to calibrate anew."
+    )
+
+
+def find_missing(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> list[str]:
+    """Returns what a network needs and the proto does not state, one phrase each."""
+    return [line for layer in expected for line in _missing_of(saved, layer)]
+
+
+def resolve_ranges(
+    saved: SavedRanges, expected: Sequence[ExpectedLayer], path: str
+) -> SavedDecisions:
+    """Returns the ranges of a network's tensors, and the values of its biases.
+
+    Layers are found by name; their tensors by name where the file has names, else by position.
+
+    Args:
+        saved: contents of the proto.
+        expected: everything that the network needs.
+        path: the proto's file, for the message.
+
+    Raises:
+        QuantProtoError: The proto is incomplete; the message lists what is missing.
+    """
+    missing = find_missing(saved, expected)
+    if missing:
+        more = len(missing) - _SHOWN_MISSING
+        tail = f"; and {more} more" if more > 0 else ""
+        raise QuantProtoError(
+            f"quantization proto {path!r} cannot replace calibration, it lacks "
+            f"{'; '.join(missing[:_SHOWN_MISSING])}{tail}."
+        )
+    features: dict[str, Range] = {}
+    parameters: dict[str, Range] = {}
+    channels: dict[str, tuple[Range, ...]] = {}
+    values: dict[str, tuple[float, ...]] = {}
+    for layer in expected:
+        for role, needed, tensor in _pairs(saved.layers_by_name[layer.name], layer):
+            if tensor is None or tensor.range is None:
+                continue
+            (features if role == "outputs" else parameters)[needed.name] = tensor.range
+            if needed.channels:
+                channels[needed.name] = tensor.channels
+            if needed.values:
+                values[needed.name] = tensor.values
+    return SavedDecisions(Ranges(features, parameters, channels), values)
+
+
+def _missing_of(saved: SavedRanges, layer: ExpectedLayer) -> Iterator[str]:
+    found = saved.layers_by_name.get(layer.name)
+    if found is None:
+        yield f"layer {layer.name!r}.{nearest_names(layer.name, saved.layers_by_name)}".rstrip(".")
+        return
+    for role, needed, tensor in _pairs(found, layer):
+        where = f"layer {layer.name!r}, {role} {needed.name!r}"
+        if tensor is None:
+            yield f"{where} (not in the file)"
+            continue
+        if tensor.range is None:
+            yield f"the range of {where}"
+        if needed.values and len(tensor.values) != needed.values:
+            yield f"{needed.values} values of {where} (found {len(tensor.values)})"
+        if needed.channels and len(tensor.channels) != needed.channels:
+            yield f"{needed.channels} channel ranges of {where} (found {len(tensor.channels)})"
+
+
+def _pairs(
+    found: SavedLayer, layer: ExpectedLayer
+) -> Iterator[tuple[str, ExpectedTensor, SavedTensor | None]]:
+    for role, tensors in layer.roles.items():
+        candidates = found.roles[role]
+        named = {candidate.name: candidate for candidate in candidates if candidate.name}
+        for position, needed in enumerate(tensors):
+            tensor = named.get(needed.name)
+            if tensor is None and position < len(candidates) and not candidates[position].name:
+                tensor = candidates[position]
+            yield role, needed, tensor

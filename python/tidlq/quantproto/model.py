@@ -1,0 +1,127 @@
+"""What a quantization proto says, as frozen values that know no protobuf."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tidlq.spec import IntegerType, Range
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def tidl_scale(step: float) -> float:
+    """TIDL's multiplicative scale of a step: S = float32(1 / s), at most the largest float32.
+
+    Args:
+        step: real value of one integer unit, positive.
+    """
+    with np.errstate(over="ignore"):
+        return min(float(np.float32(1.0 / step)), FLOAT32_MAX)
+
+
+@dataclass(frozen=True)
+class SavedTensor:
+    """What a file states about one tensor.
+
+    Attributes:
+        name: the tensor's name in the graph; empty in files that carry no names.
+        range: smallest and largest value, or None where the file does not know them.
+        size: number of elements.
+        values: the elements in real units (a bias has all of them).
+        channels: ranges of the output channels of a weight, where the scheme has one scale each;
+            of the same origin as `range`.
+        type: integer type, informative.
+        scales: TIDL's multiplicative scales, one or one per channel, informative.
+        zero_points: one or one per channel, informative.
+    """
+
+    name: str
+    range: Range | None
+    size: int
+    values: tuple[float, ...] = ()
+    channels: tuple[Range, ...] = ()
+    type: IntegerType | None = None
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class SavedLayer:
+    """What a file states about one layer.
+
+    Attributes:
+        name: the layer's name, unique in the file.
+        layer_type: TIDL's name of the layer's type, `TIDL_ConvolutionLayer` and the like.
+        outputs: the layer's output features.
+        weights: weight tensors.
+        bias: bias tensors, each with all its values.
+        slope: slope tensors of a PReLU.
+        bit_depth: bits of the output features: 8 or 16.
+        parameter_bit_depth: bits of the parameters, 8 or 16; None: those of the features.
+    """
+
+    name: str
+    layer_type: str
+    outputs: tuple[SavedTensor, ...]
+    weights: tuple[SavedTensor, ...] = ()
+    bias: tuple[SavedTensor, ...] = ()
+    slope: tuple[SavedTensor, ...] = ()
+    bit_depth: int = 8
+    parameter_bit_depth: int | None = None
+
+    @property
+    def roles(self) -> Mapping[str, tuple[SavedTensor, ...]]:
+        """The layer's tensors by what they are to it."""
+        return {
+            "outputs": self.outputs,
+            "weights": self.weights,
+            "bias": self.bias,
+            "slope": self.slope,
+        }
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a file comes from.
+
+    Attributes:
+        tool_version: version of tidlq that wrote the file.
+        graph_fingerprint: SHA-256 (hex) of the float graph and its weights.
+        scheme: name of the quantization scheme.
+        accuracy_level: calibration level.
+        frames: calibration frames used.
+        options: options in force, ordered by key.
+    """
+
+    tool_version: str
+    graph_fingerprint: str
+    scheme: str
+    accuracy_level: int
+    frames: int
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class SavedRanges:
+    """Contents of a quantization proto.
+
+    Attributes:
+        layers: in execution order; network inputs are layers of type `TIDL_DataLayer`.
+        symmetric: zero points are 0.
+        per_channel: parameters have one scale for each output channel.
+        provenance: None in files that another tool wrote, and in strict ones.
+    """
+
+    layers: tuple[SavedLayer, ...]
+    symmetric: bool = True
+    per_channel: bool = False
+    provenance: Provenance | None = None
+
+    @functools.cached_property
+    def layers_by_name(self) -> Mapping[str, SavedLayer]:
+        """The layers by name."""
+        return {layer.name: layer for layer in self.layers}

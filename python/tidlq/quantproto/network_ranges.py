@@ -1,0 +1,240 @@
+"""Between a network's layers and a quantization proto: what is written, what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import layer_parameters
+from tidlq.graph.partition import Partition, StageKind
+from tidlq.quantproto.matching import ExpectedLayer, ExpectedTensor
+from tidlq.quantproto.model import Provenance, SavedLayer, SavedRanges, SavedTensor, tidl_scale
+from tidlq.spec import (
+    FeatureQuant,
+    ParameterQuant,
+    ParameterRole,
+    QuantPlan,
+    Range,
+    Ranges,
+    parameter_name,
+)
+from tidlq.target import TidlLayerType
+
+_TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
+    {
+        LayerKind.CONVOLUTION: TidlLayerType.CONVOLUTION,
+        LayerKind.INNER_PRODUCT: TidlLayerType.INNER_PRODUCT,
+        LayerKind.BATCH_NORM: TidlLayerType.BATCH_NORM,
+        LayerKind.PRELU: TidlLayerType.PRELU,
+        LayerKind.SUM: TidlLayerType.ELTWISE,
+        LayerKind.PRODUCT: TidlLayerType.ELTWISE,
+        LayerKind.MAX_POOL: TidlLayerType.POOLING,
+        LayerKind.AVERAGE_POOL: TidlLayerType.POOLING,
+        LayerKind.CONCAT: TidlLayerType.CONCAT,
+        LayerKind.TRANSPOSE: TidlLayerType.TRANSPOSE,
+        LayerKind.PAD: TidlLayerType.PAD,
+        LayerKind.SLICE: TidlLayerType.SLICE,
+        LayerKind.RESIZE: TidlLayerType.RESIZE,
+        LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
+    }
+)
+_TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
+    {
+        "Relu": TidlLayerType.RELU,
+        "Clip": TidlLayerType.CLIP,
+        "Sigmoid": TidlLayerType.SIGMOID,
+        "Tanh": TidlLayerType.TANH,
+        "HardSigmoid": TidlLayerType.HARD_SIGMOID,
+        "HardSwish": TidlLayerType.HARD_SWISH,
+        "LeakyRelu": TidlLayerType.LEAKY_RELU,
+        "Flatten": TidlLayerType.FLATTEN,
+        "Reshape": TidlLayerType.RESHAPE,
+        "Squeeze": TidlLayerType.SQUEEZE,
+        "Unsqueeze": TidlLayerType.UNSQUEEZE,
+        "ReduceMean": TidlLayerType.REDUCE_MEAN,
+    }
+)
+
+
+def tidl_type(layer: Layer) -> TidlLayerType:
+    """TIDL's type of a layer."""
+    return _TYPES_BY_OPERATOR.get(layer.op_type) or _TYPES[layer.kind]
+
+
+def _data_layers(partition: Partition) -> Iterator[tuple[str, str]]:
+    """(layer name, tensor) of every tensor that enters a fixed stage from outside."""
+    taken = {layer.name for layer in partition.layers}
+    written = {layer.output for layer in partition.layers}
+    seen: set[str] = set()
+    for stage in partition.stages:
+        if stage.kind is not StageKind.FIXED:
+            continue
+        for tensor in stage.inputs:
+            if tensor not in seen and tensor not in written:
+                seen.add(tensor)
+                yield (f"{tensor}:data" if tensor in taken else tensor), tensor
+
+
+def _feature_tensor(graph: Graph, name: str, known: Range, quant: FeatureQuant) -> SavedTensor:
+    shape = graph.shape(name) or ()
+    return SavedTensor(
+        name=name,
+        range=known,
+        size=int(np.prod(shape, dtype=np.int64)),
+        type=quant.type,
+        scales=(tidl_scale(quant.scale),),
+        zero_points=(quant.zero_point,),
+    )
+
+
+def feature_ranges(partition: Partition, ranges: Ranges) -> dict[str, Range]:
+    """Ranges of all features; a layer that only moves or selects values has its input's."""
+    known = dict(ranges.features)
+    for layer in partition.layers:
+        if layer.kind.keeps_quantization and layer.inputs[0] in known:
+            known[layer.output] = known[layer.inputs[0]]
+    return known
+
+
+def to_saved(
+    graph: Graph,
+    partition: Partition,
+    ranges: Ranges,
+    plan: QuantPlan,
+    provenance: Provenance | None,
+) -> SavedRanges:
+    """Everything that a later compilation of the same graph needs instead of data."""
+    known = feature_ranges(partition, ranges)
+    layers = [
+        SavedLayer(
+            name=name,
+            layer_type=TidlLayerType.DATA.value,
+            outputs=(_feature_tensor(graph, tensor, known[tensor], plan.features[tensor]),),
+        )
+        for name, tensor in _data_layers(partition)
+    ]
+    layers += [_saved_layer(graph, layer, ranges, known, plan) for layer in partition.layers]
+    return SavedRanges(
+        layers=tuple(layers),
+        symmetric=not plan.scheme.asymmetric_features,
+        per_channel=plan.scheme.channel_wise,
+        provenance=provenance,
+    )
+
+
+def _saved_layer(
+    graph: Graph,
+    layer: Layer,
+    ranges: Ranges,
+    known: Mapping[str, Range],
+    plan: QuantPlan,
+) -> SavedLayer:
+    quant = plan.layers[layer.name]
+    weights: tuple[SavedTensor, ...] = ()
+    bias: tuple[SavedTensor, ...] = ()
+    slope: tuple[SavedTensor, ...] = ()
+    if layer.weight is not None and quant.weight is not None:
+        parameters = layer_parameters(graph, layer)
+        role = ParameterRole.SLOPE if layer.kind is LayerKind.PRELU else ParameterRole.WEIGHT
+        tensor = _parameter(layer, role, parameters.weight.size, ranges, quant.weight)
+        weights, slope = ((), (tensor,)) if role is ParameterRole.SLOPE else ((tensor,), ())
+        if parameters.bias is not None:
+            input_scale = plan.features[layer.inputs[0]].scale
+            steps = [input_scale * scale for scale in quant.weight.scales]
+            bias = (_bias(layer, parameters.bias.tolist(), ranges, steps),)
+    elif quant.operand is not None:
+        name = parameter_name(layer.name, ParameterRole.WEIGHT)
+        constant = next(x for x in map(graph.constant, layer.inputs) if x is not None)
+        weights = (
+            SavedTensor(
+                name=name,
+                range=ranges.parameters[name],
+                size=constant.size,
+                type=quant.operand.type,
+                scales=(tidl_scale(quant.operand.scale),),
+                zero_points=(0,),
+            ),
+        )
+    return SavedLayer(
+        name=layer.name,
+        layer_type=tidl_type(layer).value,
+        outputs=(
+            _feature_tensor(graph, layer.output, known[layer.output], plan.features[layer.output]),
+        ),
+        weights=weights,
+        bias=bias,
+        slope=slope,
+    )
+
+
+def _parameter(
+    layer: Layer, role: ParameterRole, size: int, ranges: Ranges, quant: ParameterQuant
+) -> SavedTensor:
+    name = parameter_name(layer.name, role)
+    per_channel = len(quant.scales) > 1
+    return SavedTensor(
+        name=name,
+        range=ranges.parameters[name],
+        size=size,
+        channels=tuple(ranges.channels.get(name, ())) if per_channel else (),
+        type=quant.type,
+        scales=tuple(map(tidl_scale, quant.scales)),
+        zero_points=(0,) * len(quant.scales),
+    )
+
+
+def _bias(layer: Layer, values: list[float], ranges: Ranges, steps: list[float]) -> SavedTensor:
+    name = parameter_name(layer.name, ParameterRole.BIAS)
+    return SavedTensor(
+        name=name,
+        range=ranges.parameters[name],
+        size=len(values),
+        values=tuple(values),
+        scales=tuple(map(tidl_scale, steps)),
+        zero_points=(0,) * len(steps),
+    )
+
+
+def expected_layers(
+    graph: Graph, partition: Partition, parameters: Ranges, *, channel_wise: bool
+) -> tuple[ExpectedLayer, ...]:
+    """What a proto must state to replace calibration.
+
+    Args:
+        graph: the canonical Graph.
+        partition: its stages.
+        parameters: parameter ranges as the graph itself has them; they tell which exist.
+        channel_wise: channel ranges of weights are wanted too.
+    """
+    expected = [
+        ExpectedLayer(name, (ExpectedTensor(tensor),)) for name, tensor in _data_layers(partition)
+    ]
+    for layer in partition.layers:
+
+        def tensors(role: ParameterRole, layer: Layer = layer) -> tuple[ExpectedTensor, ...]:
+            name = parameter_name(layer.name, role)
+            if name not in parameters.parameters:
+                return ()
+            values = channels = 0
+            if role is ParameterRole.BIAS:
+                bias = layer_parameters(graph, layer).bias
+                values = 0 if bias is None else bias.size
+            if role is ParameterRole.WEIGHT and channel_wise:
+                channels = len(parameters.channels.get(name, ()))
+                channels = channels if channels > 1 else 0
+            return (ExpectedTensor(name, values, channels),)
+
+        expected.append(
+            ExpectedLayer(
+                layer.name,
+                (ExpectedTensor(layer.output),),
+                weights=tensors(ParameterRole.WEIGHT),
+                bias=tensors(ParameterRole.BIAS),
+                slope=tensors(ParameterRole.SLOPE),
+            )
+        )
+    return tuple(expected)

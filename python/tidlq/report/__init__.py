@@ -1,0 +1,1 @@
+"""Reports: what was decided for each layer, in plain values."""

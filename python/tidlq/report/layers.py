@@ -1,0 +1,96 @@
+"""The layer report: where each layer runs, with which ranges, scales and precision."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tidlq.graph.layers import FloatNode, Layer
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition, Stage
+from tidlq.spec import FeatureQuant, ParameterRole, QuantPlan, Range, Ranges, parameter_name
+
+
+def layer_report(
+    graph: Graph, partition: Partition, ranges: Ranges, plan: QuantPlan | None
+) -> dict[str, Any]:
+    """Every layer and float node in execution order, as JSON values.
+
+    Args:
+        graph: the canonical Graph.
+        partition: its stages.
+        ranges: ranges of all features and parameters.
+        plan: the decisions; None for a float network.
+
+    Returns:
+        `features` that enter from outside, `stages` with their layers.
+    """
+    entering = [
+        _feature(name, ranges.features.get(name), plan.features[name])
+        for name in dict.fromkeys(n for s in partition.stages if s.layers for n in s.inputs)
+        if plan is not None
+    ]
+    stages = [
+        _stage(graph, number, stage, ranges, plan) for number, stage in enumerate(partition.stages)
+    ]
+    return {"features": entering, "stages": stages}
+
+
+def _stage(
+    graph: Graph, number: int, stage: Stage, ranges: Ranges, plan: QuantPlan | None
+) -> dict[str, Any]:
+    layers = [_float_node(node) for node in stage.float_nodes]
+    if plan is not None:
+        layers += [_layer(graph, layer, ranges, plan) for layer in stage.layers]
+    return {
+        "stage": number,
+        "kind": stage.kind.value,
+        "inputs": list(stage.inputs),
+        "outputs": list(stage.outputs),
+        "layers": layers,
+    }
+
+
+def _float_node(node: FloatNode) -> dict[str, Any]:
+    return {"name": node.name, "op_type": node.op_type, "runs_in": "float", "reason": node.reason}
+
+
+def _feature(name: str, known: Range | None, quant: FeatureQuant) -> dict[str, Any]:
+    return {
+        "tensor": name,
+        "type": f"{'s' if quant.type.signed else 'u'}{quant.type.bits}",
+        "scale": quant.scale,
+        "zero_point": quant.zero_point,
+        "min": None if known is None else known.min,
+        "max": None if known is None else known.max,
+        "origin": None if known is None else known.origin.value,
+    }
+
+
+def _layer(graph: Graph, layer: Layer, ranges: Ranges, plan: QuantPlan) -> dict[str, Any]:
+    quant = plan.layers[layer.name]
+    entry: dict[str, Any] = {
+        "name": layer.name,
+        "op_type": layer.op_type,
+        "kind": layer.kind.value,
+        "runs_in": "fixed",
+        "nodes": list(layer.nodes),
+        "output": _feature(
+            layer.output, ranges.features.get(layer.output), plan.features[layer.output]
+        ),
+        "shape": list(graph.shape(layer.output) or ()),
+        "requantization": quant.requantization.value,
+    }
+    weight = ranges.parameters.get(parameter_name(layer.name, ParameterRole.WEIGHT))
+    if quant.weight is not None and weight is not None:
+        scales = quant.weight.scales
+        entry["weight"] = {
+            "type": f"s{quant.weight.type.bits}",
+            "min": weight.min,
+            "max": weight.max,
+            "scales": len(scales),
+            "smallest_scale": min(scales),
+            "largest_scale": max(scales),
+        }
+        entry["weight"]["scale_spread_bits"] = round(math.log2(max(scales) / min(scales)), 2)
+    return entry

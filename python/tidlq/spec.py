@@ -1,0 +1,208 @@
+"""Quantization vocabulary: ranges, scales, schemes and plans.
+
+A real value x and its integer q are tied by  x = scale * (q - zero_point).  Scales are float32
+values held as Python floats, so every stage (plan, Network, QDQ, proto) sees the same number.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class RangeOrigin(enum.Enum):
+    """How a range was obtained."""
+
+    MEASURED = "measured"
+    STATED = "stated"
+    PARAMETER = "parameter"
+    SAVED = "saved"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Smallest and largest value of a tensor: float32 values, min <= max, both finite."""
+
+    min: float
+    max: float
+    origin: RangeOrigin = RangeOrigin.MEASURED
+
+    def __post_init__(self) -> None:
+        low, high = float(np.float32(self.min)), float(np.float32(self.max))
+        if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+            raise ValueError(f"a range needs finite min <= max, found [{self.min}, {self.max}]")
+        object.__setattr__(self, "min", low)
+        object.__setattr__(self, "max", high)
+
+    @property
+    def absolute_max(self) -> float:
+        """max(|min|, |max|)."""
+        return max(abs(self.min), abs(self.max))
+
+    def with_zero(self) -> Range:
+        """The same range, widened to contain zero."""
+        return Range(min(self.min, 0.0), max(self.max, 0.0), self.origin)
+
+
+class ParameterRole(enum.Enum):
+    """What a parameter does in its layer."""
+
+    WEIGHT = "weight"
+    BIAS = "bias"
+    SLOPE = "slope"
+
+
+def parameter_name(layer: str, role: ParameterRole) -> str:
+    """Name of a parameter as its layer uses it (folded, transposed, scaled): `conv1.weight`."""
+    return f"{layer}.{role.value}"
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Everything that data (or a saved proto) decided about a graph.
+
+    Attributes:
+        features: one range per feature map, by tensor name.
+        parameters: one range per weight, bias and slope, by `parameter_name`.
+        channels: one range per output channel of a weight, by `parameter_name`.
+    """
+
+    features: Mapping[str, Range]
+    parameters: Mapping[str, Range]
+    channels: Mapping[str, tuple[Range, ...]]
+
+
+class Requantization(enum.Enum):
+    """How accumulators become output integers; `fixed.rs` defines each exactly."""
+
+    SHIFT = "shift"
+    FIXED = "fixed"
+    FLOAT = "float"
+
+
+class ScaleRule(enum.Enum):
+    """Which scales a tensor may have."""
+
+    REAL = "real"
+    POWER_OF_TWO = "power-of-two"
+    SHIFTED_ACCUMULATOR = "shifted-accumulator"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A quantization scheme as data.
+
+    Attributes:
+        name: short name for reports.
+        asymmetric_features: features may have a zero point other than 0.
+        channel_wise: one weight scale per output channel.
+        feature_rule: scales of the outputs of layers with an accumulator.
+        free_rule: scales of network inputs and of table outputs, which have no accumulator.
+        weight_rule: scales of parameters.
+        requantization: of every layer with parameters.
+        full_weight_code: the largest weight maps to 2^(bits-1), not to 2^(bits-1) - 1.
+        bias_bits: signed bits that a bias must fit into.
+        bias_clipping: a bias that does not fit is clipped; otherwise the weight scale grows.
+    """
+
+    name: str
+    asymmetric_features: bool
+    channel_wise: bool
+    feature_rule: ScaleRule
+    free_rule: ScaleRule
+    weight_rule: ScaleRule
+    requantization: Requantization
+    full_weight_code: bool
+    bias_bits: int = 32
+    bias_clipping: bool = False
+
+
+@dataclass(frozen=True)
+class IntegerType:
+    """A signed or unsigned integer type of 8, 16 or 32 bits."""
+
+    bits: int
+    signed: bool
+
+    @property
+    def lowest(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def highest(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The numpy dtype of this width and sign."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{self.bits // 8}")
+
+
+@dataclass(frozen=True)
+class FeatureQuant:
+    """Quantization of a feature map: x = scale * (q - zero_point)."""
+
+    type: IntegerType
+    scale: float
+    zero_point: int = 0
+
+    def quantize(self, value: float) -> int:
+        """The integer nearest to a real value (halves to even), saturated to the type."""
+        if not math.isfinite(value):
+            return self.type.highest if value > 0 else self.type.lowest
+        q = round(value / self.scale) + self.zero_point
+        return min(max(q, self.type.lowest), self.type.highest)
+
+
+@dataclass(frozen=True)
+class ParameterQuant:
+    """Symmetric quantization of a parameter, zero point 0.
+
+    Attributes:
+        type: the stored integer type.
+        scales: one scale, or one per output channel (axis 0).
+        lowest: smallest stored integer; -127 where a scheme keeps weights symmetric.
+    """
+
+    type: IntegerType
+    scales: tuple[float, ...]
+    lowest: int
+
+    def quantize(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """round(values / scale), halves to even, saturated; values have the channels on axis 0."""
+        scales = np.asarray(self.scales, np.float64).reshape(-1, *([1] * (values.ndim - 1)))
+        q = np.rint(values / scales)
+        return np.clip(q, self.lowest, self.type.highest).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class LayerQuant:
+    """The decisions for one layer.
+
+    Attributes:
+        requantization: mode of the layer's output.
+        weight: quantization of the weight of a weighted layer, or of PReLU's slope.
+        operand: quantization of the constant operand of a sum or product.
+        shift: SHIFT only: bits, one per output channel or a single one.
+        bias_bits: signed bits that the bias is saturated to.
+    """
+
+    requantization: Requantization
+    weight: ParameterQuant | None = None
+    operand: FeatureQuant | None = None
+    shift: tuple[int, ...] = ()
+    bias_bits: int = 32
+
+
+@dataclass(frozen=True)
+class QuantPlan:
+    """Scale, zero point, bits and sign of every feature; precision and requantization per layer."""
+
+    scheme: Scheme
+    features: Mapping[str, FeatureQuant]
+    layers: Mapping[str, LayerQuant]

@@ -1,0 +1,21 @@
+"""The TI target: its options, devices, schemes and layer types."""
+
+from tidlq.target.devices import Device, DeviceFacts, find_device
+from tidlq.target.option_values import RequantizationChoice
+from tidlq.target.options import OptionInfo, Options, describe_options
+from tidlq.target.schemes import scheme_of
+from tidlq.target.tidl_layers import TidlLayerType
+from tidlq.target.type4_rules import is_asymmetric
+
+__all__ = [
+    "Device",
+    "DeviceFacts",
+    "OptionInfo",
+    "Options",
+    "RequantizationChoice",
+    "TidlLayerType",
+    "describe_options",
+    "find_device",
+    "is_asymmetric",
+    "scheme_of",
+]

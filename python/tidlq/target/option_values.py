@@ -1,0 +1,141 @@
+"""Types of option values: each reads what a command line, a YAML file or Python may hold."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from tidlq.target.devices import Device, find_device
+
+
+class RequantizationChoice(enum.Enum):
+    """Requantization of layers with parameters, as the user asks for it.
+
+    AUTO is the mode that belongs to the scheme: shift for types 0 and 1, fixed for type 4.
+    """
+
+    AUTO = "auto"
+    FIXED = "fixed"
+    FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The values that an option takes, in words."""
+
+    text: str
+
+
+def _read_number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
+
+
+def _read_integer(value: object) -> int:
+    if isinstance(value, str):
+        value = int(value.strip())
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("not an integer")
+    return value
+
+
+def _read_switch(value: object) -> bool:
+    if isinstance(value, str):
+        value = value.strip().lower()
+    if value in (0, "0", "false"):
+        return False
+    if value in (1, "1", "true"):
+        return True
+    raise ValueError("not a switch")
+
+
+def _read_names(value: object) -> tuple[str, ...]:
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
+        value = str(value).split(",")
+    if not isinstance(value, Sequence) or isinstance(value, bytes):
+        raise ValueError("not a list of names")
+    # Exporters name tensors by bare numbers, which YAML reads as integers.
+    if not all(isinstance(name, (int, str)) and not isinstance(name, bool) for name in value):
+        raise ValueError("not a list of names")
+    names = (str(name).strip() for name in value)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _read_path(value: object) -> Path | None:
+    if value is None or value is False or value == "":
+        return None
+    if not isinstance(value, (str, Path)):
+        raise ValueError("not a path")
+    return Path(value)
+
+
+def _read_factor(value: object) -> float:
+    factor = _read_number(value)
+    if factor != -1 and factor <= 1:
+        raise ValueError("neither off nor above 1")
+    return factor
+
+
+def _read_device(value: object) -> Device | None:
+    if value is None or isinstance(value, Device):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("not a device name")
+    return find_device(value) if value.strip() else None
+
+
+def _read_requantization(value: object) -> RequantizationChoice:
+    return RequantizationChoice(value.strip().lower() if isinstance(value, str) else value)
+
+
+def _one_of(*allowed: int) -> BeforeValidator:
+    def read(value: object) -> int:
+        number = _read_integer(value)
+        if number not in allowed:
+            raise ValueError("not allowed")
+        return number
+
+    return BeforeValidator(read)
+
+
+def _between(low: int, high: float) -> BeforeValidator:
+    def read(value: object) -> int:
+        number = _read_integer(value)
+        if not low <= number <= high:
+            raise ValueError("out of range")
+        return number
+
+    return BeforeValidator(read)
+
+
+TensorBits = Annotated[int, _one_of(8, 16, 32), Allowed("8, 16, 32")]
+AccuracyLevel = Annotated[int, _one_of(0, 1, 2, 9), Allowed("0, 1, 2, 9")]
+ScaleType = Annotated[int, _one_of(0, 1, 3, 4), Allowed("0, 1, 3, 4")]
+Count = Annotated[int, _between(1, math.inf), Allowed("an integer of 1 or more")]
+SubgraphCount = Annotated[int, _between(1, 16), Allowed("an integer from 1 to 16")]
+DebugLevel = Annotated[int, _between(0, 6), Allowed("an integer from 0 to 6")]
+Switch = Annotated[bool, BeforeValidator(_read_switch), Allowed("0, 1")]
+Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Allowed("comma-separated names")]
+Factor = Annotated[
+    float, BeforeValidator(_read_factor), Allowed("-1 (off) or a number greater than 1")
+]
+ProtoPath = Annotated[Path | None, BeforeValidator(_read_path), Allowed("a file path")]
+DeviceName = Annotated[
+    Device | None, BeforeValidator(_read_device), Allowed(", ".join(Device.__members__))
+]
+Requantizing = Annotated[
+    RequantizationChoice, BeforeValidator(_read_requantization), Allowed("auto, fixed, float")
+]

@@ -1,0 +1,287 @@
+"""The options of a compilation: TIDL's names and values, validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+
+from tidlq.errors import OptionError, nearest_names
+from tidlq.target.devices import Device
+from tidlq.target.option_names import OPTION_NAMES, fields_of
+from tidlq.target.option_values import (
+    AccuracyLevel,
+    Allowed,
+    Count,
+    DebugLevel,
+    DeviceName,
+    Factor,
+    Names,
+    ProtoPath,
+    RequantizationChoice,
+    Requantizing,
+    ScaleType,
+    SubgraphCount,
+    Switch,
+    TensorBits,
+)
+
+
+class Options(BaseModel):
+    """Options of a compilation.
+
+    Every option is a keyword without TIDL's prefix (`quantization_scale_type`); TIDL's own
+    spellings (`advanced_options:quantization_scale_type`, `deny_list:layer_type`) are accepted in
+    `Options.parse` and in `Options(**mapping)`.
+
+    Raises:
+        OptionError: A name is unknown, a value is not allowed, options contradict each other, or a
+            value is TIDL's but not supported by this version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+    tensor_bits: TensorBits = Field(
+        default=8, description="Bits of features and parameters; 32 runs the float network."
+    )
+    accuracy_level: AccuracyLevel = Field(
+        default=0,
+        description="0: mean over frames of each frame's min and max; 2: extremes over all frames; "
+        "1 and 9: advanced calibration, compiled as level 0 by this version.",
+    )
+    quantization_scale_type: ScaleType = Field(
+        default=0,
+        description="0: symmetric, real parameter scales; 1: symmetric, power-of-2 scales; "
+        "4: asymmetric features, per-channel weights; 3: pre-quantized TFLite.",
+    )
+    calibration_frames: Count = Field(
+        default=20, description="Frames used for calibration, at most."
+    )
+    calibration_iterations: Count = Field(
+        default=50, description="Upper bound of bias-calibration rounds."
+    )
+    activation_clipping: Switch = Field(
+        default=True, description="Outlier removal on feature ranges, with accuracy_level 9."
+    )
+    weight_clipping: Switch = Field(
+        default=True, description="Outlier removal on weight ranges, with accuracy_level 9."
+    )
+    bias_calibration: Switch = Field(
+        default=True, description="Bias calibration, with accuracy_level 9."
+    )
+    channel_wise_quantization: Switch = Field(
+        default=False,
+        description="One weight scale per output channel; always on with scale type 4.",
+    )
+    bias_clipping: Switch = Field(
+        default=False,
+        description="A bias that does not fit is clipped; otherwise the weight scale makes room.",
+    )
+    pre_batchnorm_fold: Switch = Field(
+        default=True, description="Fold a batch-norm that stands before the first convolution."
+    )
+    output_feature_16bit_names_list: Names = Field(
+        default=(), description="Layers whose output features and parameters have 16 bits."
+    )
+    params_16bit_names_list: Names = Field(
+        default=(), description="Layers whose parameters alone have 16 bits."
+    )
+    mixed_precision_factor: Factor = Field(
+        default=-1.0,
+        description="Latency to tolerate for 16-bit layers, as a multiple of all-8-bit.",
+    )
+    prequantized_model: Switch = Field(
+        default=False,
+        description="Take scales and zero points from a QDQ model, without calibration.",
+    )
+    quant_params_proto_path: ProtoPath = Field(
+        default=None,
+        description="Quantization proto: written if the file does not exist, read if it does.",
+    )
+    deny_list_layer_type: Names = Field(default=(), description="Layer types that run in float.")
+    deny_list_layer_name: Names = Field(default=(), description="Layers that run in float.")
+    deny_list: Names = Field(default=(), description="Layer types or layers that run in float.")
+    allow_list_layer_name: Names = Field(
+        default=(), description="Layers that run in fixed point; all others run in float."
+    )
+    max_num_subgraphs: SubgraphCount = Field(
+        default=16, description="Fixed-point islands, at most."
+    )
+    debug_level: DebugLevel = Field(
+        default=0, description="Accepted for TIDL's sake, without effect."
+    )
+    device: DeviceName = Field(default=None, description="The device that the plan is for.")
+    requantization: Requantizing = Field(
+        default=RequantizationChoice.AUTO,
+        description="Arithmetic of requantization; auto: shift for scale types 0 and 1, "
+        "fixed for 4.",
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _speak_in_sentences(cls, data: Any, handler: ModelWrapValidatorHandler[Options]) -> Options:
+        if isinstance(data, Options):
+            return data
+        if not isinstance(data, Mapping):
+            raise OptionError(f"options must be a mapping of names to values, found {data!r}.")
+        try:
+            options = handler(fields_of(data))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            field = str(first["loc"][0])
+            raise OptionError(_not_allowed(field, first["input"])) from None
+        _check_together(options)
+        _check_supported(options)
+        return options
+
+    @classmethod
+    def parse(cls, mapping: Mapping[str, object]) -> Options:
+        """Reads options from text or YAML values, in any spelling that TIDL's users write.
+
+        Args:
+            mapping: values by option name; text such as "8" counts as the number, nested groups
+                (`advanced_options: {...}`) as prefixed names, None as not given.
+
+        Raises:
+            OptionError: As the constructor does.
+        """
+        return cls.model_validate(mapping)
+
+    def override(self, mapping: Mapping[str, object]) -> Options:
+        """Returns these options with those of `mapping` in their place.
+
+        Args:
+            mapping: values by option name, as `parse` takes them.
+
+        Raises:
+            OptionError: As the constructor does.
+        """
+        given = {field: getattr(self, field) for field in self.model_fields_set}
+        return Options.parse(given | fields_of(mapping))
+
+    def to_tidl(self) -> dict[str, str | int | float]:
+        """Returns every option by its published name, as plain values that `parse` reads back."""
+        return {
+            name: _plain(getattr(self, field))
+            for field, name in OPTION_NAMES.items()
+            if getattr(self, field) is not None
+        }
+
+    @property
+    def effective_accuracy_level(self) -> int:
+        """The calibration level that this version carries out: 0 or 2."""
+        return 2 if self.accuracy_level == 2 else 0
+
+    def notices(self) -> tuple[str, ...]:
+        """Says in plain sentences what this version does not do for the given options."""
+        found = []
+        if self.accuracy_level in (1, 9) and self.tensor_bits != 32:
+            found.append(
+                f"accuracy_level {self.accuracy_level} is compiled as level 0: this version has "
+                "no range clipping, weight clipping or bias calibration."
+            )
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class OptionInfo:
+    """An option as documentation shows it.
+
+    Attributes:
+        field: keyword of `Options`.
+        name: published name.
+        allowed: allowed values, in words.
+        default: the default value, as text.
+        meaning: one sentence.
+    """
+
+    field: str
+    name: str
+    allowed: str
+    default: str
+    meaning: str
+
+
+def describe_options() -> tuple[OptionInfo, ...]:
+    """Returns every option in the order of TIDL's own table."""
+    return tuple(
+        OptionInfo(
+            field=field,
+            name=name,
+            allowed=_allowed(field),
+            default=str(_plain(Options.model_fields[field].default)),
+            meaning=Options.model_fields[field].description or "",
+        )
+        for field, name in OPTION_NAMES.items()
+    )
+
+
+def _plain(value: object) -> str | int | float:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, (int, float)):
+        return value
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, (Device, RequantizationChoice)):
+        return str(value.value)
+    if isinstance(value, Path):
+        return str(value)
+    return ""
+
+
+def _allowed(field: str) -> str:
+    metadata = Options.model_fields[field].metadata
+    return next(item.text for item in metadata if isinstance(item, Allowed))
+
+
+def _not_allowed(field: str, found: object) -> str:
+    allowed = _allowed(field)
+    words = [choice for choice in allowed.split(", ") if choice.isalpha()]
+    nearest = nearest_names(str(found), words) if len(words) > 1 else ""
+    return f"option {OPTION_NAMES[field]!r} is {found!r}, allowed: {allowed}.{nearest}"
+
+
+def _check_together(options: Options) -> None:
+    if (
+        options.device is not None
+        and options.quantization_scale_type == 4
+        and not options.device.facts.asymmetric
+    ):
+        raise OptionError(
+            "option 'advanced_options:quantization_scale_type' is 4 (asymmetric), which "
+            f"{options.device.value} does not have; allowed for this device: 0, 1."
+        )
+    if (
+        options.requantization is not RequantizationChoice.AUTO
+        and options.quantization_scale_type in (0, 1)
+    ):
+        raise OptionError(
+            f"option 'tidlq:requantization' is {options.requantization.value!r} with "
+            f"quantization_scale_type {options.quantization_scale_type}, whose scales are made for "
+            "shifts; allowed with this scale type: auto."
+        )
+
+
+def _check_supported(options: Options) -> None:
+    unsupported = {
+        "tensor_bits": (options.tensor_bits == 16, "8 and 32"),
+        "quantization_scale_type": (options.quantization_scale_type == 3, "0, 1 and 4"),
+        "prequantized_model": (options.prequantized_model, "0"),
+        "mixed_precision_factor": (options.mixed_precision_factor > 0, "-1 (off)"),
+        "output_feature_16bit_names_list": (
+            bool(options.output_feature_16bit_names_list),
+            "an empty list",
+        ),
+        "params_16bit_names_list": (bool(options.params_16bit_names_list), "an empty list"),
+    }
+    for field, (is_unsupported, supported) in unsupported.items():
+        if is_unsupported:
+            raise OptionError(
+                f"option {OPTION_NAMES[field]!r} is {_plain(getattr(options, field))!r}, "
+                f"this version supports {supported}."
+            )

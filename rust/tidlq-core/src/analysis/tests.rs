@@ -1,0 +1,104 @@
+//! Error measures against plain `f64` arithmetic, over every instruction set.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::isa::{Cpu, Isa, isa_tests};
+
+fn of(cpu: Cpu, frames: &[(Vec<f32>, Vec<f32>)]) -> ErrorStatistics {
+    let mut found = ErrorStatistics::default();
+    for (reference, value) in frames {
+        found.update(cpu, reference, value);
+    }
+    found
+}
+
+fn baseline() -> Cpu {
+    Cpu::new(Isa::Scalar).unwrap()
+}
+
+fn any_frame() -> impl Strategy<Value = (Vec<f32>, Vec<f32>)> {
+    prop::collection::vec((-8.0f32..8.0, -0.1f32..0.1), 1..5000)
+        .prop_map(|pairs| pairs.into_iter().map(|(r, e)| (r, r + e)).unzip())
+}
+
+fn is_near(found: f64, wanted: f64) -> bool {
+    (found - wanted).abs() <= 1e-12 * wanted.abs().max(1e-300)
+}
+
+isa_tests! {
+    fn measures_equal_plain_arithmetic(cpu: Cpu) {
+        proptest!(ProptestConfig::with_cases(32), |(frame in any_frame())| {
+            let found = of(cpu, std::slice::from_ref(&frame));
+            let pairs = || frame.0.iter().zip(&frame.1).map(|(&r, &v)| (f64::from(r), f64::from(v)));
+            let error: f64 = pairs().map(|(r, v)| (v - r) * (v - r)).sum();
+            let reference: f64 = pairs().map(|(r, _)| r * r).sum();
+            let value: f64 = pairs().map(|(_, v)| v * v).sum();
+            let product: f64 = pairs().map(|(r, v)| r * v).sum();
+            let largest = pairs().map(|(r, v)| (v - r).abs()).fold(0.0, f64::max);
+            prop_assert_eq!(found.count(), frame.0.len() as u64);
+            prop_assert_eq!(found.max_abs_error(), largest);
+            prop_assert!(is_near(found.mean_squared_error(), error / frame.0.len() as f64));
+            prop_assert!((found.cosine() - product / (reference * value).sqrt()).abs() < 1e-12);
+            prop_assert!((found.sqnr_db() - 10.0 * (reference / error).log10()).abs() < 1e-9);
+        });
+    }
+
+    fn state_equals_the_scalar_one(cpu: Cpu) {
+        proptest!(ProptestConfig::with_cases(32), |(frame in any_frame())| {
+            let frame = [frame];
+            prop_assert_eq!(of(cpu, &frame), of(baseline(), &frame));
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn order_of_frames_leaves_no_trace(mut frames in prop::collection::vec(any_frame(), 0..5)) {
+        let forward = of(baseline(), &frames);
+        frames.reverse();
+        prop_assert_eq!(of(baseline(), &frames), forward);
+    }
+}
+
+#[test]
+fn no_error_is_an_infinite_ratio() {
+    let found = of(baseline(), &[(vec![1.0, -2.0], vec![1.0, -2.0])]);
+    assert_eq!((found.mean_squared_error(), found.sqnr_db()), (0.0, f64::INFINITY));
+    assert_eq!((found.max_abs_error(), found.cosine()), (0.0, 1.0));
+}
+
+#[test]
+fn cosine_of_zeros_is_one_against_zeros_and_zero_otherwise() {
+    assert_eq!(of(baseline(), &[(vec![0.0; 3], vec![0.0; 3])]).cosine(), 1.0);
+    assert_eq!(of(baseline(), &[(vec![0.0; 3], vec![1.0; 3])]).cosine(), 0.0);
+    assert_eq!(of(baseline(), &[(vec![0.0; 3], vec![1.0; 3])]).sqnr_db(), f64::NEG_INFINITY);
+}
+
+#[test]
+fn before_the_first_pair_nothing_is_known() {
+    let found = ErrorStatistics::default();
+    assert_eq!(found.count(), 0);
+    assert!(found.mean_squared_error().is_nan() && found.sqnr_db().is_nan());
+    assert!(found.cosine().is_nan() && found.max_abs_error().is_nan());
+}
+
+#[test]
+fn a_value_that_is_not_finite_makes_every_measure_nan() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        for (reference, value) in [(bad, 1.0), (1.0, bad), (bad, bad)] {
+            let found = of(baseline(), &[(vec![1.0], vec![1.0]), (vec![reference], vec![value])]);
+            assert!(found.mean_squared_error().is_nan() && found.max_abs_error().is_nan());
+            assert!(found.cosine().is_nan() && found.sqnr_db().is_nan());
+        }
+    }
+}
+
+#[test]
+fn the_largest_values_do_not_overflow() {
+    let found = of(baseline(), &[(vec![f32::MAX; 5000], vec![f32::MIN; 5000])]);
+    assert_eq!(found.cosine(), -1.0);
+    assert!(found.mean_squared_error().is_finite());
+}

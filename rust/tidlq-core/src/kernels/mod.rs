@@ -1,0 +1,38 @@
+//! Kernels: one file per family, `reference.rs` with the plain versions that tests compare against.
+//!
+//! A kernel is made for one layer at load (weights packed, bounds proven) and runs on byte slices of
+//! the tensors. What vectorises is a [`crate::isa::Body`].
+
+mod block;
+mod convolution;
+mod depthwise;
+mod elementwise;
+mod gemm;
+mod inner_product;
+mod lookup;
+mod movement;
+mod pool;
+mod prelu;
+mod requantize;
+mod rescale;
+mod resize;
+mod select;
+mod softmax;
+mod work;
+
+#[cfg(test)]
+pub(crate) mod reference;
+
+pub(crate) use select::kernel_for;
+pub(crate) use work::{Scratch, Work};
+
+/// One layer, ready to run.
+pub(crate) trait Kernel: Send + Sync {
+    /// Bytes of scratch memory that one thread needs.
+    fn scratch_bytes(&self) -> usize {
+        0
+    }
+
+    /// Computes the output from the inputs; the slices have the sizes of their tensors.
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>);
+}

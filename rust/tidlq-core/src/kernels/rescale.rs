@@ -1,0 +1,143 @@
+//! Rescale, quantize, dequantize: element by element, one operand.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::block::{BLOCK, load, narrow, store};
+use super::requantize::{Entries, RowRequantizer};
+use super::{Kernel, Work};
+use crate::element::{Element, ElementType, with_element};
+use crate::fixed::{dequantize, quantize};
+use crate::isa::Body;
+
+/// Elements of one task.
+const TASK_ELEMENTS: usize = 1 << 15;
+
+/// Integer to integer of another scale or type.
+pub(crate) struct RescaleKernel {
+    pub input_type: ElementType,
+    pub output_type: ElementType,
+    pub zero_point: i32,
+    pub requantizer: RowRequantizer,
+}
+
+impl Kernel for RescaleKernel {
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        let size = self.output_type.size_bytes();
+        let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
+        work.for_each_chunk(output, chunk * size, |index, output| {
+            let first = index * chunk;
+            work.cpu.run(RescaleBody { kernel: self, first, input: inputs[0], output });
+        });
+    }
+}
+
+struct RescaleBody<'a> {
+    kernel: &'a RescaleKernel,
+    first: usize,
+    input: &'a [u8],
+    output: &'a mut [u8],
+}
+
+impl Body for RescaleBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let kernel = self.kernel;
+        let elements = self.output.len() / kernel.output_type.size_bytes();
+        let (mut acc, mut q) = ([0_i32; BLOCK], [0_i32; BLOCK]);
+        for start in (0..elements).step_by(BLOCK) {
+            let length = BLOCK.min(elements - start);
+            let (acc, q) = (&mut acc[..length], &mut q[..length]);
+            let from = self.first + start;
+            load(kernel.input_type, self.input, from, 1, kernel.zero_point, acc);
+            kernel.requantizer.run(acc, Entries::One(0), q);
+            store(kernel.output_type, self.output, start, q);
+        }
+    }
+}
+
+/// Float to integer.
+pub(crate) struct QuantizeKernel {
+    pub output_type: ElementType,
+    pub scale: f32,
+    pub zero_point: i32,
+}
+
+impl Kernel for QuantizeKernel {
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        let size = self.output_type.size_bytes();
+        let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
+        let input = cast_slice(inputs[0]);
+        work.for_each_chunk(output, chunk * size, |index, output| {
+            let first = index * chunk;
+            let input = &input[first..first + output.len() / size];
+            work.cpu.run(QuantizeBody { kernel: self, input, output });
+        });
+    }
+}
+
+struct QuantizeBody<'a> {
+    kernel: &'a QuantizeKernel,
+    input: &'a [f32],
+    output: &'a mut [u8],
+}
+
+impl Body for QuantizeBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let QuantizeKernel { output_type, scale, zero_point } = *self.kernel;
+        with_element!(output_type, T => {
+            let output = cast_slice_mut::<u8, T>(self.output);
+            for (elements, values) in output.chunks_mut(BLOCK).zip(self.input.chunks(BLOCK)) {
+                let mut q = [0_i32; BLOCK];
+                for (q, &value) in q.iter_mut().zip(values) {
+                    *q = quantize(value, scale, zero_point, T::LOWEST, T::HIGHEST);
+                }
+                narrow(&q, elements);
+            }
+        }, float => {});
+    }
+}
+
+/// Integer to float.
+pub(crate) struct DequantizeKernel {
+    pub input_type: ElementType,
+    pub scale: f32,
+    pub zero_point: i32,
+}
+
+impl Kernel for DequantizeKernel {
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        let output: &mut [f32] = cast_slice_mut(output);
+        let chunk = work.chunk(output.len(), 64, TASK_ELEMENTS);
+        let size = self.input_type.size_bytes();
+        work.for_each_chunk(output, chunk, |index, output| {
+            let first = index * chunk * size;
+            let input = &inputs[0][first..first + output.len() * size];
+            work.cpu.run(DequantizeBody { kernel: self, input, output });
+        });
+    }
+}
+
+struct DequantizeBody<'a> {
+    kernel: &'a DequantizeKernel,
+    input: &'a [u8],
+    output: &'a mut [f32],
+}
+
+impl Body for DequantizeBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let DequantizeKernel { input_type, scale, zero_point } = *self.kernel;
+        with_element!(input_type, T => {
+            for (value, element) in self.output.iter_mut().zip(cast_slice::<u8, T>(self.input)) {
+                *value = dequantize(element.widen(), scale, zero_point);
+            }
+        }, float => {});
+    }
+}

@@ -1,0 +1,265 @@
+//! From a layer of the program to its kernel.
+
+use bytemuck::cast_slice;
+
+use super::Kernel;
+use super::convolution::ConvolutionKernel;
+use super::depthwise::{DepthwiseKernel, DepthwiseSource};
+use super::elementwise::{Broadcast, ElementwiseKernel};
+use super::gemm::{PackedWeights, WeightSource};
+use super::inner_product::InnerProductKernel;
+use super::lookup::LookupKernel;
+use super::movement::{ConcatKernel, PadKernel, StridedKernel};
+use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
+use super::prelu::PReluKernel;
+use super::requantize::RowRequantizer;
+use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
+use super::resize::ResizeKernel;
+use super::softmax::SoftmaxKernel;
+use crate::element::{ElementType, with_element};
+use crate::fixed::Requantizer;
+use crate::network::{
+    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Program, Resize,
+    TensorSpec, Window,
+};
+
+/// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
+const GREATEST_SLOPED: u64 = 1 << 33;
+
+/// The kernel of a layer; `None` for a reshape, which shares its input's memory.
+pub(crate) fn kernel_for(program: &Program, layer: &LayerSpec) -> Option<Box<dyn Kernel>> {
+    let scope = Scope { program, layer };
+    let (input, output) = (scope.input(0), scope.output());
+    Some(match &layer.op {
+        Op::Reshape => return None,
+        Op::Quantize => Box::new(QuantizeKernel {
+            output_type: output.element_type,
+            scale: output.scale,
+            zero_point: output.zero_point,
+        }),
+        Op::Dequantize => Box::new(DequantizeKernel {
+            input_type: input.element_type,
+            scale: input.scale,
+            zero_point: input.zero_point,
+        }),
+        Op::Rescale(requantizer) => Box::new(RescaleKernel {
+            input_type: input.element_type,
+            output_type: output.element_type,
+            zero_point: input.zero_point,
+            requantizer: RowRequantizer::new(requantizer, u64::from(u16::MAX)),
+        }),
+        Op::Convolution(convolution) => scope.convolution(convolution),
+        Op::InnerProduct(product) => scope.inner_product(product),
+        Op::Sum(requantizer) => Box::new(ElementwiseKernel::sum(
+            scope.broadcast(),
+            output.element_type,
+            output.scale,
+            requantizer,
+        )),
+        Op::Product(requantizer) => Box::new(ElementwiseKernel::product(
+            scope.broadcast(),
+            output.element_type,
+            output.scale,
+            requantizer,
+        )),
+        Op::MaxPool(window) => scope.max_pool(*window),
+        Op::AveragePool(pool) => scope.average_pool(pool),
+        Op::Lookup(values) => {
+            Box::new(LookupKernel::new(input.element_type, output.element_type, values))
+        }
+        Op::PRelu(prelu) => scope.prelu(prelu),
+        Op::Concat { axis } => scope.concat(*axis),
+        Op::Transpose { perm } => {
+            Box::new(StridedKernel::transpose(input.element_type, &input.shape, perm))
+        }
+        Op::Pad(pad) => Box::new(PadKernel {
+            pad: pad.clone(),
+            element_bytes: input.element_type.size_bytes(),
+            input: input.shape.clone(),
+            output: output.shape.clone(),
+        }),
+        Op::Slice { start, step } => Box::new(StridedKernel::slice(
+            input.element_type,
+            &input.shape,
+            &output.shape,
+            start,
+            step,
+        )),
+        Op::Resize(resize) => scope.resize(resize),
+        Op::Softmax(exponential) => Box::new(SoftmaxKernel {
+            input_type: input.element_type,
+            row: input.last_axis(),
+            exponential: exponential.clone(),
+        }),
+    })
+}
+
+struct Scope<'a> {
+    program: &'a Program,
+    layer: &'a LayerSpec,
+}
+
+/// Sizes of a tensor that validation has found to be of rank 3 or 4.
+fn map(tensor: &TensorSpec) -> Map2d {
+    let empty = Map2d { count: 0, height: 0, width: 0, channels: 0 };
+    Map2d::of(&tensor.shape).unwrap_or(empty)
+}
+
+/// Elements of an S8 or S16 constant.
+fn weights(tensor: &TensorSpec) -> Vec<i16> {
+    let bytes = tensor.constant.as_ref().map_or(&[][..], |constant| constant.bytes());
+    match tensor.element_type {
+        ElementType::S8 => cast_slice::<u8, i8>(bytes).iter().map(|&value| value.into()).collect(),
+        _ => cast_slice::<u8, i16>(bytes).to_vec(),
+    }
+}
+
+/// What centring subtracts from elements of a type.
+fn offset(element_type: ElementType) -> i32 {
+    use crate::element::Element;
+    with_element!(element_type, T => T::OFFSET, float => 0)
+}
+
+impl<'a> Scope<'a> {
+    fn input(&self, position: usize) -> &'a TensorSpec {
+        &self.program.tensors[self.layer.inputs[position]]
+    }
+
+    fn output(&self) -> &'a TensorSpec {
+        &self.program.tensors[self.layer.output]
+    }
+
+    fn convolution(&self, spec: &Convolution) -> Box<dyn Kernel> {
+        let (input, output) = (map(self.input(0)), map(self.output()));
+        let (from, to) = (self.input(0).element_type, self.output().element_type);
+        let weights = weights(&self.program.tensors[spec.weight]);
+        let zero_point = self.input(0).zero_point;
+        if spec.groups == input.channels && spec.groups == output.channels {
+            return Box::new(DepthwiseKernel::new(&DepthwiseSource {
+                window: spec.window,
+                input,
+                output,
+                input_type: from,
+                output_type: to,
+                weights: &weights,
+                bias: &spec.bias,
+                zero_point,
+                requantizer: &spec.requantizer,
+            }));
+        }
+        let depth = spec.window.kernel[0] * spec.window.kernel[1] * (input.channels / spec.groups);
+        let weights = pack(
+            (spec.groups, output.channels / spec.groups, depth),
+            &weights,
+            &spec.bias,
+            &spec.requantizer,
+            self.input(0),
+        );
+        Box::new(ConvolutionKernel {
+            weights,
+            window: spec.window,
+            input,
+            output,
+            input_type: from,
+            output_type: to,
+            zero_point,
+        })
+    }
+
+    fn inner_product(&self, spec: &InnerProduct) -> Box<dyn Kernel> {
+        let tensor = &self.program.tensors[spec.weight];
+        let shape = (1, tensor.shape[0], tensor.shape[1]);
+        let weights = pack(shape, &weights(tensor), &spec.bias, &spec.requantizer, self.input(0));
+        Box::new(InnerProductKernel {
+            weights,
+            input_type: self.input(0).element_type,
+            output_type: self.output().element_type,
+        })
+    }
+
+    fn broadcast(&self) -> Broadcast {
+        let inputs: Vec<(ElementType, i32, &[usize])> = (0..self.layer.inputs.len())
+            .map(|position| self.input(position))
+            .map(|tensor| (tensor.element_type, tensor.zero_point, &tensor.shape[..]))
+            .collect();
+        Broadcast::new(&inputs, &self.output().shape)
+    }
+
+    fn pool_shape(&self) -> PoolShape {
+        PoolShape { input: map(self.input(0)), output: map(self.output()) }
+    }
+
+    fn max_pool(&self, window: Window) -> Box<dyn Kernel> {
+        let element_type = self.input(0).element_type;
+        Box::new(MaxPoolKernel { shape: self.pool_shape(), window, element_type })
+    }
+
+    fn average_pool(&self, pool: &AveragePool) -> Box<dyn Kernel> {
+        let shape = self.pool_shape();
+        let bound = AveragePoolKernel::bound(&shape, &pool.window);
+        Box::new(AveragePoolKernel {
+            shape,
+            pool: pool.clone(),
+            input_type: self.input(0).element_type,
+            output_type: self.output().element_type,
+            zero_point: self.input(0).zero_point,
+            is_narrow: bound <= i32::MAX as u64,
+            requantizer: RowRequantizer::new(&pool.requantizer, bound),
+        })
+    }
+
+    fn prelu(&self, prelu: &PRelu) -> Box<dyn Kernel> {
+        Box::new(PReluKernel {
+            input_type: self.input(0).element_type,
+            output_type: self.output().element_type,
+            zero_point: self.input(0).zero_point,
+            slope: weights(&self.program.tensors[prelu.slope]),
+            positive: RowRequantizer::new(&prelu.positive, u64::from(u16::MAX)),
+            negative: RowRequantizer::new(&prelu.negative, GREATEST_SLOPED),
+        })
+    }
+
+    fn concat(&self, axis: usize) -> Box<dyn Kernel> {
+        let stretch = |tensor: &TensorSpec| {
+            tensor.shape[axis..].iter().product::<usize>() * tensor.element_type.size_bytes()
+        };
+        let stretches =
+            (0..self.layer.inputs.len()).map(|input| stretch(self.input(input))).collect();
+        Box::new(ConcatKernel { stretches })
+    }
+
+    fn resize(&self, resize: &Resize) -> Box<dyn Kernel> {
+        let bound = ResizeKernel::bound(resize, self.input(0).element_type);
+        Box::new(ResizeKernel {
+            resize: resize.clone(),
+            input: map(self.input(0)),
+            output: map(self.output()),
+            input_type: self.input(0).element_type,
+            output_type: self.output().element_type,
+            zero_point: self.input(0).zero_point,
+            is_narrow: bound <= i32::MAX as u64,
+            requantizer: RowRequantizer::new(&resize.requantizer, bound),
+        })
+    }
+}
+
+/// Packs weights of (groups, outputs of a group, depth).
+fn pack(
+    (groups, columns, depth): (usize, usize, usize),
+    weights: &[i16],
+    bias: &[i64],
+    requantizer: &Requantizer,
+    input: &TensorSpec,
+) -> PackedWeights {
+    PackedWeights::new(&WeightSource {
+        groups,
+        columns,
+        depth,
+        weights,
+        bias,
+        requantizer,
+        zero_point: input.zero_point,
+        offset: offset(input.element_type),
+        range: input.element_type.range().unwrap_or((0, 0)),
+    })
+}

@@ -1,0 +1,23 @@
+//! Integer engine and tensor statistics of `tidlq`: no Python, no I/O, no globals.
+//!
+//! | module | role |
+//! |---|---|
+//! | [`fixed`] | the one definition of the arithmetic |
+//! | [`element`] | element types |
+//! | [`isa`] | instruction sets and the way into code compiled for one |
+//! | [`network`] | the `.tidlq` file, its validation, the memory plan, the executor |
+//! | [`stats`] | statistics of float tensors |
+//! | [`analysis`] | error measures |
+//! | [`error`] | everything that is refused |
+
+#[cfg(target_endian = "big")]
+compile_error!("the .tidlq format is little-endian and is read in place");
+
+pub mod analysis;
+pub mod element;
+pub mod error;
+pub mod fixed;
+pub mod isa;
+mod kernels;
+pub mod network;
+pub mod stats;

@@ -1,0 +1,29 @@
+//! The `.tidlq` file and what runs it.
+//!
+//! `file` checks the header and decodes, `validate` turns the message into a [`Program`] in which
+//! every index, size and number is known to be good, `plan` assigns memory, `executor` runs.
+
+mod buffer;
+mod executor;
+mod file;
+mod plan;
+mod program;
+mod validate;
+mod values;
+
+pub use executor::{Engine, MAX_THREADS};
+pub use file::FORMAT_VERSION;
+pub use program::{Program, TensorSpec};
+pub use values::{Values, ValuesView};
+
+pub(crate) use buffer::AlignedBuffer;
+pub(crate) use program::{
+    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, PadMode, Resize,
+    ResizeAxis, Window,
+};
+
+/// Generated from `proto/network.proto`.
+#[allow(missing_docs, clippy::all, reason = "generated code")]
+pub(crate) mod proto {
+    include!(concat!(env!("OUT_DIR"), "/tidlq.network.rs"));
+}

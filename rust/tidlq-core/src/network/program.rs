@@ -1,0 +1,243 @@
+//! A network whose every index, size and number has been checked.
+//!
+//! `proto/network.proto` states the meaning of each operation; the types here hold what is left of it
+//! once it is valid.
+
+use std::collections::HashMap;
+
+use super::buffer::AlignedBuffer;
+use crate::element::ElementType;
+use crate::fixed::Requantizer;
+
+/// A named value of the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorSpec {
+    /// Unique name.
+    pub name: String,
+    /// Type of the elements.
+    pub element_type: ElementType,
+    /// Sizes, outermost first; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Step of one integer unit; 0 for float.
+    pub scale: f32,
+    /// Integer that stands for zero.
+    pub zero_point: i32,
+    /// Elements of a constant.
+    pub(crate) constant: Option<AlignedBuffer>,
+}
+
+impl TensorSpec {
+    /// Number of elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Number of bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.elements() * self.element_type.size_bytes()
+    }
+
+    /// Size of the last axis; 1 for a scalar.
+    pub(crate) fn last_axis(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+}
+
+/// A valid network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The network's name.
+    pub name: String,
+    /// Identifies the float graph and its weights.
+    pub graph_fingerprint: String,
+    /// All tensors.
+    pub tensors: Vec<TensorSpec>,
+    /// Indices of the inputs.
+    pub inputs: Vec<usize>,
+    /// Indices of the outputs.
+    pub outputs: Vec<usize>,
+    pub(crate) layers: Vec<LayerSpec>,
+    pub(crate) names: HashMap<String, usize>,
+}
+
+impl Program {
+    /// Index of the tensor with a name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.names.get(name).copied()
+    }
+
+    /// Number of layers.
+    pub fn layer_count(&self) -> usize {
+        self.layers.len()
+    }
+}
+
+/// One step of the program.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LayerSpec {
+    pub name: String,
+    pub inputs: Vec<usize>,
+    pub output: usize,
+    pub op: Op,
+}
+
+/// An operation, as `proto/network.proto` defines it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Op {
+    Quantize,
+    Dequantize,
+    Rescale(Requantizer),
+    Convolution(Convolution),
+    InnerProduct(InnerProduct),
+    Sum(Requantizer),
+    Product(Requantizer),
+    MaxPool(Window),
+    AveragePool(AveragePool),
+    Lookup(Vec<i32>),
+    PRelu(PRelu),
+    Concat { axis: usize },
+    Reshape,
+    Transpose { perm: Vec<usize> },
+    Pad(Pad),
+    Slice { start: Vec<usize>, step: Vec<isize> },
+    Resize(Resize),
+    Softmax(Vec<f32>),
+}
+
+/// Sizes of channels-last features; `height` is 1 for rank 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Map2d {
+    pub count: usize,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Map2d {
+    /// Reads a rank-3 or rank-4 shape.
+    pub fn of(shape: &[usize]) -> Option<Self> {
+        match *shape {
+            [count, width, channels] => Some(Self { count, height: 1, width, channels }),
+            [count, height, width, channels] => Some(Self { count, height, width, channels }),
+            _ => None,
+        }
+    }
+
+    /// Elements of one image.
+    pub const fn image(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+/// Geometry of a sliding window; pairs are (height, width), `pad` is top and left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    pub pad: [usize; 2],
+}
+
+impl Window {
+    /// Input coordinate of tap `k` at output position `position` along an axis; may lie outside.
+    #[inline(always)]
+    pub const fn coordinate(&self, axis: usize, position: usize, k: usize) -> isize {
+        (position * self.stride[axis] + k * self.dilation[axis]) as isize - self.pad[axis] as isize
+    }
+
+    /// The taps `first..end` of the window at `position` that fall on coordinates `low..high`.
+    #[inline(always)]
+    pub const fn taps(
+        &self,
+        axis: usize,
+        position: usize,
+        low: isize,
+        high: isize,
+    ) -> (usize, usize) {
+        let start = self.coordinate(axis, position, 0);
+        let step = self.dilation[axis] as isize;
+        let first = if start >= low { 0 } else { (low - start + step - 1) / step };
+        let end = if start >= high { 0 } else { (high - start + step - 1) / step };
+        let kernel = self.kernel[axis] as isize;
+        let end = if end < kernel { end } else { kernel };
+        if first < end { (first as usize, end as usize) } else { (0, 0) }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Convolution {
+    pub weight: usize,
+    pub bias: Vec<i64>,
+    pub window: Window,
+    pub groups: usize,
+    pub requantizer: Requantizer,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct InnerProduct {
+    pub weight: usize,
+    pub bias: Vec<i64>,
+    pub requantizer: Requantizer,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct AveragePool {
+    pub window: Window,
+    /// Padding below and right, counted only with `count_include_pad`.
+    pub pad_end: [usize; 2],
+    pub count_include_pad: bool,
+    /// Distinct divisors, ascending; the index selects the requantizer's entry.
+    pub count: Vec<u64>,
+    pub requantizer: Requantizer,
+}
+
+impl AveragePool {
+    /// The divisor's factor of one axis: positions of the window that count.
+    #[inline(always)]
+    pub const fn divisor(&self, axis: usize, position: usize, size: usize) -> usize {
+        let (low, high) = if self.count_include_pad {
+            (-(self.window.pad[axis] as isize), (size + self.pad_end[axis]) as isize)
+        } else {
+            (0, size as isize)
+        };
+        let (first, end) = self.window.taps(axis, position, low, high);
+        end - first
+    }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PRelu {
+    pub slope: usize,
+    pub positive: Requantizer,
+    pub negative: Requantizer,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PadMode {
+    Constant(i32),
+    Reflect,
+    Edge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pad {
+    pub begin: Vec<usize>,
+    pub mode: PadMode,
+}
+
+/// Interpolation of one axis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ResizeAxis {
+    pub low: Vec<u32>,
+    pub high: Vec<u32>,
+    pub weight_high: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Resize {
+    /// Unset axes pass through and contribute no factor.
+    pub height: Option<ResizeAxis>,
+    pub width: Option<ResizeAxis>,
+    pub weight_bits: u32,
+    pub requantizer: Requantizer,
+}

@@ -1,0 +1,86 @@
+"""Layers that place elements elsewhere, and Resize, which also blends neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oracle.bigint.integers import IntArray
+from oracle.bigint.requantization import requantize_accumulators
+from oracle.bigint.tensors import Array, centered, dtype_of, shape_of, store
+from tidlq.lowering import network_pb2 as pb
+
+
+def concat(layer: pb.Concat, arrays: Sequence[Array]) -> Array:
+    """The inputs one after the other along an axis."""
+    return np.concatenate(arrays, axis=layer.axis)
+
+
+def reshape(x: Array, output: pb.Tensor) -> Array:
+    """Same elements, other sizes."""
+    return x.reshape(shape_of(output))
+
+
+def transpose(layer: pb.Transpose, x: Array) -> Array:
+    """Output axis i is input axis perm[i]."""
+    return x.transpose(list(layer.perm)).copy()
+
+
+def pad(layer: pb.Pad, x: Array, output: pb.Tensor) -> Array:
+    """Elements added before and after each axis: a constant, a mirror image or the edge."""
+    result = x
+    for axis, (begin, end) in enumerate(zip(layer.begin, layer.end, strict=True)):
+        size = x.shape[axis]
+        position = np.arange(-begin, size + end)
+        if layer.mode == pb.Pad.MODE_CONSTANT:
+            filler_shape = [*result.shape]
+            filler_shape[axis] = 1
+            filler = np.full(filler_shape, layer.value, dtype_of(output))
+            result = np.concatenate([result, filler], axis=axis)
+            position = np.where((position < 0) | (position >= size), size, position)
+        elif layer.mode == pb.Pad.MODE_REFLECT:
+            position = np.abs(position)
+            position = np.where(position >= size, 2 * (size - 1) - position, position)
+        elif layer.mode == pb.Pad.MODE_EDGE:
+            position = np.clip(position, 0, size - 1)
+        else:
+            raise ValueError(f"pad mode {layer.mode}")
+        result = np.take(result, position, axis=axis)
+    return result
+
+
+def slice_axes(layer: pb.Slice, x: Array, output: pb.Tensor) -> Array:
+    """output[i] = input[start + i * step] along every axis."""
+    for axis, (start, step) in enumerate(zip(layer.start, layer.step, strict=True)):
+        position = start + np.arange(output.shape[axis], dtype=np.int64) * step
+        if position.min() < 0 or position.max() >= x.shape[axis]:
+            raise IndexError(f"axis {axis} reads {position.min()} .. {position.max()}")
+        x = np.take(x, position, axis=axis)
+    return x
+
+
+def resize(layer: pb.Resize, x: Array, source: pb.Tensor, output: pb.Tensor) -> Array:
+    """Weighted sum of two neighbours per mapped axis, then requantize."""
+    acc = centered(x, source)
+    width_axis = acc.ndim - 2
+    if layer.HasField("height"):
+        acc = _blend(acc, layer.height, 1, layer.weight_bits)
+    if layer.HasField("width"):
+        acc = _blend(acc, layer.width, width_axis, layer.weight_bits)
+    return store(requantize_accumulators(acc, layer.requantize), output)
+
+
+def _blend(values: IntArray, axis_map: pb.Resize.AxisMap, axis: int, bits: int) -> IntArray:
+    """low * (2^bits - weight_high) + high * weight_high at each output position of an axis."""
+    shape = [1] * values.ndim
+    shape[axis] = len(axis_map.low)
+    high_weight = np.array(list(axis_map.weight_high), dtype=object).reshape(shape)
+    low = np.take(values, _positions(axis_map.low), axis=axis)
+    high = np.take(values, _positions(axis_map.high), axis=axis)
+    return np.asarray(low * ((1 << bits) - high_weight) + high * high_weight, dtype=object)
+
+
+def _positions(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(list(values), np.int64)

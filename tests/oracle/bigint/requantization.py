@@ -1,0 +1,68 @@
+"""Accumulators to output integers: the three modes of Requantize."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from oracle.bigint.integers import IntArray, for_each, round_to_float32
+from tidlq.lowering import network_pb2 as pb
+
+# Beyond every type by far, and small enough to be an exact float32 and an int.
+_FLOAT_LIMIT = np.float32(2.0**60)
+
+
+def round_shift(values: ArrayLike, shift: ArrayLike) -> IntArray:
+    """(v + half) >> shift with half = shift ? 1 << (shift - 1) : 0."""
+    return for_each(lambda v, s: (v + (1 << (s - 1) if s else 0)) >> s, values, shift)
+
+
+def round_half_even(values: NDArray[np.float32]) -> IntArray:
+    """The integer nearest to each finite or infinite float32; infinities become huge ints."""
+    return for_each(int, np.clip(np.rint(values), -_FLOAT_LIMIT, _FLOAT_LIMIT))
+
+
+def saturate(values: IntArray, zero_point: int, low: int, high: int) -> IntArray:
+    """min(max(v + zero_point, low), high)."""
+    return for_each(lambda v: min(max(v + zero_point, low), high), values)
+
+
+def clamp(values: IntArray, requantize: pb.Requantize) -> IntArray:
+    """Adds a layer's zero point to v and clamps."""
+    r = requantize
+    return saturate(values, r.zero_point, r.clamp_min, r.clamp_max)
+
+
+def requantize_accumulators(
+    acc: IntArray, requantize: pb.Requantize, entry: NDArray[np.int64] | None = None
+) -> IntArray:
+    """Output integers of accumulators.
+
+    Args:
+        acc: exact accumulators.
+        requantize: mode and lists.
+        entry: index into the lists per element, broadcast against acc; the last axis's position
+            when not given.
+    """
+    if entry is None:
+        entry = np.arange(acc.shape[-1] if acc.ndim else 1)
+    if requantize.mode == pb.Requantize.MODE_SHIFT:
+        v = round_shift(acc, _pick(requantize.shift, entry))
+    elif requantize.mode == pb.Requantize.MODE_FIXED:
+        products = for_each(operator.mul, acc, _pick(requantize.multiplier, entry))
+        v = round_shift(products, _pick(requantize.shift, entry))
+    elif requantize.mode == pb.Requantize.MODE_FLOAT:
+        scale = np.asarray(_pick(requantize.scale, entry), np.float32)
+        with np.errstate(over="ignore", under="ignore"):
+            v = round_half_even(np.asarray(round_to_float32(acc) * scale, np.float32))
+    else:
+        raise ValueError(f"requantize mode {requantize.mode}")
+    return clamp(v, requantize)
+
+
+def _pick(values: object, entry: NDArray[np.int64]) -> IntArray:
+    """List entries by index; a list of one serves every index and every shape."""
+    table = np.asarray(list(values), dtype=object)  # type: ignore[call-overload]
+    return np.asarray(table[0] if len(table) == 1 else table[entry], dtype=object)

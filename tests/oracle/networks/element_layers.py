@@ -1,0 +1,143 @@
+"""Appends element-wise layers: Quantize to PRelu, and Softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from oracle.bigint.tensors import limits_of
+from oracle.networks import draws
+from oracle.networks.builder import NetworkBuilder
+from tidlq.lowering import network_pb2 as pb
+
+
+def quantize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """float32 to any integer type."""
+    output = draws.features(draw, net, net.tensor(source).shape)
+    return net.layer([source], output, quantize=pb.Quantize())
+
+
+def dequantize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Any integer type to float32."""
+    output = net.feature(pb.ELEMENT_TYPE_F32, net.tensor(source).shape)
+    return net.layer([source], output, dequantize=pb.Dequantize())
+
+
+def rescale(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Between any two integer types."""
+    output = draws.features(draw, net, net.tensor(source).shape)
+    usual = draws.span(net.tensor(source)) / 2
+    layer = pb.Rescale(requantize=draws.requantizations(draw, net.tensor(output), usual))
+    return net.layer([source], output, rescale=layer)
+
+
+def lookup(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """A random table."""
+    output = draws.features(draw, net, net.tensor(source).shape)
+    low, high = limits_of(net.tensor(output).element_type)
+    entries = draws.span(net.tensor(source)) + 1
+    table = draws.generator(draw).integers(low, high, entries, endpoint=True)
+    return net.layer([source], output, lookup=pb.Lookup(value=table.tolist()))
+
+
+def prelu(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """One slope or one per channel; both halves of one mode or of two."""
+    shape = net.tensor(source).shape
+    slope = draws.parameters(draw, net, (draw(st.sampled_from([1, shape[-1]])),))
+    output = draws.features(draw, net, shape)
+    target, usual = net.tensor(output), draws.span(net.tensor(source)) / 2
+    positive = draws.requantizations(draw, target, usual)
+    steeper = usual * draws.span(net.tensor(slope)) / 4
+    negative = draws.requantizations(draw, target, steeper)
+    negative.clamp_min, negative.clamp_max = positive.clamp_min, positive.clamp_max
+    layer = pb.PRelu(slope=slope, positive=positive, negative=negative)
+    return net.layer([source], output, prelu=layer)
+
+
+def softmax(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """With the table that the input's scale gives."""
+    like = net.tensor(source)
+    output = net.feature(pb.ELEMENT_TYPE_F32, like.shape)
+    distance = np.arange(draws.span(like) + 1, dtype=np.float64)
+    table = np.exp(-distance * like.scale).astype(np.float32)
+    return net.layer([source], output, softmax=pb.Softmax(exponential=table.tolist()))
+
+
+def sum_operands(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Two to four operands: features, new inputs and constants, broadcast."""
+    inputs, shape = _operands(draw, net, source, draw(st.integers(2, 4)))
+    output = draws.features(draw, net, shape)
+    target, rng = net.tensor(output), draws.generator(draw)
+    result = pb.Requantize(zero_point=target.zero_point)
+    result.clamp_min, result.clamp_max = draws.clamps(draw, target)
+    spans = np.array([draws.span(net.tensor(i)) for i in inputs])
+    ratio = draws.span(target) / spans * 2.0 ** rng.uniform(-2, 0, len(inputs))
+    ratio = ratio * rng.choice([-1, 1, 1], len(inputs))
+    if draws.one_in(draw, 6):
+        ratio = ratio[:1]
+    if draw(st.booleans()):
+        result.mode = pb.Requantize.MODE_FLOAT
+        if draw(st.booleans()):
+            # Sums of whole and half steps, where rounding has something to decide.
+            ratio = np.copysign(2.0 ** np.rint(np.log2(np.abs(ratio))), ratio)
+        result.scale.extend(np.asarray(ratio * target.scale, np.float32).tolist())
+    else:
+        result.mode = pb.Requantize.MODE_FIXED
+        most = int(np.log2((2**31 - 1) / np.abs(ratio).max()))
+        shift = draw(st.integers(0, min(62, most)))
+        result.multiplier.extend(int(m) for m in np.rint(ratio * 2.0**shift))
+        result.shift.append(shift if not draws.one_in(draw, 8) else draw(st.integers(0, 62)))
+    return net.layer(inputs, output, sum=pb.Sum(requantize=result))
+
+
+def product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Two operands, broadcast, in every mode."""
+    inputs, shape = _operands(draw, net, source, 2)
+    output = draws.features(draw, net, shape)
+    target = net.tensor(output)
+    spans = [draws.span(net.tensor(i)) / 2 for i in inputs]
+    result = draws.requantizations(draw, target, spans[0] * spans[1])
+    if result.mode == pb.Requantize.MODE_FLOAT:
+        overall = result.scale[0]
+        if draw(st.booleans()):
+            overall = float(2.0 ** np.rint(np.log2(abs(overall) or 1.0)))
+        first = draw(st.sampled_from([target.scale, draws.scales(draw)]))
+        second = np.float64(overall) / first * target.scale
+        limit = float(np.finfo(np.float32).max)
+        result.scale[:] = [first, float(np.clip(second, -limit, limit).astype(np.float32))]
+    return net.layer(inputs, output, product=pb.Product(requantize=result))
+
+
+def _operands(
+    draw: DrawFn, net: NetworkBuilder, source: int, count: int
+) -> tuple[list[int], tuple[int, ...]]:
+    """The source and others that broadcast with it, in any order, and the common shape."""
+    shape = tuple(net.tensor(source).shape)
+    operands = [source]
+    for _ in range(count - 1):
+        other = _broadcastable(draw, shape)
+        style = draw(st.sampled_from(["input", "constant", "same"]))
+        kind = draw(draws.integer_types)
+        if style == "constant":
+            values = draws.integer_values(draw, kind, other)
+            operands.append(net.constant(values, draws.scales(draw), draws.zero_points(draw, kind)))
+        elif style == "input":
+            new = net.input(kind, other, draws.scales(draw), draws.zero_points(draw, kind))
+            operands.append(new)
+        else:
+            operands.append(source)
+    operands = draw(st.permutations(operands))
+    common = np.broadcast_shapes(*(tuple(net.tensor(i).shape) for i in operands))
+    return operands, common
+
+
+def _broadcastable(draw: DrawFn, shape: Sequence[int]) -> tuple[int, ...]:
+    """The same sizes, some of them 1, some leading ones left out; or larger where shape has 1."""
+    sizes = [
+        draw(st.sampled_from([size, size, 1])) if size > 1 else draw(st.sampled_from([1, 1, 3]))
+        for size in shape
+    ]
+    return tuple(sizes[draw(st.sampled_from([0, 0, *range(len(sizes) + 1)])) :])

@@ -1,0 +1,105 @@
+"""Appends layers that gather: Convolution, InnerProduct, MaxPool, AveragePool."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+
+from oracle.networks import draws
+from oracle.networks.builder import NetworkBuilder
+from oracle.networks.geometry import NO_AXIS, Axis, convolution_axes, pool_axes, split_axes
+from tidlq.lowering import network_pb2 as pb
+
+AxisDraw = Callable[[DrawFn, int], Axis]
+
+
+def convolution(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Any groups, depthwise included; any window; rank 3 or 4."""
+    shape = tuple(net.tensor(source).shape)
+    channels = shape[-1]
+    divisors = [d for d in range(1, channels + 1) if channels % d == 0]
+    groups = draw(st.sampled_from([1, channels, *divisors]))
+    per_group = draw(st.integers(1, 3 if groups > 4 else 12))
+    channels_out = per_group * groups
+    axes = _feature_axes(draw, shape, convolution_axes)
+    weight_shape = (channels_out, axes[0].kernel, axes[1].kernel, channels // groups)
+    weight = draws.parameters(draw, net, weight_shape)
+    output = draws.features(draw, net, _output_shape(shape, axes, channels_out))
+    usual = draws.usual_sum(net.tensor(source), net.tensor(weight), math.prod(weight_shape[1:]))
+    window = split_axes(axes)
+    layer = pb.Convolution(
+        weight=weight,
+        bias=draws.biases(draw, channels_out, usual),
+        stride=window["stride"],
+        dilation=window["dilation"],
+        pad=[axes[0].before, axes[1].before],
+        groups=groups,
+        requantize=draws.requantizations(draw, net.tensor(output), usual, channels_out),
+    )
+    return net.layer([source], output, convolution=layer)
+
+
+def inner_product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Any number of outputs over any leading axes."""
+    shape = tuple(net.tensor(source).shape)
+    outputs = draw(draws.channel_counts)
+    weight = draws.parameters(draw, net, (outputs, shape[-1]))
+    output = draws.features(draw, net, (*shape[:-1], outputs))
+    usual = draws.usual_sum(net.tensor(source), net.tensor(weight), shape[-1])
+    layer = pb.InnerProduct(
+        weight=weight,
+        bias=draws.biases(draw, outputs, usual),
+        requantize=draws.requantizations(draw, net.tensor(output), usual, outputs),
+    )
+    return net.layer([source], output, inner_product=layer)
+
+
+def max_pool(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Every window holds a position of the input."""
+    shape = tuple(net.tensor(source).shape)
+    axes = _feature_axes(draw, shape, pool_axes)
+    output = draws.feature_like(net, _output_shape(shape, axes, shape[-1]), source)
+    layer = pb.MaxPool(pad=[axes[0].before, axes[1].before], **split_axes(axes))
+    return net.layer([source], output, max_pool=layer)
+
+
+def average_pool(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Divisors with and without padding; multipliers of each divisor."""
+    shape = tuple(net.tensor(source).shape)
+    axes = _feature_axes(draw, shape, pool_axes)
+    include_pad = draw(st.booleans())
+    sizes = (1, shape[1]) if len(shape) == 3 else shape[1:3]
+    counts = [
+        axis.count_within(size, *((axis.before, axis.after) if include_pad else (0, 0)))
+        for axis, size in zip(axes, sizes, strict=True)
+    ]
+    divisors = np.unique(np.outer(counts[0], counts[1]))
+    output = draws.features(draw, net, _output_shape(shape, axes, shape[-1]))
+    usual = draws.span(net.tensor(source)) / 2 * divisors
+    layer = pb.AveragePool(
+        pad=[axes[0].before, axes[1].before, axes[0].after, axes[1].after],
+        count_include_pad=include_pad,
+        count=divisors.tolist(),
+        requantize=draws.requantizations(
+            draw, net.tensor(output), usual, len(divisors), draws.MODES_WITHOUT_SHIFT
+        ),
+        **split_axes(axes),
+    )
+    return net.layer([source], output, average_pool=layer)
+
+
+def _feature_axes(draw: DrawFn, shape: tuple[int, ...], axes: AxisDraw) -> tuple[Axis, Axis]:
+    if len(shape) == 3:
+        return NO_AXIS, axes(draw, shape[1])
+    return axes(draw, shape[1]), axes(draw, shape[2])
+
+
+def _output_shape(
+    shape: tuple[int, ...], axes: tuple[Axis, Axis], channels: int
+) -> tuple[int, ...]:
+    inner = (axes[1].outputs,) if len(shape) == 3 else (axes[0].outputs, axes[1].outputs)
+    return (shape[0], *inner, channels)

@@ -1,0 +1,95 @@
+"""Compiled real networks: the engine equals the big-integer evaluation on every tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import tidlq
+from oracle.bigint import evaluate, unpack_file
+from oracle.bigint.tensors import Array
+from oracle.comparison import find_difference, first_difference, ordered_inputs
+from oracle.real_models import CALIBRATION_FRAMES, REAL_MODELS, Frames
+from tidlq._core import Engine
+from tidlq.artifacts import StageFile
+from tidlq.graph.partition import StageKind
+
+SCALE_TYPES = (0, 1, 4)
+
+CompiledModel = tuple[tuple[StageFile, ...], Frames]
+
+
+@pytest.fixture(scope="module")
+def compile_model(request: pytest.FixtureRequest) -> Callable[[str, int], CompiledModel]:
+    """Compiles a real model once per scale type: its stages, and frames that it has not seen."""
+    done: dict[tuple[str, int], CompiledModel] = {}
+
+    def compile_once(name: str, scale_type: int) -> CompiledModel:
+        key = (name, scale_type)
+        if key not in done:
+            path, frames = REAL_MODELS[name].load(request)
+            compiled = tidlq.compile(
+                path,
+                calibration=frames[:CALIBRATION_FRAMES],
+                options={"advanced_options:quantization_scale_type": scale_type},
+            )
+            done[key] = compiled.artifacts.stages, frames[CALIBRATION_FRAMES:]
+        return done[key]
+
+    return compile_once
+
+
+def _compare_stage(stage: StageFile, tensors: dict[str, Array]) -> dict[str, Array]:
+    """Compares a Network tensor by tensor and returns its outputs by their Graph names."""
+    network = unpack_file(stage.content)
+    names = [network.tensors[index].name for index in network.inputs]
+    inputs = {n: tensors[graph] for n, graph in zip(names, stage.inputs, strict=True)}
+    assert first_difference(network, inputs, Engine(stage.content)) is None
+    results = evaluate(network, inputs)
+    outputs = [results[network.tensors[index].name] for index in network.outputs]
+    return dict(zip(stage.outputs, outputs, strict=True))
+
+
+def _run_island(stage: StageFile, tensors: dict[str, Array]) -> dict[str, Array]:
+    session = onnxruntime.InferenceSession(stage.content, providers=["CPUExecutionProvider"])
+    feeds = {name: tensors[name] for name in stage.inputs}
+    return dict(zip(stage.outputs, session.run(list(stage.outputs), feeds), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale_type", SCALE_TYPES)
+@pytest.mark.parametrize("name", sorted(REAL_MODELS))
+def test_every_tensor_of_a_real_network_equals_the_oracle(
+    name: str, scale_type: int, compile_model: Callable[[str, int], CompiledModel]
+) -> None:
+    stages, frames = compile_model(name, scale_type)
+    assert any(stage.kind is StageKind.FIXED for stage in stages)
+    for frame in frames:
+        tensors: dict[str, Array] = dict(frame)
+        for stage in stages:
+            step = _compare_stage if stage.kind is StageKind.FIXED else _run_island
+            tensors |= step(stage, tensors)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(REAL_MODELS))
+def test_frames_and_threads_do_not_change_a_real_network(
+    name: str, compile_model: Callable[[str, int], CompiledModel]
+) -> None:
+    stages, frames = compile_model(name, 4)
+    first = stages[0]
+    assert first.kind is StageKind.FIXED
+    network = unpack_file(first.content)
+    names = [network.tensors[index].name for index in network.inputs]
+    each = [{n: frame[g] for n, g in zip(names, first.inputs, strict=True)} for frame in frames]
+    stacked = [np.stack(a) for a in zip(*(ordered_inputs(network, f) for f in each), strict=True)]
+    expected = [evaluate(network, arrays) for arrays in each]
+    for threads in (1, 2, 5):
+        found = Engine(first.content, threads).run(stacked)
+        for index, array in zip(network.outputs, found, strict=True):
+            output = network.tensors[index].name
+            wanted = np.stack([tensors[output] for tensors in expected])
+            assert find_difference(output, array, wanted) is None

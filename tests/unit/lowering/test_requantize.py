@@ -1,0 +1,62 @@
+"""Multipliers and shifts from real ratios."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidlq.graph.layers import Clamp
+from tidlq.lowering.requantize import by_operand, by_ratio, clamp_integers, fixed_multiplier
+from tidlq.spec import FeatureQuant, IntegerType, Requantization
+
+U8 = FeatureQuant(IntegerType(8, signed=False), 0.5, 10)
+
+
+@given(st.floats(2.0**-31, 2.0**30))
+def test_multiplier_is_within_half_a_unit_of_31_bits(ratio: float) -> None:
+    multiplier, shift = fixed_multiplier(ratio)
+    assert 0 <= shift <= 62
+    assert abs(multiplier) <= 2**31 - 1
+    assert abs(Fraction(multiplier, 2**shift) - Fraction(ratio)) <= Fraction(ratio) / 2**31
+
+
+@pytest.mark.parametrize("exponent", range(-62, 31))
+def test_powers_of_two_are_exact(exponent: int) -> None:
+    multiplier, shift = fixed_multiplier(2.0**exponent)
+    assert Fraction(multiplier, 2**shift) == Fraction(2) ** exponent
+
+
+def test_ratio_just_below_a_power_of_two_does_not_overflow() -> None:
+    multiplier, shift = fixed_multiplier(1.0 - 2.0**-53)
+    assert (multiplier, shift) == (2**30, 30)
+
+
+@pytest.mark.parametrize("ratio", [2.0**31, -(2.0**31), float("inf"), float("nan")])
+def test_ratios_beyond_31_bits_are_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        fixed_multiplier(ratio)
+
+
+def test_clamp_integers_follow_zero_point_and_open_sides() -> None:
+    assert clamp_integers(U8, None) == (0, 255)
+    assert clamp_integers(U8, Clamp(low=0.0)) == (10, 255)
+    assert clamp_integers(U8, Clamp(low=0.0, high=6.0)) == (10, 22)
+    assert clamp_integers(U8, Clamp(high=-1e9)) == (0, 0)
+
+
+def test_a_sum_has_one_shift_and_signed_multipliers() -> None:
+    message = by_operand(Requantization.FIXED, [0.5, -0.25], U8)
+    assert len(message.shift) == 1
+    assert message.multiplier[0] == -2 * message.multiplier[1]
+    assert Fraction(message.multiplier[0], 2 ** message.shift[0]) == 1
+
+
+def test_float_ratios_are_computed_in_float32() -> None:
+    import numpy as np
+
+    message = by_ratio(Requantization.FLOAT, [(0.1, 0.3)], U8)
+    product = np.float32(0.1) * np.float32(0.3)
+    assert message.scale[0] == np.float32(product / np.float32(0.5))

@@ -1,0 +1,136 @@
+"""A saved proto either answers everything that a network asks, or says what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tidlq.errors import QuantProtoError
+from tidlq.quantproto import (
+    ExpectedLayer,
+    ExpectedTensor,
+    Provenance,
+    SavedLayer,
+    SavedRanges,
+    SavedTensor,
+    check_fingerprint,
+    find_missing,
+    resolve_ranges,
+)
+from tidlq.spec import Range
+
+FINGERPRINT = "0123456789abcdef" * 4
+CONV = SavedLayer(
+    "conv",
+    "TIDL_ConvolutionLayer",
+    outputs=(SavedTensor("y", Range(0.0, 6.0), 8),),
+    weights=(
+        SavedTensor(
+            "conv.weight", Range(-1.0, 1.0), 4, channels=(Range(-1.0, 0.5), Range(0.0, 1.0))
+        ),
+    ),
+    bias=(SavedTensor("conv.bias", Range(0.1, 0.2), 2, (0.1, 0.2)),),
+)
+SAVED = SavedRanges(
+    layers=(SavedLayer("x", "TIDL_DataLayer", (SavedTensor("x", Range(-1.0, 2.0), 4),)), CONV),
+    provenance=Provenance("0.1.0", FINGERPRINT, "type 4", 0, 20),
+)
+EXPECTED = (
+    ExpectedLayer("x", (ExpectedTensor("x"),)),
+    ExpectedLayer(
+        "conv",
+        (ExpectedTensor("y"),),
+        weights=(ExpectedTensor("conv.weight", channels=2),),
+        bias=(ExpectedTensor("conv.bias", values=2),),
+    ),
+)
+
+
+def without_names(saved: SavedRanges) -> SavedRanges:
+    def unnamed(tensors: tuple[SavedTensor, ...]) -> tuple[SavedTensor, ...]:
+        return tuple(replace(tensor, name="") for tensor in tensors)
+
+    return replace(
+        saved,
+        layers=tuple(
+            replace(
+                layer,
+                outputs=unnamed(layer.outputs),
+                weights=unnamed(layer.weights),
+                bias=unnamed(layer.bias),
+            )
+            for layer in saved.layers
+        ),
+    )
+
+
+@pytest.mark.parametrize("saved", [SAVED, without_names(SAVED)], ids=["named", "by position"])
+def test_a_complete_proto_gives_every_range(saved: SavedRanges) -> None:
+    assert find_missing(saved, EXPECTED) == []
+    decisions = resolve_ranges(saved, EXPECTED, "q.txt")
+    assert decisions.ranges.features == {"x": Range(-1.0, 2.0), "y": Range(0.0, 6.0)}
+    assert decisions.ranges.parameters == {
+        "conv.weight": Range(-1.0, 1.0),
+        "conv.bias": Range(0.1, 0.2),
+    }
+    assert decisions.ranges.channels == {"conv.weight": CONV.weights[0].channels}
+    assert decisions.values == {"conv.bias": (0.1, 0.2)}
+
+
+def test_outputs_are_found_by_name_before_position() -> None:
+    first, second = SavedTensor("p", Range(0.0, 1.0), 1), SavedTensor("q", Range(0.0, 2.0), 1)
+    saved = SavedRanges((SavedLayer("split", "TIDL_SliceLayer", (first, second)),))
+    expected = (ExpectedLayer("split", (ExpectedTensor("q"), ExpectedTensor("p"))),)
+    assert resolve_ranges(saved, expected, "q.txt").ranges.features == {
+        "p": Range(0.0, 1.0),
+        "q": Range(0.0, 2.0),
+    }
+
+
+def test_a_tensor_of_another_name_is_not_taken() -> None:
+    expected = (ExpectedLayer("x", (ExpectedTensor("other"),)),)
+    assert find_missing(SAVED, expected) == ["layer 'x', outputs 'other' (not in the file)"]
+
+
+def test_everything_missing_is_listed() -> None:
+    poor = replace(
+        CONV,
+        outputs=(SavedTensor("y", None, 8),),
+        weights=(replace(CONV.weights[0], channels=()),),
+        bias=(replace(CONV.bias[0], values=()),),
+    )
+    expected = (ExpectedLayer("conv1", ()), *EXPECTED)
+    assert find_missing(SavedRanges((SAVED.layers[0], poor)), expected) == [
+        "layer 'conv1'. Did you mean 'conv'?",
+        "the range of layer 'conv', outputs 'y'",
+        "2 channel ranges of layer 'conv', weights 'conv.weight' (found 0)",
+        "2 values of layer 'conv', bias 'conv.bias' (found 0)",
+    ]
+
+
+def test_an_incomplete_proto_is_refused_with_the_list() -> None:
+    with pytest.raises(
+        QuantProtoError,
+        match=r"'q\.txt' cannot replace calibration, it lacks layer 'conv'\.$",
+    ):
+        resolve_ranges(SavedRanges(SAVED.layers[:1]), EXPECTED, "q.txt")
+
+
+def test_a_long_list_is_cut_and_counted() -> None:
+    expected = [ExpectedLayer(f"#{index}", ()) for index in range(25)]
+    with pytest.raises(QuantProtoError, match=r"layer '#19'; and 5 more\.$"):
+        resolve_ranges(SAVED, expected, "q.txt")
+
+
+def test_a_proto_of_another_model_is_refused() -> None:
+    with pytest.raises(
+        QuantProtoError,
+        match=r"'q\.txt' was written for another model .*0123456789ab.*feedfeedfeed",
+    ):
+        check_fingerprint(SAVED, "feed" * 16, "q.txt")
+
+
+@pytest.mark.parametrize("saved", [SAVED, replace(SAVED, provenance=None)])
+def test_a_proto_of_this_model_or_of_no_model_passes(saved: SavedRanges) -> None:
+    check_fingerprint(saved, FINGERPRINT, "q.txt")
