@@ -18,6 +18,7 @@ from typer.core import TyperArgument
 from typer.main import get_command
 
 from tidlq.cli import app
+from tidlq.target import describe_options
 
 PAGE = Path(__file__).resolve().parent / "cli.md"
 HEAD = """\
@@ -32,6 +33,7 @@ def render() -> str:
     sections = [HEAD]
     for path, command in walk(get_command(app), ("tidlq",)):
         sections.append("\n".join(command_lines(path, command)))
+    sections.append("\n".join(option_lines()))
     return "\n".join(sections)
 
 
@@ -55,6 +57,23 @@ def command_lines(path: tuple[str, ...], command: Any) -> Iterator[str]:
         yield "|---|---|---|"
         yield from map(parameter_row, shown)
         yield ""
+    if command.epilog:
+        yield inspect.cleandoc(command.epilog)
+        yield ""
+
+
+def option_lines() -> Iterator[str]:
+    """Yields the section on the values of `--option`."""
+    yield "## TIDL's options"
+    yield ""
+    yield "`--option KEY=VALUE` takes these names, with or without the prefix."
+    yield ""
+    yield "| option | values | default | meaning |"
+    yield "|---|---|---|---|"
+    for option in describe_options():
+        default = f"`{option.default}`" if option.default else ""
+        yield f"| `{option.name}` | {option.allowed} | {default} | {option.meaning} |"
+    yield ""
 
 
 def is_shown(parameter: Any) -> bool:
@@ -73,8 +92,9 @@ def parameter_row(parameter: Any) -> str:
     else:
         spellings = [f"`{spelling}`" for spelling in (*parameter.opts, *parameter.secondary_opts)]
         name = ", ".join(spellings) + (f" `{parameter.metavar}`" if parameter.metavar else "")
-    meaning = " ".join((parameter.help or "").split()).replace("|", r"\|")
-    return f"| {name} | {meaning} | {default_text(parameter)} |"
+    meaning = " ".join((parameter.help or "").split())
+    cells = (name, meaning, default_text(parameter))
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def default_text(parameter: Any) -> str:
@@ -84,7 +104,7 @@ def default_text(parameter: Any) -> str:
     default = parameter.default
     if isinstance(default, enum.Enum):
         default = default.value
-    if default is None or callable(default) or default in ((), [], "", False):
+    if default is None or callable(default) or default in ((), [], "") or default is False:
         return ""
     return "on" if default is True else f"`{default}`"
 

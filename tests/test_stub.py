@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 # PyO3 fills in __all__ at run time; a stub of a private module has no use for it.
 ALLOWED = "tidlq._core.__all__\n"
 

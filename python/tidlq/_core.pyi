@@ -137,3 +137,35 @@ class ErrorStatistics:
     @property
     def sqnr_db(self) -> float:
         """10 log10(sum of reference^2 / sum of error^2); inf when the error is zero."""
+
+@final
+class TextForm:
+    """Text form of the messages of one protobuf type, as `google.protobuf.text_format` has it."""
+
+    def __new__(cls, files: list[bytes], message: str) -> TextForm:
+        """Takes the schema.
+
+        Args:
+            files: serialized FileDescriptorProtos, a file after those that it imports; extensions in
+                them are known.
+            message: full name of the message type.
+
+        Raises:
+            InternalError: The files do not define the message, or use groups, maps, oneofs, Any, or
+                integers other than int32, int64, uint32 and uint64.
+        """
+
+    def to_binary(self, text: str) -> bytes | None:
+        """Returns the binary form of a text.
+
+        Returns:
+            None when the text is wrong or spelled in a rare way; the protobuf library knows which.
+        """
+
+    def to_text(self, binary: bytes) -> str | None:
+        """Returns the text of a binary form: ASCII, one field on a line, repeated numbers as lists.
+
+        Returns:
+            None when the binary form is wrong, or has a string that is not UTF-8 or an enumeration
+            number without a name.
+        """

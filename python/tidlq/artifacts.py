@@ -230,7 +230,7 @@ def _put_in_place(partial: Path, target: Path) -> None:
     target.rename(backup)
     try:
         partial.rename(target)
-    except OSError:
+    except BaseException:
         backup.rename(target)
         raise
     shutil.rmtree(backup, ignore_errors=True)

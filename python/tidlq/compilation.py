@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import make_plan, ranged_features
 from tidlq.quantproto import (
     Provenance,
+    SavedRanges,
     check_fingerprint,
     format_quant_params,
     read_quant_params,
@@ -35,7 +37,7 @@ from tidlq.quantproto import (
 )
 from tidlq.quantproto.network_ranges import expected_layers, feature_ranges, to_saved
 from tidlq.report.layers import layer_report
-from tidlq.spec import QuantPlan, Range, Ranges, Scheme
+from tidlq.spec import QuantPlan, Range, Ranges
 from tidlq.target import Options, TidlLayerType, is_asymmetric, scheme_of
 from tidlq.version import __version__
 
@@ -134,17 +136,9 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     has_fixed = any(stage.kind is StageKind.FIXED for stage in parts.stages)
     decided = _Decided(Ranges({}, {}, {}))
     if has_fixed:
-
-        def frames() -> FrameSource:
-            if calibration is None:
-                raise DataError(
-                    "Calibration frames are missing: give data, or a quantization proto "
-                    "(advanced_options:quant_params_proto_path) that exists."
-                )
-            limit = options.calibration_frames
-            return open_frames(calibration, graph.inputs, preprocessing, limit)
-
-        decided = _decide(graph, parts, options, frames, threads, report)
+        limit = options.calibration_frames
+        open_calibration = partial(_open_data, calibration, graph, preprocessing, limit)
+        decided = _decide(graph, parts, options, open_calibration, threads, report)
     elif options.tensor_bits != 32:
         notice = "No layer of the network runs in fixed point; the artifacts are its float form."
         decided = _Decided(Ranges({}, {}, {}), notices=(notice,))
@@ -161,6 +155,17 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.frames,
         (*options.notices(), *decided.notices),
     )
+
+
+def _open_data(
+    data: Data | None, graph: Graph, preprocessing: Preprocessing | None, limit: int
+) -> FrameSource:
+    if data is None:
+        raise DataError(
+            "Calibration frames are missing: give data, or a quantization proto "
+            "(advanced_options:quant_params_proto_path) that exists."
+        )
+    return open_frames(data, graph.inputs, preprocessing, limit)
 
 
 def place_layers(graph: Graph, options: Options) -> Partition:
@@ -189,46 +194,46 @@ def _decide(
     report: Progress,
 ) -> _Decided:
     """Ranges, from data or from the saved proto, and the plan that follows from them."""
-    parameters, channels = measure_parameters(graph, parts.layers)
-    own = Ranges({}, parameters, channels)
     scheme = scheme_of(options)
+    own = measure_parameters(graph, parts.layers)
     path = options.quant_params_proto_path
-    is_saved = path is not None and Path(path).exists()
-    frames = 0
-    provenance: Provenance | None
-    if path is not None and is_saved:
-        ranges, provenance = _read_ranges(graph, parts, own, scheme, Path(path))
-    else:
-        features, frames = _calibrate(
-            graph, parts, options, open_calibration(), threads, report
-        )
-        ranges = Ranges(features, parameters, channels)
-        provenance = Provenance(
-            tool_version=__version__,
-            graph_fingerprint=graph.fingerprint,
-            scheme=scheme.name,
-            accuracy_level=options.effective_accuracy_level,
-            frames=frames,
-        )
-    plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=_asymmetry(options))
+    asymmetry = _asymmetry(options)
+    if path is not None and Path(path).exists():
+        saved = read_quant_params(path)
+        ranges = _saved_ranges(graph, parts, own, saved, Path(path))
+        plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=asymmetry)
+        return _Decided(ranges, plan, quant_params=format_quant_params(saved))
+    features, frames = _calibrate(graph, parts, options, open_calibration(), threads, report)
+    ranges = Ranges(features, own.parameters, own.channels)
+    plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=asymmetry)
+    provenance = Provenance(
+        tool_version=__version__,
+        graph_fingerprint=graph.fingerprint,
+        scheme=scheme.name,
+        accuracy_level=options.effective_accuracy_level,
+        frames=frames,
+    )
     saved = to_saved(graph, parts, ranges, plan, provenance)
-    if path is not None and not is_saved:
+    if path is not None:
         write_quant_params(path, saved)
     return _Decided(ranges, plan, frames, format_quant_params(saved))
 
 
-def _read_ranges(
-    graph: Graph, parts: Partition, own: Ranges, scheme: Scheme, path: Path
-) -> tuple[Ranges, Provenance | None]:
-    """The saved proto's ranges; channel ranges that it does not state are the weights' own."""
-    saved = read_quant_params(path)
+def _saved_ranges(
+    graph: Graph, parts: Partition, own: Ranges, saved: SavedRanges, path: Path
+) -> Ranges:
+    """The saved proto's ranges.
+
+    Channel ranges that it does not state are the weights' own, within the range of the whole.
+    """
     check_fingerprint(saved, graph.fingerprint, str(path))
-    # Files of other tools have no channel ranges.
-    has_channels = scheme.channel_wise and saved.per_channel and saved.provenance is not None
-    expected = expected_layers(graph, parts, own, channel_wise=has_channels)
-    ranges = resolve_ranges(saved, expected, str(path)).ranges
+    ranges = resolve_ranges(saved, expected_layers(graph, parts, own), str(path)).ranges
     channels = {**own.channels, **ranges.channels}
-    return Ranges(ranges.features, ranges.parameters, channels), saved.provenance
+    for name in own.channels.keys() - ranges.channels.keys():
+        whole = ranges.parameters[name]
+        if own.parameters[name].clipped(whole) != own.parameters[name]:
+            channels[name] = tuple(channel.clipped(whole) for channel in own.channels[name])
+    return Ranges(ranges.features, ranges.parameters, channels)
 
 
 def _calibrate(
@@ -248,6 +253,7 @@ def _calibrate(
         graph,
         measured,
         calibration,
+        limit=options.calibration_frames,
         threads=threads,
         progress=lambda done: report("calibrate", done, total),
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +14,8 @@ from tidlq._core import ErrorStatistics
 from tidlq.artifacts import Artifacts
 from tidlq.errors import DataError, GateError, ModelError, OptionError, nearest_names
 from tidlq.graph.model import TensorSignature
-from tidlq.importers.arrays import LABEL_KEYS
+from tidlq.importers.evaluation_data import EvaluationData
 from tidlq.importers.frame_source import FrameSource
-from tidlq.importers.frames import open_frames
-from tidlq.importers.images import is_image, list_files
-from tidlq.importers.labels import open_labelled
-from tidlq.importers.lazy_arrays import open_arrays
-from tidlq.importers.preprocessing import Preprocessing
 from tidlq.inference import Array, Counter, batches, run_batch
 from tidlq.session import InferenceSession
 
@@ -40,7 +34,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """count / total."""
+        """Count over total."""
         return self.count / self.total
 
     @property
@@ -147,15 +141,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class EvaluationData:
-    """Frames, with their classes where the data tell them."""
-
-    frames: FrameSource
-    labels: tuple[int, ...] | None
-    class_names: Mapping[int, str]
-
-
-@dataclass(frozen=True)
 class Gates:
     """What a user demands; None demands nothing.
 
@@ -168,51 +153,6 @@ class Gates:
     top1: float | None = None
     agreement: float | None = None
     sqnr_db: float | None = None
-
-
-def open_evaluation_data(
-    data: str,
-    inputs: Sequence[TensorSignature],
-    preprocessing: Preprocessing | None = None,
-    *,
-    labels: str | os.PathLike[str] | None = None,
-    classes: str | os.PathLike[str] | None = None,
-    limit: int | None = None,
-    use_labels: bool = True,
-) -> EvaluationData:
-    """Opens data for an evaluation.
-
-    Args:
-        data: what `open_frames` or `open_labelled` take; labels are used where there are any: one
-            folder per class, a `.csv` of file,label, or an array `y` in an `.npz` file.
-        inputs: the network's inputs.
-        preprocessing: of pictures.
-        labels: a `.csv` of file,label whose files are in the folder `data`.
-        classes: names of the classes, see `open_labelled`.
-        limit: frames, at most.
-        use_labels: False leaves labels aside.
-
-    Raises:
-        DataError: The data are missing, damaged, or do not fit the inputs.
-        OptionError: The limit or the preprocessing is not allowed.
-    """
-    if labels is not None:
-        found = open_labelled(labels, inputs, preprocessing, classes, limit, folder=data)
-        return EvaluationData(found.frames, found.labels, found.class_names)
-    if use_labels and (classes is not None or _has_labels(Path(data))):
-        found = open_labelled(data, inputs, preprocessing, classes, limit)
-        return EvaluationData(found.frames, found.labels, found.class_names)
-    return EvaluationData(open_frames(data, inputs, preprocessing, limit), None, {})
-
-
-def _has_labels(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        pictures = [file for file in list_files(path) if is_image(file)]
-        return bool(pictures) and all(file.parent != path for file in pictures)
-    if suffix == ".npz" and path.exists():
-        return any(key in LABEL_KEYS for key in open_arrays(path))
-    return suffix == ".csv"
 
 
 def evaluate(
@@ -298,46 +238,46 @@ def check_same_interface(fixed: Artifacts, reference: Artifacts) -> None:
             )
 
 
+def check_measurable(gates: Gates, *, has_labels: bool, has_reference: bool) -> None:
+    """Refuses gates on what an evaluation is not going to measure, before it runs.
+
+    Raises:
+        OptionError: Names the gate and what it takes.
+    """
+    takes = [
+        ("top-1 accuracy", gates.top1, has_labels, "labels"),
+        ("agreement with float", gates.agreement, has_reference, "the float model (--model)"),
+        ("SQNR", gates.sqnr_db, has_reference, "the float model (--model)"),
+    ]
+    for name, demanded, is_there, source in takes:
+        if demanded is not None and not is_there:
+            raise OptionError(
+                f"a least {name} is demanded, which cannot be measured without {source}."
+            )
+
+
 def check_gates(evaluation: Evaluation, gates: Gates) -> None:
     """Compares an evaluation with what the user demands.
 
     Raises:
-        OptionError: A gate concerns what was not measured.
-        GateError: States every gate that is not met.
+        GateError: States every gate that is not met; what was not measured meets no demand.
     """
-    comparison = evaluation.comparison
-    measured: list[tuple[str, float | None, float | None, str]] = [
-        (
-            "top-1 accuracy",
-            gates.top1,
-            None if evaluation.fixed is None else 100.0 * evaluation.fixed.top1.value,
-            " %",
-        ),
-        (
-            "agreement with float",
-            gates.agreement,
-            None if comparison is None else 100.0 * comparison.agreement.value,
-            " %",
-        ),
-        (
-            "SQNR",
-            gates.sqnr_db,
-            min((output.sqnr_db for output in evaluation.outputs), default=None),
-            " dB",
-        ),
+    fixed, comparison = evaluation.fixed, evaluation.comparison
+    ratios = [output.sqnr_db for output in evaluation.outputs] or [math.nan]
+    # The least of several numbers does not show a NaN among them.
+    least = math.nan if any(map(math.isnan, ratios)) else min(ratios)
+    top1 = math.nan if fixed is None else 100.0 * fixed.top1.value
+    agreement = math.nan if comparison is None else 100.0 * comparison.agreement.value
+    measured = [
+        ("top-1 accuracy", gates.top1, top1, " %"),
+        ("agreement with float", gates.agreement, agreement, " %"),
+        ("SQNR", gates.sqnr_db, least, " dB"),
     ]
-    failed = []
-    for name, demanded, found, unit in measured:
-        if demanded is None:
-            continue
-        if found is None:
-            raise OptionError(
-                f"a least {name} is demanded, which this evaluation does not measure: it takes "
-                + ("labels." if name.startswith("top") else "the float model (--model).")
-            )
-        # A NaN meets no demand.
-        if not found >= demanded:
-            failed.append(f"{name} is {found:.2f}{unit}, at least {demanded:g}{unit} is demanded")
+    failed = [
+        f"{name} is {found:.2f}{unit}, at least {demanded:g}{unit} is demanded"
+        for name, demanded, found, unit in measured
+        if demanded is not None and not found >= demanded
+    ]
     if failed:
         raise GateError(f"{'; '.join(failed)}.")
 
@@ -437,9 +377,7 @@ class _Tally:
         if labels is not None:
             self._add_hits(_rank(own, labels), None if other is None else _rank(other, labels))
 
-    def _add_hits(
-        self, fixed: NDArray[np.int64], reference: NDArray[np.int64] | None
-    ) -> None:
+    def _add_hits(self, fixed: NDArray[np.int64], reference: NDArray[np.int64] | None) -> None:
         for place, most in enumerate((1, 5)):
             own = fixed < most
             self.fixed[place].right += int(np.count_nonzero(own))
@@ -492,12 +430,13 @@ def _float32(array: Array) -> NDArray[np.float32]:
 
 
 def _best(rows: Array) -> NDArray[np.int64]:
-    if rows.shape[1] == 1:
-        return rows[:, 0].astype(np.int64)
-    return np.argmax(rows, axis=1)
+    best: NDArray[np.int64] = (
+        rows[:, 0].astype(np.int64) if rows.shape[1] == 1 else np.argmax(rows, axis=1)
+    )
+    return best
 
 
-def _rank(rows: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _rank(rows: NDArray[Any], labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Classes that come before the label: larger score, equal score and smaller index, or NaN."""
     if rows.shape[1] == 1:
         # The output is the class itself: what is not right has no place.

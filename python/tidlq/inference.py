@@ -106,7 +106,7 @@ def write_outputs(
     check_output_file(target)
     with _scratch_folder(target) as folder:
         signatures = session.artifacts.outputs
-        with contextlib.ExitStack() as stack, _writing(target):
+        with _writing(target), contextlib.ExitStack() as stack:
             files = [
                 stack.enter_context((folder / str(index)).open("wb"))
                 for index in range(len(signatures))
@@ -135,7 +135,9 @@ def check_output_file(target: Path) -> None:
         OutputError: The name does not end in `.npz`, or the place cannot be written.
     """
     if target.suffix.lower() != ".npz":
-        raise OutputError(f"output {str(target)!r} has the extension {target.suffix!r}; it is .npz.")
+        raise OutputError(
+            f"output {str(target)!r} has the extension {target.suffix!r}; allowed: .npz."
+        )
     if target.is_dir():
         raise OutputError(f"output {str(target)!r} is a folder; name an .npz file.")
 

@@ -11,6 +11,7 @@ from typing import Any
 from tidlq.artifacts import Artifacts
 from tidlq.compilation import place_layers
 from tidlq.engine import FixedStage
+from tidlq.errors import QuantProtoError
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind, Unit, unit_outputs
@@ -24,8 +25,6 @@ from tidlq.quantproto import (
     validate_quant_params,
 )
 from tidlq.quantproto.network_ranges import expected_layers
-from tidlq.errors import QuantProtoError
-from tidlq.spec import Ranges
 from tidlq.target import Options
 
 
@@ -97,7 +96,10 @@ def inspect_model(
             "kind": stage.kind.value,
             "inputs": list(stage.inputs),
             "outputs": list(stage.outputs),
-            "layers": [_unit(graph, unit) for unit in (*stage.layers, *stage.float_nodes)],
+            "layers": [
+                *(_unit(graph, layer) for layer in stage.layers),
+                *(_unit(graph, node) for node in stage.float_nodes),
+            ],
         }
         for number, stage in enumerate(parts.stages)
     ]
@@ -145,10 +147,8 @@ def _mismatches(
         check_fingerprint(saved, graph.fingerprint, str(path))
     except QuantProtoError as error:
         return (str(error),)
-    parameters, channels = measure_parameters(graph, parts.layers)
-    own = Ranges({}, parameters, channels)
-    has_channels = saved.per_channel and saved.provenance is not None
-    missing = find_missing(saved, expected_layers(graph, parts, own, channel_wise=has_channels))
+    own = measure_parameters(graph, parts.layers)
+    missing = find_missing(saved, expected_layers(graph, parts, own))
     return tuple(f"the file lacks {item}" for item in missing)
 
 

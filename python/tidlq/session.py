@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tidlq.artifacts import Artifacts, StageFile, load_artifacts
 from tidlq.engine import FixedStage
 from tidlq.errors import ArtifactError, DataError, nearest_names
+from tidlq.float_runtime import open_float_session, refusal_reason
 from tidlq.graph.model import TensorSignature
 from tidlq.graph.partition import StageKind
 
@@ -49,30 +50,31 @@ class _FloatStage:
     """A float island in ONNX Runtime; frames run one by one."""
 
     def __init__(self, stage: StageFile, threads: int) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(
-                stage.content, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = open_float_session(stage.content, threads=threads)
         except Exception as error:
-            text = str(error).splitlines()[0]
-            raise ArtifactError(f"ONNX Runtime refuses island {stage.file!r}: {text}") from None
+            raise ArtifactError(
+                f"ONNX Runtime refuses island {stage.file!r}: {refusal_reason(error)}."
+            ) from None
         self.inputs, self.outputs = stage.inputs, stage.outputs
+        self._file = stage.file
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         frames = len(next(iter(feeds.values()))) if feeds else 1
         rows = [
-            self._session.run(
-                list(self.outputs), {name: feeds[name][frame] for name in self.inputs}
-            )
+            self._run_frame({name: feeds[name][frame] for name in self.inputs})
             for frame in range(frames)
         ]
         columns = zip(*rows, strict=True)
         return {n: np.stack(arrays) for n, arrays in zip(self.outputs, columns, strict=True)}
+
+    def _run_frame(self, feeds: Mapping[str, Array]) -> list[Array]:
+        try:
+            return self._session.run(self.outputs, feeds)
+        except Exception as error:
+            raise ArtifactError(
+                f"ONNX Runtime cannot run island {self._file!r}: {refusal_reason(error)}."
+            ) from None
 
 
 class InferenceSession:

@@ -44,6 +44,12 @@ class Range:
         """max(|min|, |max|)."""
         return max(abs(self.min), abs(self.max))
 
+    def clipped(self, other: Range) -> Range:
+        """This range with both ends moved into another one; itself where it lies inside."""
+        low = min(max(self.min, other.min), other.max)
+        high = min(max(self.max, other.min), other.max)
+        return self if (low, high) == (self.min, self.max) else Range(low, high, other.origin)
+
     def with_zero(self) -> Range:
         """The same range, widened to contain zero."""
         return Range(min(self.min, 0.0), max(self.max, 0.0), self.origin)

@@ -14,8 +14,8 @@ from PIL import Image
 Frames = list[dict[str, NDArray[np.float32]]]
 
 CALIBRATION_FRAMES = 8
-COMPARED_FRAMES = 2
-FRAMES = CALIBRATION_FRAMES + COMPARED_FRAMES
+FRAMES = CALIBRATION_FRAMES + 2
+EVERY_SCALE_TYPE = (0, 1, 4)
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,25 @@ class RealModel:
 
     Attributes:
         path: of the model, in its folder.
-        frames: reads FRAMES arrays of the model's input shape from that folder.
+        frames: reads arrays of the model's input shape from that folder, those after the first
+            CALIBRATION_FRAMES for comparing.
         input: name of the model's input.
         is_packaged: the folder is the package's demo data, else the shared data.
+        scale_types: values of quantization_scale_type to compile with; fewer for a large network.
     """
 
     path: str
     frames: Callable[[Path], Iterator[NDArray[np.float32]]]
     input: str
     is_packaged: bool = False
+    scale_types: tuple[int, ...] = EVERY_SCALE_TYPE
 
     def load(self, request: pytest.FixtureRequest) -> tuple[Path, Frames]:
         """The model's path and its frames; skips where the shared data are absent."""
         fixture = "demo_folder" if self.is_packaged else "shared_data"
         folder: Path = request.getfixturevalue(fixture)
         frames = [{self.input: frame[None]} for frame in self.frames(folder)]
-        assert len(frames) == FRAMES
+        assert len(frames) > CALIBRATION_FRAMES
         return folder / self.path, frames
 
 
@@ -73,10 +76,23 @@ def _people(folder: Path) -> Iterator[NDArray[np.float32]]:
         yield np.asarray(small, np.float32).transpose(2, 0, 1) / np.float32(255)
 
 
+def _detection(folder: Path) -> Iterator[NDArray[np.float32]]:
+    mean = np.array([103.53, 116.28, 123.675], np.float32)
+    deviation = np.array([57.375, 57.12, 58.395], np.float32)
+    for path in sorted((folder / "coco/images/val2017").glob("*.jpg"))[: CALIBRATION_FRAMES + 1]:
+        with Image.open(path) as picture:
+            resized = picture.convert("RGB").resize((416, 416), Image.Resampling.BILINEAR)
+        blue_first = np.asarray(resized, np.float32)[:, :, ::-1]
+        yield ((blue_first - mean) / deviation).transpose(2, 0, 1).astype(np.float32)
+
+
 REAL_MODELS = {
     "fmnist": RealModel("fmnist_mbv2.onnx", _fashion_mnist, "input", is_packaged=True),
     "kws": RealModel("kws/models/mlperf_kws_fp32.onnx", _keywords, "input"),
     "resnet8": RealModel("cifar10/models/mlperf_pretrainedResnet.onnx", _cifar10, "input_1"),
     "resnet20": RealModel("cifar10/models/resnet20_cifar10.onnx", _normalised_cifar10, "input"),
+    "nanodet": RealModel(
+        "detection/models/nanodet_m_416_coco.onnx", _detection, "input.1", scale_types=(4,)
+    ),
     "vww": RealModel("vww/models/mlperf_vww_96_float.onnx", _people, "input_1"),
 }

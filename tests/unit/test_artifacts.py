@@ -111,12 +111,12 @@ def test_a_manifest_cannot_name_files_outside_its_folder(tmp_path: Path) -> None
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     artifacts().save(tmp_path / "a")
     (tmp_path / "a" / "stage_0.tidlq").unlink()
-    with pytest.raises(ArtifactError, match="incomplete: 'stage_0.tidlq'"):
+    with pytest.raises(ArtifactError, match=r"incomplete: 'stage_0\.tidlq'"):
         load_artifacts(tmp_path / "a")
 
 
 def test_a_folder_without_a_manifest_is_not_artifacts(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="no manifest.json"):
+    with pytest.raises(ArtifactError, match=r"no manifest\.json"):
         load_artifacts(tmp_path)
     with pytest.raises(ArtifactError, match="no such folder"):
         load_artifacts(tmp_path / "absent")

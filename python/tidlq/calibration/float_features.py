@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from tidlq.errors import ModelError, nearest_names
+from tidlq.float_runtime import FloatSession, open_float_session, refusal_reason
 from tidlq.graph.model import Graph
 
 Array = NDArray[np.generic]
-
-# What ONNX Runtime puts around a reason: its own codes, and the place in its sources.
-_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-_PLACE = re.compile(r"\S+\.(?:cc|cpp|h|hpp):\d+ [^(]*\([^)]*\) ")
-_RUNNING = re.compile(
-    r"^Non-zero status code .* running (\w+) node\. Name:('.*?') Status Message: "
-)
-_LONGEST_REASON = 300
 
 
 class FloatFeatures:
@@ -64,7 +55,9 @@ class FloatFeatures:
             try:
                 computed = self._session.run(self._computed, dict(frame))
             except Exception as error:
-                raise _refusal(f"ONNX Runtime cannot run model {self._name!r}", error) from None
+                raise ModelError(
+                    f"ONNX Runtime cannot run model {self._name!r}: {refusal_reason(error)}."
+                ) from None
         features = dict(zip(self._computed, computed, strict=True))
         return {name: frame[name] if name in self._fed else features[name] for name in self.tensors}
 
@@ -80,17 +73,15 @@ def _check_names(graph: Graph, tensors: Iterable[str]) -> None:
             )
 
 
-def _open_session(graph: Graph, outputs: Iterable[str], threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    # Idle threads would spin on the cores that the statistics use between two runs.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _open_session(graph: Graph, outputs: Iterable[str], threads: int) -> FloatSession:
     model = _model_with_outputs(graph, outputs)
     try:
-        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # The statistics use the cores between two runs.
+        return open_float_session(model, threads=threads, is_spinning=False)
     except Exception as error:
-        raise _refusal(f"ONNX Runtime cannot load model {graph.name!r}", error) from None
+        raise ModelError(
+            f"ONNX Runtime cannot load model {graph.name!r}: {refusal_reason(error)}."
+        ) from None
 
 
 def _model_with_outputs(graph: Graph, outputs: Iterable[str]) -> bytes:
@@ -106,12 +97,3 @@ def _value_info(value: ir.Value) -> onnx.ValueInfoProto:
     if value.type is None:
         return onnx.ValueInfoProto(name=value.name)
     return ir.serde.serialize_value(value)
-
-
-def _refusal(what: str, error: Exception) -> ModelError:
-    """One sentence of what is often several lines with source paths."""
-    reason = _CODE.sub("", " ".join(str(error).split()))
-    reason = _RUNNING.sub(r"\1 node \2: ", _PLACE.sub("", reason))
-    if len(reason) > _LONGEST_REASON:
-        reason = reason[:_LONGEST_REASON] + " ..."
-    return ModelError(f"{what}: {reason.rstrip('.')}.")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from tidlq.cli import compile as compile_
-from tidlq.cli import demo, evaluate, inspect, proto_show, proto_validate, run
+from tidlq.cli import demo, evaluate, proto_show, proto_validate, run
+from tidlq.cli import inspect as inspect_
 from tidlq.cli.failures import (
     DEBUG_VARIABLE,
     INTERRUPTED,
     Failure,
-    Interrupted,
+    UserInterruptError,
     describe_failure,
 )
 from tidlq.cli.terminal import print_marked
@@ -35,12 +37,16 @@ class _Group(TyperGroup):
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: ARG002 - errors always end here
+        windows_expand_args: bool = True,
         **extra: Any,
-    ) -> NoReturn:
+    ) -> Any:
         arguments = list(sys.argv[1:] if args is None else args)
-        extra["standalone_mode"] = False
         try:
-            result = super().main(arguments, prog_name or "tidlq", **extra)
+            result = super().main(
+                arguments, prog_name or "tidlq", complete_var, False, windows_expand_args, **extra
+            )
         except BrokenPipeError:
             # Whoever read the output has seen enough.
             _close_stdout()
@@ -54,7 +60,7 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise Interrupted from None
+            raise UserInterruptError from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0] if args else ""
@@ -120,29 +126,22 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(
+    epilog="Exit codes: 0 success, 1 the input is at fault, 2 usage, 3 a quality gate failed, "
+    "70 a fault of tidlq itself, 130 interrupted."
+)
 def _root(
     context: typer.Context,
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback answers
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
-    """Turn float ONNX networks into fixed-point networks that run exactly.
-
-    Exit codes: 0 success, 1 the input is at fault, 2 usage, 3 a quality gate failed, 70 a fault of
-    tidlq itself, 130 interrupted.
-    """
+    """Turn float ONNX networks into fixed-point networks that run exactly."""
     _show_help_without_command(context)
 
-
-app.command("compile")(compile_.compile_model)
-app.command("run")(run.run_network)
-app.command("evaluate")(evaluate.evaluate_network)
-app.command("inspect")(inspect.inspect_network)
-app.command("demo")(demo.run_demo)
 
 proto = typer.Typer(cls=_Group, invoke_without_command=True)
 
@@ -153,8 +152,18 @@ def _proto(context: typer.Context) -> None:
     _show_help_without_command(context)
 
 
-proto.command("show")(proto_show.show_proto)
-proto.command("validate")(proto_validate.validate_proto)
+def _register(group: typer.Typer, name: str, command: Callable[..., None]) -> None:
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    group.command(name, help="\n\n".join(" ".join(part.split()) for part in paragraphs))(command)
+
+
+_register(app, "compile", compile_.compile_model)
+_register(app, "run", run.run_network)
+_register(app, "evaluate", evaluate.evaluate_network)
+_register(app, "inspect", inspect_.inspect_network)
+_register(app, "demo", demo.run_demo)
+_register(proto, "show", proto_show.show_proto)
+_register(proto, "validate", proto_validate.validate_proto)
 app.add_typer(proto, name="proto")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidlq.cli import parameters as p
+from tidlq.cli.failures import naming_written
 from tidlq.cli.option_table import print_options
 from tidlq.cli.picture_preparation import prepare
 from tidlq.cli.tables import facts_table, format_bytes
@@ -24,18 +25,15 @@ if TYPE_CHECKING:
 
 
 def compile_model(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="ARTIFACTS", help="The folder to write.")
+    ],
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="The float ONNX model; may be left out when the config file names it.",
             show_default=False,
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="ARTIFACTS", help="The folder to write.  [required]"
         ),
     ] = None,
     calib: Annotated[
@@ -59,7 +57,7 @@ def compile_model(
         int | None, typer.Option(min=1, metavar="N", help="Calibration frames, at most.")
     ] = None,
     threads: p.Threads = 0,
-    list_options: Annotated[
+    list_options: Annotated[  # noqa: ARG001 - its callback answers
         bool,
         typer.Option(
             "--list-options",
@@ -86,8 +84,6 @@ def compile_model(
     quant_params_proto_path). Layers without an integer kernel run in float islands.
     """
     terminal = Terminal(json, quiet)
-    if output is None:
-        raise OptionError("the folder to write is missing: give -o ARTIFACTS.")
     given = p.given(
         resize=resize,
         crop=crop,
@@ -103,8 +99,9 @@ def compile_model(
     if device is not None:
         direct = p.read_assignments([*(option or ()), f"device={device}"])
     if frames is not None:
-        direct = p.read_assignments([*(f"{k}={v}" for k, v in direct.items()),
-                                     f"calibration_frames={frames}"])
+        direct = p.read_assignments(
+            [*(f"{k}={v}" for k, v in direct.items()), f"calibration_frames={frames}"]
+        )
     path, options, preprocessing = _settings(model, config, direct, given)
     shapes = p.read_input_shapes(input_shape)
 
@@ -114,7 +111,8 @@ def compile_model(
 
     check_target(output)
     begin = time.perf_counter()
-    with terminal.progress() as progress:
+    written = naming_written(output, options.quant_params_proto_path)
+    with written, terminal.progress() as progress:
         compiled = compile_(
             path,
             calib,

@@ -12,6 +12,7 @@ from tidlq.cli import parameters as p
 from tidlq.cli.compile import compilation_facts, describe_compilation
 from tidlq.cli.evaluate import open_float
 from tidlq.cli.evaluation_table import describe_evaluation, evaluation_table
+from tidlq.cli.failures import naming_written
 from tidlq.cli.picture_preparation import prepare
 from tidlq.cli.tables import facts_table
 from tidlq.cli.terminal import Progress, Terminal
@@ -46,16 +47,14 @@ def run_demo(
 
     check_target(output)
     preprocessing = prepare({}, {"scale": demo_data.PIXEL_SCALE})
-    with terminal.progress() as progress:
+    with naming_written(output), terminal.progress() as progress:
         compiled, first = _compile(_OPTIONS, preprocessing, threads, progress, has_data=True)
         compiled.save(output)
         evaluation = _evaluate(compiled, preprocessing, threads, progress)
         saved = {**_OPTIONS, "quant_params_proto_path": output / QUANT_PARAMS}
         again, second = _compile(saved, preprocessing, threads, progress, has_data=False)
     is_identical = _networks(compiled.artifacts) == _networks(again.artifacts)
-    document = describe_compilation(
-        compiled, measure_footprint(compiled.artifacts), output, first
-    )
+    document = describe_compilation(compiled, measure_footprint(compiled.artifacts), output, first)
     result = {
         "compilation": document,
         "evaluation": describe_evaluation(evaluation),
@@ -111,7 +110,8 @@ def _evaluate(
     compiled: Compiled, preprocessing: Preprocessing | None, threads: int, progress: Progress
 ) -> Evaluation:
     from tidlq import demo_data
-    from tidlq.evaluate import evaluate, open_evaluation_data
+    from tidlq.evaluate import evaluate
+    from tidlq.importers.evaluation_data import open_evaluation_data
     from tidlq.session import InferenceSession
 
     session = InferenceSession(compiled.artifacts, threads=threads)

@@ -105,7 +105,8 @@ def evaluate_network(
         pad_color=pad_color,
     )
 
-    from tidlq.evaluate import Gates, check_gates, evaluate, open_evaluation_data
+    from tidlq.evaluate import Gates, check_gates, check_measurable, evaluate
+    from tidlq.importers.evaluation_data import open_evaluation_data
     from tidlq.session import InferenceSession
 
     session = InferenceSession(artifacts, threads=threads)
@@ -118,6 +119,8 @@ def evaluate_network(
         limit=limit,
         use_labels=not no_labels,
     )
+    gates = Gates(min_top1, min_agreement, min_sqnr)
+    check_measurable(gates, has_labels=source.labels is not None, has_reference=model is not None)
     with terminal.progress() as progress:
         reference = None
         if model is not None:
@@ -136,7 +139,7 @@ def evaluate_network(
     document = {"artifacts": str(artifacts), "data": data, **describe_evaluation(result)}
     failure = None
     try:
-        check_gates(result, Gates(min_top1, min_agreement, min_sqnr))
+        check_gates(result, gates)
     except GateError as error:
         failure = error
         document["error"] = describe_failure(error).document()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tidlq.errors import InternalError, TidlqError, nearest_names
@@ -12,10 +14,11 @@ from tidlq.errors import InternalError, TidlqError, nearest_names
 INTERRUPTED = 130
 USAGE = 2
 DEBUG_VARIABLE = "TIDLQ_DEBUG"
+_NOTHING_WRITTEN = "interrupted, nothing was written"
 
 
-class Interrupted(Exception):
-    """The user pressed Ctrl-C."""
+class UserInterruptError(Exception):
+    """The user pressed Ctrl-C; the message says what was written by then."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,40 @@ class Failure:
         return {"kind": self.kind, "message": self.message, "exit_code": self.exit_code}
 
 
+@contextlib.contextmanager
+def naming_written(*paths: Path | None) -> Iterator[None]:
+    """Lets an interruption say which of the files or folders were written before it.
+
+    Raises:
+        UserInterruptError: In place of KeyboardInterrupt.
+    """
+    targets = [path for path in paths if path is not None]
+    before = [_stamp(path) for path in targets]
+    try:
+        yield
+    except KeyboardInterrupt:
+        after = [_stamp(path) for path in targets]
+        written = [
+            repr(str(path))
+            for path, old, new in zip(targets, before, after, strict=True)
+            if new not in (None, old)
+        ]
+        message = f"interrupted, already written: {', '.join(written)}" if written else ""
+        raise UserInterruptError(message) from None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
 def describe_failure(error: BaseException) -> Failure:
     """Returns what to say about an exception; whatever is not foreseen is a fault of tidlq."""
-    if isinstance(error, (Interrupted, KeyboardInterrupt)):
-        return Failure("Interrupted", "interrupted, nothing was written", INTERRUPTED)
+    if isinstance(error, (UserInterruptError, KeyboardInterrupt)):
+        return Failure("Interrupted", str(error) or _NOTHING_WRITTEN, INTERRUPTED)
     if isinstance(error, InternalError):
         return _internal(str(error))
     if isinstance(error, TidlqError):
@@ -49,6 +82,10 @@ def describe_failure(error: BaseException) -> Failure:
         return Failure("UsageError", _usage(error), getattr(error, "exit_code", USAGE))
     if isinstance(error, MemoryError):
         return Failure("MemoryError", _one_line(f"not enough memory. {error}"), 1)
+    if isinstance(error, OSError) and error.strerror:
+        # Such as a full disk behind the help text.
+        where = f" ({error.filename})" if error.filename else ""
+        return Failure("OSError", f"the system refuses: {error.strerror}{where}.", 1)
     return _internal(f"{type(error).__name__}: {error}")
 
 

@@ -8,7 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from tidlq.cli import parameters as p
-from tidlq.cli.layer_tables import artifact_layers, float_reasons, model_layers, select_layers
+from tidlq.cli.layer_tables import (
+    artifact_layers,
+    float_reasons,
+    is_selected,
+    model_layers,
+    select_layers,
+)
 from tidlq.cli.tables import count_of, facts_table, format_bytes, format_shape
 from tidlq.cli.terminal import Terminal
 from tidlq.errors import OptionError
@@ -55,6 +61,12 @@ def _inspect_artifacts(terminal: Terminal, folder: Path, patterns: list[str]) ->
     artifacts = load_artifacts(folder)
     footprint = measure_footprint(artifacts)
     stages = select_layers(artifacts.report["stages"], patterns)
+    shapes = {item.name: list(item.shape) for item in artifacts.inputs}
+    features = [
+        {**feature, "shape": shapes.get(feature["tensor"], [])}
+        for feature in artifacts.report["features"]
+        if is_selected(feature["tensor"], "", patterns)
+    ]
     document = {
         "artifacts": str(folder),
         "model": artifacts.name,
@@ -69,12 +81,13 @@ def _inspect_artifacts(terminal: Terminal, folder: Path, patterns: list[str]) ->
         "outputs": [_signature(item) for item in artifacts.outputs],
         "options": dict(artifacts.options),
         "preprocessing": dict(artifacts.preprocessing),
-        "features": artifacts.report["features"],
+        "features": features,
         "stages": stages,
     }
-    table, left_out = artifact_layers(artifacts.report["features"], stages, terminal.width)
-    terminal.result(document, table, *float_reasons(stages, terminal.width),
-                    "", facts_table(_facts(document)))
+    table, left_out = artifact_layers(features, stages, terminal.width)
+    terminal.result(
+        document, table, *float_reasons(stages, terminal.width), "", facts_table(_facts(document))
+    )
     if left_out:
         terminal.remark(f"No room for: {', '.join(left_out)}. A wider terminal or --json shows it.")
 
@@ -101,8 +114,9 @@ def _inspect_model(
         "stages": stages,
     }
     table, _ = model_layers(stages, terminal.width)
-    terminal.result(document, table, *float_reasons(stages, terminal.width),
-                    "", facts_table(_facts(document)))
+    terminal.result(
+        document, table, *float_reasons(stages, terminal.width), "", facts_table(_facts(document))
+    )
 
 
 def _signature(item: Any) -> dict[str, Any]:
@@ -117,13 +131,8 @@ def _facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         for role in ("inputs", "outputs")
         for item in document[role]
     ]
-    facts.append(
-        (
-            "layers",
-            f"{document['fixed_layers']} fixed, {document['float_nodes']} float, "
-            f"in {count_of(stages, 'stage')}",
-        )
-    )
+    counts = f"{document['fixed_layers']} fixed, {document['float_nodes']} float"
+    facts.append(("layers", f"{counts}, in {count_of(stages, 'stage')}"))
     if "scheme" in document:
         sizes = f"{format_bytes(document['network_bytes'])} integer network"
         if document["island_bytes"]:

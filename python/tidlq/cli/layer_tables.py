@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tidlq.cli.tables import Column, format_number, format_shape, make_table
+from tidlq.errors import OptionError, nearest_names
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,17 +17,15 @@ Entry = Mapping[str, Any]
 
 _ARTIFACT_COLUMNS = (
     Column("layer", is_name=True),
-    Column("operator", rank=1),
-    Column("runs in"),
+    Column("operator", rank=2),
     Column("shape", is_number=True, rank=1),
     Column("type"),
     Column("scale", is_number=True),
-    Column("zero", is_number=True, rank=2),
+    Column("zero", is_number=True, rank=3),
     Column("min", is_number=True),
     Column("max", is_number=True),
-    Column("range is", rank=2),
-    Column("weights", is_number=True, rank=3),
-    Column("weight scales", rank=3),
+    Column("range is", rank=4),
+    Column("weight scales", is_number=True, rank=5),
 )
 
 _MODEL_COLUMNS = (
@@ -38,17 +37,35 @@ _MODEL_COLUMNS = (
 )
 
 
-def select_layers(stages: Iterable[Entry], patterns: Sequence[str]) -> list[dict[str, Any]]:
-    """The stages with the layers that match one of the patterns; all of them without a pattern."""
+def select_layers(stages: Sequence[Entry], patterns: Sequence[str]) -> list[dict[str, Any]]:
+    """The stages with the layers that match one of the patterns; all of them without a pattern.
 
-    def matches(layer: Entry) -> bool:
-        texts = (layer["name"], layer["op_type"])
-        return not patterns or any(_matches(text, one) for text in texts for one in patterns)
-
+    Raises:
+        OptionError: A pattern matches no layer.
+    """
+    layers = [layer for stage in stages for layer in stage["layers"]]
+    for pattern in patterns:
+        if not any(is_selected(layer["name"], layer["op_type"], [pattern]) for layer in layers):
+            names = {text for layer in layers for text in (layer["name"], layer["op_type"])}
+            raise OptionError(
+                f"no layer matches {pattern!r}.{nearest_names(pattern, sorted(names))}"
+            )
     return [
-        {**stage, "layers": [layer for layer in stage["layers"] if matches(layer)]}
+        {
+            **stage,
+            "layers": [
+                layer
+                for layer in stage["layers"]
+                if is_selected(layer["name"], layer["op_type"], patterns)
+            ],
+        }
         for stage in stages
     ]
+
+
+def is_selected(name: str, operator: str, patterns: Sequence[str]) -> bool:
+    """Says whether a name or operator matches one of the patterns, or there is no pattern."""
+    return not patterns or any(_matches(text, one) for text in (name, operator) for one in patterns)
 
 
 def _matches(text: str, pattern: str) -> bool:
@@ -61,18 +78,19 @@ def artifact_layers(
     features: Iterable[Entry], stages: Iterable[Entry], width: int
 ) -> tuple[Table, tuple[str, ...]]:
     """Every feature that enters from outside and every layer; and columns that found no room."""
-    rows = [[feature["tensor"], "", "input", "", *_feature(feature), "", ""] for feature in features]
+    rows = [
+        [feature["tensor"], "(input)", format_shape(feature["shape"]), *_feature(feature), ""]
+        for feature in features
+    ]
     for stage in stages:
         for layer in stage["layers"]:
-            output = layer.get("output", {})
             rows.append(
                 [
                     layer["name"],
-                    _operator(layer),
-                    layer["runs_in"],
+                    layer["op_type"],
                     format_shape(layer.get("shape", ())),
-                    *_feature(output),
-                    *_weight(layer.get("weight")),
+                    *_feature(layer.get("output")),
+                    _weight_scales(layer.get("weight")),
                 ]
             )
     return make_table(_ARTIFACT_COLUMNS, rows, width)
@@ -83,7 +101,7 @@ def model_layers(stages: Iterable[Entry], width: int) -> tuple[Table, tuple[str,
     rows = [
         [
             layer["name"],
-            _operator(layer),
+            layer["op_type"],
             layer["runs_in"],
             format_shape(layer["shape"]),
             str(stage["stage"]),
@@ -108,15 +126,9 @@ def float_reasons(stages: Iterable[Entry], width: int) -> list[RenderableType]:
     return ["", make_table(columns, rows, width)[0]]
 
 
-def _operator(layer: Entry) -> str:
-    # The nodes that a layer took in do not change what it is.
-    absorbed = len(layer.get("nodes", ())) - 1
-    return layer["op_type"] + (f" +{absorbed}" if absorbed > 0 else "")
-
-
-def _feature(feature: Entry) -> list[str]:
-    if not feature:
-        return ["", "", "", "", "", ""]
+def _feature(feature: Entry | None) -> list[str]:
+    if feature is None:
+        return ["float", "", "", "", "", ""]
     return [
         feature["type"],
         format_number(feature["scale"]),
@@ -127,11 +139,8 @@ def _feature(feature: Entry) -> list[str]:
     ]
 
 
-def _weight(weight: Entry | None) -> list[str]:
+def _weight_scales(weight: Entry | None) -> str:
     if weight is None:
-        return ["", ""]
-    smallest, largest = weight["smallest_scale"], weight["largest_scale"]
-    scales = f"{smallest:.3g}"
-    if smallest != largest:
-        scales += f" .. {largest:.3g}"
-    return [f"{weight['scales']} x {weight['type']}", scales]
+        return ""
+    smallest, largest = (f"{weight[f'{which}_scale']:.2g}" for which in ("smallest", "largest"))
+    return smallest if weight["scales"] == 1 else f"{smallest} .. {largest}"

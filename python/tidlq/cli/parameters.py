@@ -23,9 +23,7 @@ Json = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "-q", "--quiet", help="No progress, no warnings.", rich_help_panel=_OUTPUT_PANEL
-    ),
+    typer.Option("-q", "--quiet", help="No progress, no warnings.", rich_help_panel=_OUTPUT_PANEL),
 ]
 Threads = Annotated[
     int, typer.Option("--threads", min=0, metavar="N", help="Worker threads; 0: one per core.")
@@ -138,7 +136,8 @@ def read_assignments(texts: Iterable[str] | None) -> dict[str, str]:
             raise OptionError(f"--option is {text!r}, allowed: KEY=VALUE.")
         if found.setdefault(key, value) != value:
             raise OptionError(
-                f"option {key!r} is given twice with different values: {found[key]!r} and {value!r}."
+                f"option {key!r} is given twice with different values: {found[key]!r} and "
+                f"{value!r}."
             )
     return found
 

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     Column("layer", is_name=True),
-    Column("type", rank=2),
+    Column("type", rank=4),
     Column("of"),
-    Column("bits", is_number=True),
+    Column("bits"),
     Column("min", is_number=True),
     Column("max", is_number=True),
-    Column("range is", rank=1),
+    Column("range is", rank=2),
     Column("step", is_number=True, rank=1),
-    Column("zero", is_number=True, rank=1),
-    Column("values", is_number=True, rank=3),
-    Column("channels", is_number=True, rank=3),
+    Column("zero", is_number=True, rank=3),
+    Column("values", is_number=True, rank=5),
+    Column("channels", is_number=True, rank=6),
 )
 
 
@@ -91,7 +91,7 @@ def _step(tensor: SavedTensor) -> str:
     if not steps:
         return ""
     low, high = min(steps), max(steps)
-    return f"{low:.3g}" if low == high else f"{low:.3g} .. {high:.3g}"
+    return f"{low:.4g}" if low == high else f"{low:.2g} .. {high:.2g}"
 
 
 def _zero_point(tensor: SavedTensor) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-_BREAKS = re.compile(r"(?<=[/._:\-])")
+_BREAKS = re.compile(r"(?<=[/._:;\-])")
 _SHORTEST_NAME = 16
+# One of them is the box's own divider.
 _GAP = 2
 
 
@@ -23,7 +24,7 @@ class Column:
         title: the heading.
         is_number: right-aligned.
         is_name: takes the width that the others leave, and folds at separators.
-        rank: columns of the highest rank are left out first when the terminal is narrow.
+        rank: the column of the highest rank is left out first when the terminal is narrow.
     """
 
     title: str
@@ -70,8 +71,13 @@ def make_table(
     names = [i for i in kept if columns[i].is_name]
     fixed = sum(_widest(columns[i], rows, i) for i in kept if i not in names)
     room = max(_SHORTEST_NAME, (width - fixed - _GAP * (len(kept) - 1)) // max(len(names), 1))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, _GAP, 0, 0), pad_edge=False, show_edge=False,
-                  header_style="bold", collapse_padding=True)
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, _GAP - 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold",
+    )
     for i in kept:
         justify = "right" if columns[i].is_number else "left"
         table.add_column(columns[i].title, justify=justify, no_wrap=not columns[i].is_name)  # type: ignore[arg-type]
@@ -86,9 +92,7 @@ def _widest(column: Column, rows: Sequence[Sequence[str]], index: int) -> int:
 
 
 def _needed(columns: Sequence[Column], rows: Sequence[Sequence[str]], kept: Sequence[int]) -> int:
-    widths = (
-        _SHORTEST_NAME if columns[i].is_name else _widest(columns[i], rows, i) for i in kept
-    )
+    widths = (_SHORTEST_NAME if columns[i].is_name else _widest(columns[i], rows, i) for i in kept)
     return sum(widths) + _GAP * (len(kept) - 1)
 
 

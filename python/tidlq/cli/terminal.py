@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -45,14 +45,17 @@ class Terminal:
         Raises:
             OutputError: Standard output cannot be written.
         """
-        if self.json:
-            self._write(json.dumps(to_json(document), indent=1, allow_nan=False) + "\n")
-        else:
-            console = make_console(sys.stdout)
-            with console.capture() as capture:
-                for part in shown:
-                    console.print(part, soft_wrap=isinstance(part, str))
-            self._write(capture.get())
+        try:
+            if self.json:
+                text = json.dumps(to_json(document), indent=1, allow_nan=False) + "\n"
+            else:
+                text = _render(shown)
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output cannot be written: {error.strerror}.") from None
 
     def remark(self, text: str) -> None:
         """Prints a line beside the result, for people only."""
@@ -69,19 +72,23 @@ class Terminal:
         """A bar on standard error while it is a terminal; silent otherwise."""
         console = make_console(sys.stderr)
         if self.quiet or not console.is_terminal:
-            yield lambda step, done, total: None
+            yield _show_nothing
             return
         with _Bars(console) as bars:
             yield bars.show
 
-    def _write(self, text: str) -> None:
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror}.") from None
+
+def _render(parts: Sequence[RenderableType]) -> str:
+    """What people see, without the blanks that tables end their lines with."""
+    console = make_console(sys.stdout)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, str))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def _show_nothing(_step: str, _done: int, _total: int | None) -> None:
+    """Progress without a terminal."""
 
 
 class _Bars:
@@ -90,7 +97,6 @@ class _Bars:
     def __init__(self, console: Console) -> None:
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             Progress,
             TextColumn,
             TimeElapsedColumn,
@@ -100,15 +106,15 @@ class _Bars:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[count]}"),
             TimeElapsedColumn(),
-            TextColumn("left"),
+            TextColumn("{task.fields[left]}"),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
         self._step: str | None = None
-        self._task = self._progress.add_task("", visible=False, total=None)
+        self._task = self._progress.add_task("", visible=False, total=None, count="", left="")
 
     def __enter__(self) -> _Bars:
         self._progress.start()
@@ -121,8 +127,10 @@ class _Bars:
         if step != self._step:
             self._step = step
             self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(f"{step:<10}", total=total)
-        self._progress.update(self._task, completed=done, total=total)
+            self._task = self._progress.add_task(f"{step:<10}", total=total, count="", left="")
+        count = f"{done}/{total}" if total else str(done or "")
+        left = "left" if total else ""
+        self._progress.update(self._task, completed=done, total=total, count=count, left=left)
 
 
 def make_console(stream: TextIO) -> Console:

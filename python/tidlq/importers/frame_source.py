@@ -89,7 +89,11 @@ def evenly_spaced(length: int, limit: int | None) -> range | tuple[int, ...]:
 
 
 def check_frame(
-    frame: Mapping[str, object], inputs: Sequence[TensorSignature], where: str
+    frame: Mapping[str, object],
+    inputs: Sequence[TensorSignature],
+    where: str,
+    *,
+    batches: bool = False,
 ) -> Frame:
     """Returns a frame as contiguous arrays after comparing it with the network's inputs.
 
@@ -99,6 +103,7 @@ def check_frame(
         frame: arrays by input name.
         inputs: the network's inputs.
         where: the frame, as messages name it.
+        batches: inputs whose declared batch has a free size may hold several frames.
 
     Raises:
         DataError: An input is missing or unknown, or its shape or dtype differs.
@@ -111,12 +116,14 @@ def check_frame(
                 + nearest_names(str(name), expected)
             )
     return {
-        signature.name: _check_array(frame.get(signature.name), signature, where)
+        signature.name: _check_array(frame.get(signature.name), signature, where, batches)
         for signature in inputs
     }
 
 
-def _check_array(value: object, signature: TensorSignature, where: str) -> NDArray[np.generic]:
+def _check_array(
+    value: object, signature: TensorSignature, where: str, batches: bool
+) -> NDArray[np.generic]:
     if value is None:
         raise DataError(f"{where} lacks input {signature.name!r}.")
     try:
@@ -125,7 +132,10 @@ def _check_array(value: object, signature: TensorSignature, where: str) -> NDArr
         raise DataError(f"{where}: input {signature.name!r} is not a regular array.") from None
     if signature.shape[:1] == (1,) and array.shape == signature.shape[1:]:
         array = array[np.newaxis]
-    if array.dtype != signature.dtype or array.shape != signature.shape:
+    shape = array.shape
+    if batches and signature.interface_shape and isinstance(signature.interface_shape[0], str):
+        shape = signature.shape[:1] + shape[1:] if shape[:1] > (0,) else shape
+    if array.dtype != signature.dtype or shape != signature.shape:
         raise DataError(
             f"{where}: input {signature.name!r} is {array.dtype} {list(array.shape)}, "
             f"the network takes {signature.dtype} {list(signature.shape)}."

@@ -127,9 +127,9 @@ def check_item(item: object, inputs: Sequence[TensorSignature], where: str) -> F
         DataError: The item is neither a mapping nor an array for an only input, or does not fit.
     """
     if isinstance(item, Mapping):
-        return check_frame(item, inputs, where)
+        return check_frame(item, inputs, where, batches=True)
     if isinstance(item, np.ndarray) and len(inputs) == 1:
-        return check_frame({inputs[0].name: item}, inputs, where)
+        return check_frame({inputs[0].name: item}, inputs, where, batches=True)
     raise DataError(
         f"{where} is a {type(item).__name__}, allowed: a mapping of input names to arrays"
         + (", or an array." if len(inputs) == 1 else ".")

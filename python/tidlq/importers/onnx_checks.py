@@ -61,9 +61,7 @@ def _check_input_type(info: onnx.ValueInfoProto) -> None:
         raise ModelError(f"input {info.name!r} has no type; a tensor type is needed.")
     if kind != "tensor_type":
         found = kind.removesuffix("_type").replace("_", " ")
-        raise ModelError(
-            f"input {info.name!r} is of type {found}; an input must be a tensor."
-        )
+        raise ModelError(f"input {info.name!r} is of type {found}; an input must be a tensor.")
     known = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
     if info.type.tensor_type.elem_type not in known:
         raise ModelError(
@@ -123,8 +121,7 @@ def _check_references(graph: onnx.GraphProto) -> None:
     for info in graph.output:
         if info.name not in available:
             raise ModelError(
-                f"nothing produces output {info.name!r}."
-                f"{nearest_names(info.name, available)}"
+                f"nothing produces output {info.name!r}.{nearest_names(info.name, available)}"
             )
     edges: dict[int, list[int]] = {}
     index_of = {name: index for index, node in enumerate(graph.node) for name in node.output}

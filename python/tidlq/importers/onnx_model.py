@@ -20,7 +20,12 @@ from tidlq.importers.onnx_weights import check_constants, load_constants, refuse
 from tidlq.passes.fold_affine import FoldAffine
 from tidlq.passes.fold_constants import FoldConstants
 from tidlq.passes.fold_input_affine import FoldInputAffine
-from tidlq.passes.infer_shapes import InferShapes, refuse_absurd_sizes, weightless_proto
+from tidlq.passes.infer_shapes import (
+    InferShapes,
+    has_open_shapes,
+    refuse_absurd_sizes,
+    weightless_proto,
+)
 from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
 from tidlq.passes.node_reading import is_constant
@@ -92,8 +97,15 @@ def _to_ir(origin: OnnxSource) -> ir.Model:
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.ClearMetadataAndDocStringPass()(model)
         common.RemoveUnusedNodesPass()(model)
-    except (ir.passes.PassError, ir.passes.InvariantError, ir.serde.SerdeError,
-            ValueError, TypeError, KeyError, AttributeError) as error:
+    except (
+        ir.passes.PassError,
+        ir.passes.InvariantError,
+        ir.serde.SerdeError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+    ) as error:
         raise _invalid(error) from error
     load_constants(model.graph)
     return model
@@ -142,14 +154,14 @@ def _canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
         modified |= RemoveNoOps()(model).modified
         if not modified:
             break
-        InferShapes()(model)
+        if has_open_shapes(model.graph):
+            InferShapes()(model)
     MatMulToGemm()(model)
     FoldAffine()(model)
     if pre_batchnorm_fold:
         FoldInputAffine()(model)
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
-    InferShapes()(model)
     NameNodes()(model)
     model.ir_version = max(model.ir_version, 8)
 
@@ -159,9 +171,8 @@ def _states_quantization(graph: ir.Graph) -> bool:
     for node in graph.all_nodes():
         if node.op_type == "QuantizeLinear" and not is_constant(node.inputs[0]):
             return True
-        if node.op_type.startswith(("QLinear", "QGemm", "DynamicQuantize", "ConvInteger",
-                                    "MatMulInteger")):
+        if node.op_type.startswith(
+            ("QLinear", "QGemm", "DynamicQuantize", "ConvInteger", "MatMulInteger")
+        ):
             return True
     return False
-
-

@@ -12,6 +12,8 @@ from tidlq.passes.infer_shapes import InferShapes
 from tidlq.passes.node_reading import static_shape
 
 _LARGEST_SIZE = (1 << 31) - 1
+# What exporters write for a size that has no name; two such sizes are not the same.
+_UNNAMED = frozenset({None, "", "?", "*", "-1", "None"})
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,7 @@ class BatchAxis:
     outputs: Mapping[str, str]
 
 
-def fix_shapes(
-    model: ir.Model, input_shapes: Mapping[str, Sequence[int]]
-) -> BatchAxis:
+def fix_shapes(model: ir.Model, input_shapes: Mapping[str, Sequence[int]]) -> BatchAxis:
     """Gives every input a static shape and forgets declared shapes that depended on free sizes.
 
     Args:
@@ -62,7 +62,7 @@ def _symbol(size: int | ir.SymbolicDim) -> str | None:
     """The name of a free size, '' where it has none; None for a fixed one."""
     if isinstance(size, int):
         return None if size > 0 else ""
-    return size.value or ""
+    return "" if size.value in _UNNAMED else str(size.value)
 
 
 def _free_leading(value: ir.Value) -> str | None:
@@ -72,9 +72,7 @@ def _free_leading(value: ir.Value) -> str | None:
     return None if symbol is None else symbol or "batch"
 
 
-def _bind_symbols(
-    inputs: Sequence[ir.Value], given: Mapping[str, Sequence[int]]
-) -> dict[str, int]:
+def _bind_symbols(inputs: Sequence[ir.Value], given: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Sizes of named free axes; the leading one is 1 unless it is given."""
     sizes: dict[str, int] = {}
     for value in inputs:
@@ -125,14 +123,10 @@ def _check_given(value: ir.Value, given: Sequence[int]) -> None:
 
 def _spelled(value: ir.Value) -> list[str]:
     assert value.shape is not None
-    return [
-        str(size) if _symbol(size) is None else _symbol(size) or "?" for size in value.shape
-    ]
+    return [str(size) if _symbol(size) is None else _symbol(size) or "?" for size in value.shape]
 
 
-def _resolve(
-    value: ir.Value, given: Sequence[int] | None, sizes: Mapping[str, int]
-) -> list[int]:
+def _resolve(value: ir.Value, given: Sequence[int] | None, sizes: Mapping[str, int]) -> list[int]:
     if given is not None:
         return list(given)
     if value.shape is None:
@@ -162,8 +156,11 @@ def _resolve(
 def _missing(value: ir.Value, axis: int, symbol: str) -> str:
     spelled = _spelled(value)
     example = [
-        "1" if index == 0 and _symbol(size) is not None else
-        str(size) if _symbol(size) is None else f"<{spelled[index].replace('?', 'size')}>"
+        "1"
+        if index == 0 and _symbol(size) is not None
+        else str(size)
+        if _symbol(size) is None
+        else f"<{spelled[index].replace('?', 'size')}>"
         for index, size in enumerate(value.shape or ())
     ]
     named = f" ({symbol!r})" if symbol else ""

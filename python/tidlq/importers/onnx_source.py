@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from tidlq.errors import ModelError, nearest_names
 
@@ -93,4 +93,21 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
     if not proto.HasField("graph"):
         reason = "holds no graph" if data[0] == _FIRST_BYTE else "is not an ONNX model"
         raise ModelError(f"{label} {reason}; it may be truncated or of another format.")
+    if not _is_text_valid(proto):
+        raise ModelError(f"{label} is damaged: a name in it is not UTF-8 text.")
     return proto
+
+
+def _is_text_valid(message: Message) -> bool:
+    """Whether all names are text; protobuf hands out bytes where they are not."""
+    if isinstance(message, onnx.TensorProto):
+        # Elements are left alone: they may be large.
+        entries = [text for entry in message.external_data for text in (entry.key, entry.value)]
+        return all(isinstance(text, str) for text in (message.name, *entries))
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else (value,)
+        if field.type == field.TYPE_STRING and not all(isinstance(text, str) for text in values):
+            return False
+        if field.type == field.TYPE_MESSAGE and not all(map(_is_text_valid, values)):
+            return False
+    return True

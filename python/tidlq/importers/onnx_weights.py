@@ -36,8 +36,7 @@ def check_constants(proto: onnx.ModelProto, folder: Path | None) -> None:
             )
         if any(size < 0 for size in tensor.dims):
             raise ModelError(
-                f"constant {tensor.name!r} has shape {list(tensor.dims)}; sizes cannot be "
-                "negative."
+                f"constant {tensor.name!r} has shape {list(tensor.dims)}; sizes cannot be negative."
             )
         needed = _needed_bytes(tensor)
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
@@ -58,9 +57,7 @@ def _needed_bytes(tensor: onnx.TensorProto) -> int:
     return -(-count * ir.DataType(tensor.data_type).bitwidth // 8)
 
 
-def _check_external(
-    tensor: onnx.TensorProto, needed: int, folder: Path | None
-) -> None:
+def _check_external(tensor: onnx.TensorProto, needed: int, folder: Path | None) -> None:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
     if folder is None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidlq.graph.layers import Clamp
 from tidlq.lowering.network_pb2 import Requantize
@@ -16,24 +17,31 @@ MANTISSA_BITS = 31
 SUM_MANTISSA_BITS = 30
 
 
-def fixed_multiplier(ratio: float) -> tuple[int, int]:
-    """The multiplier and shift nearest to a ratio:  ratio ~ multiplier / 2^shift.
+def fixed_multipliers(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The multipliers and shifts nearest to ratios:  ratio ~ multiplier / 2^shift.
 
-    The multiplier has 31 bits, fewer where the shift would pass 62.
+    A multiplier has 31 bits, fewer where the shift would pass 62.
+
+    Args:
+        ratios: float64 [n].
+
+    Returns:
+        Multipliers and shifts, int64 [n].
 
     Raises:
         ValueError: |ratio| is 2^31 or more, or not finite.
     """
-    if not math.isfinite(ratio) or abs(ratio) >= 2.0**MANTISSA_BITS:
-        raise ValueError(f"ratio {ratio} is outside (-2^31, 2^31)")
-    if ratio == 0:
-        return 0, 0
-    _, exponent = math.frexp(ratio)
-    shift = min(MANTISSA_BITS - exponent, LARGEST_SHIFT)
-    multiplier = round(math.ldexp(ratio, shift))
-    if abs(multiplier) == 1 << MANTISSA_BITS:
-        multiplier, shift = multiplier // 2, shift - 1
-    return (multiplier, shift) if shift >= 0 else (round(ratio), 0)
+    if not np.all(np.abs(ratios) < 2.0**MANTISSA_BITS):
+        raise ValueError(f"ratios {ratios} are not all inside (-2^31, 2^31)")
+    _, exponents = np.frexp(ratios)
+    shifts = np.clip(MANTISSA_BITS - exponents.astype(np.int64), 0, LARGEST_SHIFT)
+    multipliers = np.rint(np.ldexp(ratios, shifts)).astype(np.int64)
+    rounded_up = np.abs(multipliers) == 1 << MANTISSA_BITS
+    if (rounded_up & (shifts == 0)).any():
+        raise ValueError(f"ratios {ratios} are not all inside (-2^31, 2^31)")
+    multipliers[rounded_up] //= 2
+    shifts[rounded_up] -= 1
+    return multipliers, np.where(multipliers == 0, 0, shifts)
 
 
 def clamp_integers(feature: FeatureQuant, clamp: Clamp | None) -> tuple[int, int]:
@@ -74,19 +82,16 @@ def by_ratio(
         output: the output's quantization.
         clamp: fused bounds.
     """
+    factors = np.asarray(numerators, np.float64)
     if mode is Requantization.FLOAT:
         message = _requantize(Requantize.MODE_FLOAT, output, clamp)
-        for factors in numerators:
-            product = np.float32(factors[0])
-            for factor in factors[1:]:
-                product = np.float32(product * np.float32(factor))
-            message.scale.append(float(np.float32(product / np.float32(output.scale))))
+        products = np.multiply.reduce(factors.astype(np.float32), axis=1, dtype=np.float32)
+        message.scale.extend((products / np.float32(output.scale)).tolist())
         return message
     message = _requantize(Requantize.MODE_FIXED, output, clamp)
-    for factors in numerators:
-        multiplier, shift = fixed_multiplier(math.prod(factors) / output.scale)
-        message.multiplier.append(multiplier)
-        message.shift.append(shift)
+    multipliers, shifts = fixed_multipliers(np.prod(factors, axis=1) / output.scale)
+    message.multiplier.extend(multipliers.tolist())
+    message.shift.extend(shifts.tolist())
     return message
 
 

@@ -88,7 +88,8 @@ def _batch_norm(node: ir.Node) -> Affine | None:
     trains = int_attribute(node, "training_mode", 0) != 0 or int_attribute(node, "spatial", 1) != 1
     if data is None or len(arrays) != 4 or extra or trains:
         return None
-    if any(array is None or array.ndim != 1 for array in arrays):
+    shapes = {None if array is None else array.shape for array in arrays}
+    if None in shapes or len(shapes) != 1 or len(next(iter(shapes)) or ()) != 1:
         return None
     gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in arrays)
     with np.errstate(all="ignore"):

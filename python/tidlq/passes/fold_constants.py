@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from tidlq.float_runtime import open_float_session
 from tidlq.passes.node_editing import add_constant
 from tidlq.passes.node_reading import (
     QUANTIZATION_OPS,
@@ -32,10 +32,16 @@ from tidlq.passes.node_reading import (
     static_shape,
 )
 
-_RANDOM = frozenset({
-    "Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform",
-    "RandomUniformLike",
-})
+_RANDOM = frozenset(
+    {
+        "Bernoulli",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+    }
+)
 # Their outputs depend on data in size, but hold at most rank + 1 entries per input element.
 _BOUNDED_BY_INPUT = frozenset({"NonZero", "Unique", "Compress"})
 # A result may be as large as the constants that it is made of, or as this many elements.
@@ -168,18 +174,9 @@ def _run(
     proto = onnx.ModelProto(ir_version=8, graph=graph)
     for domain, version in model.graph.opset_imports.items():
         proto.opset_import.add(domain=domain, version=version)
-    arrays = _session(proto).run([value.name for value in outputs], feeds)
+    session = open_float_session(proto.SerializeToString(), threads=1, is_optimized=False)
+    arrays = session.run([value.name or "" for value in outputs], feeds)
     return dict(zip(outputs, map(np.asarray, arrays), strict=True))
-
-
-def _session(proto: onnx.ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return ort.InferenceSession(
-        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _distinct(values: Iterable[ir.Value | None]) -> list[ir.Value]:

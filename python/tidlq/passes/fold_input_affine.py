@@ -208,4 +208,3 @@ def _keep_shift(chain: _Chain, rest: NDArray[np.float32], names: FreshNames) -> 
     node.replace_input_with(1, constant)
     node.resize_outputs(1)
     output.name = names.take(f"{output.name}_shifted")
-

@@ -16,8 +16,8 @@ import onnx_ir as ir
 from tidlq.errors import ModelError
 from tidlq.passes.node_reading import is_constant, static_shape
 
-# A shape vector is far smaller; a weight is far larger.
-_LARGEST_SHAPE_CONSTANT = 1024
+# Elements. A shape vector has fewer; most weights have more.
+_LARGEST_SHAPE_CONSTANT = 256
 
 
 def weightless_proto(model: ir.Model, *, hints: bool = False) -> onnx.ModelProto:
@@ -34,7 +34,7 @@ def weightless_proto(model: ir.Model, *, hints: bool = False) -> onnx.ModelProto
     for name, value in model.graph.initializers.items():
         if name in fed or value.const_value is None:
             continue
-        if value.const_value.nbytes <= _LARGEST_SHAPE_CONSTANT:
+        if value.dtype != ir.DataType.STRING and value.const_value.size <= _LARGEST_SHAPE_CONSTANT:
             tensor = ir.serde.serialize_tensor(value.const_value)
             tensor.name = name
             graph.initializer.append(tensor)
@@ -59,13 +59,14 @@ class InferShapes(ir.passes.InPlacePass):
     """Sets dtype and shape of every tensor that onnx can infer; what is known stays known."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Infers, and once more with the declared shapes as hints where something is missing."""
-        modified = self._infer(model, hints=False)
-        if any(static_shape(v) is None for node in model.graph for v in node.outputs if v.name):
-            modified |= self._infer(model, hints=True)
+        """Infers, and once more with the declared shapes as hints where they say more."""
+        modified, declared = self._infer(model, hints=False)
+        if declared and has_open_shapes(model.graph):
+            modified |= self._infer(model, hints=True)[0]
         return ir.passes.PassResult(model, modified=modified)
 
-    def _infer(self, model: ir.Model, *, hints: bool) -> bool:
+    def _infer(self, model: ir.Model, *, hints: bool) -> tuple[bool, bool]:
+        """Returns whether something changed, and whether a declared shape says more."""
         try:
             inferred = onnx.shape_inference.infer_shapes(
                 weightless_proto(model, hints=hints), check_type=False, data_prop=True
@@ -76,28 +77,33 @@ class InferShapes(ir.passes.InPlacePass):
             ) from error
         found = {info.name: info.type for info in inferred.graph.value_info}
         found |= {info.name: info.type for info in inferred.graph.output}
-        modified = False
+        modified = declared = False
         for node in model.graph:
             for value in node.outputs:
+                shape = None
                 if value.name in found:
-                    modified |= _learn(value, found[value.name])
-        return modified
+                    shape = ir.serde.deserialize_type_proto_for_shape(found[value.name])
+                    modified |= _learn_type(value, found[value.name])
+                # Declared sizes stay where inference knows less.
+                if static_shape(value) is not None and (shape is None or not shape.is_static()):
+                    declared = True
+                elif shape is not None and value.shape != shape:
+                    value.shape = shape
+                    modified = True
+        return modified, declared
 
 
-def _learn(value: ir.Value, proto: onnx.TypeProto) -> bool:
+def _learn_type(value: ir.Value, proto: onnx.TypeProto) -> bool:
     type_ = ir.serde.deserialize_type_proto_for_type(proto)
-    shape = ir.serde.deserialize_type_proto_for_shape(proto)
-    modified = False
-    if type_ is not None and value.type != type_:
-        value.type = type_
-        modified = True
-    if shape is None or value.shape == shape:
-        return modified
-    # Declared sizes stay where inference knows less.
-    if value.shape is not None and value.shape.is_static() and not shape.is_static():
-        return modified
-    value.shape = shape
+    if type_ is None or value.type == type_:
+        return False
+    value.type = type_
     return True
+
+
+def has_open_shapes(graph: ir.Graph) -> bool:
+    """Whether the shape of some tensor is not known."""
+    return any(static_shape(v) is None for node in graph for v in node.outputs if v.name)
 
 
 def refuse_absurd_sizes(model: ir.Model, limit: int) -> None:

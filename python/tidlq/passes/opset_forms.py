@@ -21,6 +21,7 @@ from tidlq.passes.node_reading import (
     int_attribute,
     ints_attribute,
     rank_of,
+    sizes_product,
     static_shape,
     string_attribute,
 )
@@ -140,8 +141,9 @@ def _raise_first_resize(node: ir.Node, _context: FormContext) -> None:
     # shrinks; the newer form rounds all axes alike.
     scales = node.inputs[1]
     array = constant_array(scales)
-    shrinks = array is None or bool(np.any(array < 1))
-    if shrinks and (array is None or np.any(array > 1)) and _is_nearest(node):
+    factors = np.asarray([0.5, 2.0] if array is None else array, np.float64)
+    shrinks = bool((factors < 1).any())
+    if shrinks and (factors > 1).any() and _is_nearest(node):
         raise CannotRaiseError
     node.resize_inputs(3)
     node.replace_input_with(1, None)
@@ -193,18 +195,20 @@ def _raise_softmax(node: ir.Node, context: FormContext) -> None:
     _flatten_around(node, context, axis, shape)
 
 
-def _flatten_around(
-    node: ir.Node, context: FormContext, axis: int, shape: Sequence[int]
-) -> None:
+def _flatten_around(node: ir.Node, context: FormContext, axis: int, shape: Sequence[int]) -> None:
     graph, result = node.graph, node.outputs[0]
     assert graph is not None
     name = node.name or result.name or node.op_type
-    flat = ir.node("Flatten", [node.inputs[0]], {"axis": axis},
-                   name=context.names.take(f"{name}_flatten"))
+    flat = ir.node(
+        "Flatten", [node.inputs[0]], {"axis": axis}, name=context.names.take(f"{name}_flatten")
+    )
     flat.outputs[0].name = context.names.take(f"{result.name}_flattened")
+    sizes = ir.Shape([sizes_product(shape[:axis]), sizes_product(shape[axis:])])
+    flat.outputs[0].type, flat.outputs[0].shape = result.type, sizes
     graph.insert_before(node, flat)
     inner = ir.node(node.op_type, [flat.outputs[0]], {"axis": -1}, name=node.name)
     inner.outputs[0].name = context.names.take(f"{result.name}_flat")
+    inner.outputs[0].type, inner.outputs[0].shape = result.type, sizes
     graph.insert_before(node, inner)
     # The node itself becomes the reshape back, so that the result stays the same value.
     node.op_type = "Reshape"
@@ -228,29 +232,38 @@ def _raise_roi_align(node: ir.Node, _context: FormContext) -> None:
 
 
 _REDUCTIONS = (
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceProd", "ReduceSumSquare",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSumSquare",
 )
 
 # Operator -> (first opset that has the newer form, rewrite).
-FORMS: MappingProxyType[str, tuple[int, Form]] = MappingProxyType({
-    "BatchNormalization": (14, _raise_batch_norm),
-    "Clip": (11, _raise_clip),
-    "Dropout": (12, _raise_dropout),
-    "Hardmax": (13, _raise_softmax),
-    "LogSoftmax": (13, _raise_softmax),
-    "Pad": (11, _raise_pad),
-    "ReduceSum": (13, _raise_axes),
-    "Resize": (13, _raise_resize),
-    "RoiAlign": (16, _raise_roi_align),
-    "Scan": (9, _refuse),
-    "Scatter": (11, _raise_scatter),
-    "Slice": (10, _raise_slice),
-    "Softmax": (13, _raise_softmax),
-    "Split": (18, _raise_split),
-    "Squeeze": (13, _raise_axes),
-    "TopK": (10, _raise_top_k),
-    "Unsqueeze": (13, _raise_axes),
-    "Upsample": (10, _raise_upsample),
-    **dict.fromkeys(_REDUCTIONS, (18, _raise_axes)),
-})
+FORMS: MappingProxyType[str, tuple[int, Form]] = MappingProxyType(
+    {
+        "BatchNormalization": (14, _raise_batch_norm),
+        "Clip": (11, _raise_clip),
+        "Dropout": (12, _raise_dropout),
+        "Hardmax": (13, _raise_softmax),
+        "LogSoftmax": (13, _raise_softmax),
+        "Pad": (11, _raise_pad),
+        "ReduceSum": (13, _raise_axes),
+        "Resize": (13, _raise_resize),
+        "RoiAlign": (16, _raise_roi_align),
+        "Scan": (9, _refuse),
+        "Scatter": (11, _raise_scatter),
+        "Slice": (10, _raise_slice),
+        "Softmax": (13, _raise_softmax),
+        "Split": (18, _raise_split),
+        "Squeeze": (13, _raise_axes),
+        "TopK": (10, _raise_top_k),
+        "Unsqueeze": (13, _raise_axes),
+        "Upsample": (10, _raise_upsample),
+        **dict.fromkeys(_REDUCTIONS, (18, _raise_axes)),
+    }
+)

@@ -128,38 +128,52 @@ def _is_unbounded(node: ir.Node) -> bool:
 
 def _casts_to_itself(node: ir.Node) -> bool:
     data = node.inputs[0]
-    return data is not None and data.dtype is not None and int(data.dtype) == int_attribute(
-        node, "to", 0
+    return (
+        data is not None
+        and data.dtype is not None
+        and int(data.dtype) == int_attribute(node, "to", 0)
     )
 
 
 # What remains to be the same after the test: dtype and static shape.
-_TESTS: MappingProxyType[str, Callable[[ir.Node], bool]] = MappingProxyType({
-    "AveragePool": _is_point_pool,
-    "Cast": _casts_to_itself,
-    "Clip": _is_unbounded,
-    "Concat": _single_input,
-    "Div": _neutral_second(1.0),
-    "Dropout": _is_inference_dropout,
-    "Expand": _always,
-    "Flatten": _always,
-    "Identity": _always,
-    "Max": _single_input,
-    "MaxPool": _is_point_pool,
-    "Mean": _single_input,
-    "Min": _single_input,
-    "Pad": _pads_nothing,
-    "Reshape": _always,
-    "Resize": _resizes_by_one,
-    "Slice": _steps_by_one,
-    "Split": _single_output,
-    "Squeeze": _always,
-    "Sub": _neutral_second(0.0),
-    "Sum": _single_input,
-    "Tile": _always,
-    "Transpose": _keeps_order,
-    "Unsqueeze": _always,
-})
-_ALWAYS_SAME_FORM = frozenset({
-    "Cast", "Concat", "Dropout", "Identity", "Max", "Mean", "Min", "Sum", "Transpose",
-})
+_TESTS: MappingProxyType[str, Callable[[ir.Node], bool]] = MappingProxyType(
+    {
+        "AveragePool": _is_point_pool,
+        "Cast": _casts_to_itself,
+        "Clip": _is_unbounded,
+        "Concat": _single_input,
+        "Div": _neutral_second(1.0),
+        "Dropout": _is_inference_dropout,
+        "Expand": _always,
+        "Flatten": _always,
+        "Identity": _always,
+        "Max": _single_input,
+        "MaxPool": _is_point_pool,
+        "Mean": _single_input,
+        "Min": _single_input,
+        "Pad": _pads_nothing,
+        "Reshape": _always,
+        "Resize": _resizes_by_one,
+        "Slice": _steps_by_one,
+        "Split": _single_output,
+        "Squeeze": _always,
+        "Sub": _neutral_second(0.0),
+        "Sum": _single_input,
+        "Tile": _always,
+        "Transpose": _keeps_order,
+        "Unsqueeze": _always,
+    }
+)
+_ALWAYS_SAME_FORM = frozenset(
+    {
+        "Cast",
+        "Concat",
+        "Dropout",
+        "Identity",
+        "Max",
+        "Mean",
+        "Min",
+        "Sum",
+        "Transpose",
+    }
+)

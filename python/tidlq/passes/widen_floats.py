@@ -23,9 +23,15 @@ from tidlq.passes.raise_opset import CANONICAL_OPSET
 
 _OTHER_FLOATS = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE})
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "PRelu")
-_TYPE_ATTRIBUTES = {"Cast": "to", "EyeLike": "dtype", "RandomNormal": "dtype",
-                    "RandomUniform": "dtype", "RandomNormalLike": "dtype",
-                    "RandomUniformLike": "dtype", "Bernoulli": "dtype"}
+_TYPE_ATTRIBUTES = {
+    "Cast": "to",
+    "EyeLike": "dtype",
+    "RandomNormal": "dtype",
+    "RandomUniform": "dtype",
+    "RandomNormalLike": "dtype",
+    "RandomUniformLike": "dtype",
+    "Bernoulli": "dtype",
+}
 
 
 class WidenFloats(ir.passes.InPlacePass):
@@ -56,9 +62,7 @@ class WidenFloats(ir.passes.InPlacePass):
 
 
 def _working_types(graph: ir.Graph) -> Set[ir.DataType]:
-    weights = [
-        value for node in graph if is_op(node, *WEIGHTED_OPS) for value in node.inputs[1:]
-    ]
+    weights = [value for node in graph if is_op(node, *WEIGHTED_OPS) for value in node.inputs[1:]]
     found = {value.dtype for value in (*graph.inputs, *weights) if value is not None}
     return {kind for kind in found if kind in _OTHER_FLOATS}
 

@@ -11,7 +11,7 @@ from tidlq.errors import ModelError
 from tidlq.graph.layers import Layer, LayerKind, ProductAttributes
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
-from tidlq.spec import ParameterRole, Range, RangeOrigin, parameter_name
+from tidlq.spec import ParameterRole, Range, RangeOrigin, Ranges, parameter_name
 
 
 def operand_index(graph: Graph, layer: Layer) -> int | None:
@@ -43,10 +43,8 @@ def _range_of(values: NDArray[np.float64], where: str) -> Range:
     return Range(float(values.min()), float(values.max()), RangeOrigin.PARAMETER)
 
 
-def measure_parameters(
-    graph: Graph, layers: Iterable[Layer]
-) -> tuple[dict[str, Range], dict[str, tuple[Range, ...]]]:
-    """Ranges of every weight, bias, slope and constant operand.
+def measure_parameters(graph: Graph, layers: Iterable[Layer]) -> Ranges:
+    """Ranges of every weight, bias, slope and constant operand, without features.
 
     Returns:
         Whole-tensor ranges, and per-output-channel ranges of the weights of weighted layers.
@@ -78,4 +76,4 @@ def measure_parameters(
         if parameters.bias is not None:
             key = parameter_name(layer.name, ParameterRole.BIAS)
             whole[key] = _range_of(parameters.bias, f"The bias of layer {layer.name!r}")
-    return whole, channels
+    return Ranges({}, whole, channels)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
+
 from tidlq.errors import QuantProtoError
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
@@ -13,7 +15,7 @@ from tidlq.graph.partition import Partition, StageKind
 from tidlq.precision.parameter_ranges import operand_index
 from tidlq.precision.scales import (
     asymmetric_feature,
-    parameter_scale,
+    parameter_scales,
     shifted_feature,
     symmetric_feature,
 )
@@ -203,10 +205,10 @@ class _Planner:
         self.features[layer.output], _ = self.output_feature(layer, finest, least)
         slope = None
         if layer.kind is LayerKind.PRELU:
-            magnitude = self.parameter_range(layer, ParameterRole.SLOPE).absolute_max
+            largest = np.array([self.parameter_range(layer, ParameterRole.SLOPE).absolute_max])
             rule, full = self.scheme.weight_rule, self.scheme.full_weight_code
             type_ = IntegerType(self.bits, signed=True)
-            scale = parameter_scale(magnitude, self.bits, rule, full_code=full)
+            (scale,) = parameter_scales(largest, self.bits, rule, full_code=full).tolist()
             slope = ParameterQuant(type_, (scale,), type_.lowest if full else type_.lowest + 1)
         self.layers[layer.name] = LayerQuant(
             self.exact_mode, weight=slope, operand=self._operand(layer)

@@ -10,8 +10,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidlq.spec import FeatureQuant, IntegerType, Range, ScaleRule
+
+Float64 = NDArray[np.float64]
 
 SMALLEST_SCALE = 2.0**-100
 
@@ -70,24 +73,27 @@ def asymmetric_feature(value_range: Range, bits: int) -> FeatureQuant:
     return FeatureQuant(type_, scale, zero_point)
 
 
-def parameter_scale(absolute_max: float, bits: int, rule: ScaleRule, *, full_code: bool) -> float:
-    """The scale of a symmetric parameter.
+def next_power_of_two(values: Float64) -> Float64:
+    """The smallest power of two that is not below each value: float64 [n], positive."""
+    mantissas, exponents = np.frexp(values)
+    return np.asarray(np.ldexp(1.0, exponents - (mantissas == 0.5)), np.float64)
+
+
+def parameter_scales(largest: Float64, bits: int, rule: ScaleRule, *, full_code: bool) -> Float64:
+    """Scales of a symmetric parameter, float32 values as float64 [n].
 
     Args:
-        absolute_max: largest magnitude of the parameter (or of one channel).
+        largest: float64 [n]. Largest magnitude of the parameter, or of each channel; 0 gives 1.
         bits: width of the integer.
         rule: REAL, or POWER_OF_TWO: the next coarser power of two.
         full_code: TIDL's symmetric schemes map the largest magnitude to 2^(bits-1), which saturates
             by one step on the positive side; otherwise it maps to 2^(bits-1) - 1.
     """
-    if absolute_max == 0:
-        return 1.0
     codes = 1 << (bits - 1)
-    scale = absolute_max / (codes if full_code else codes - 1)
+    scales = np.where(largest == 0, 1.0, largest / (codes if full_code else codes - 1))
     if rule is ScaleRule.POWER_OF_TWO:
-        mantissa, exponent = math.frexp(scale)
-        scale = math.ldexp(1.0, exponent - 1 if mantissa == 0.5 else exponent)
-    return _float32(scale)
+        scales = next_power_of_two(scales)
+    return np.maximum(scales, SMALLEST_SCALE).astype(np.float32).astype(np.float64)
 
 
 def shifted_feature(

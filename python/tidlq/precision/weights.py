@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.precision.scales import SMALLEST_SCALE, parameter_scale
+from tidlq.precision.scales import SMALLEST_SCALE, next_power_of_two, parameter_scales
 from tidlq.spec import IntegerType, ParameterQuant, Range, Requantization, ScaleRule, Scheme
+
+Float64 = NDArray[np.float64]
 
 CLIPPED_BIAS_BITS = 16
 DEAD_CHANNEL_BIAS_BITS = 24
@@ -45,43 +46,40 @@ def weight_quant(
     magnitudes = np.abs(bias) if bias is not None else np.zeros(max(len(channels), 1))
     if not scheme.channel_wise:
         channels, magnitudes = (whole,), magnitudes.max(keepdims=True)
-    scales = [
-        _fitted(scheme, bits, channel.absolute_max, float(magnitude), input_scale)
-        for channel, magnitude in zip(channels, magnitudes, strict=True)
-    ]
+    largest = np.array([channel.absolute_max for channel in channels])
+    scales = _fitted(scheme, bits, largest, magnitudes, input_scale)
     if scheme.requantization is Requantization.SHIFT:
         scales = _aligned(scales)
     type_ = IntegerType(bits, signed=True)
     lowest = type_.lowest if scheme.full_weight_code else type_.lowest + 1
-    return ParameterQuant(type_, tuple(float(np.float32(s)) for s in scales), lowest)
+    return ParameterQuant(type_, tuple(scales.astype(np.float32).tolist()), lowest)
 
 
 def _fitted(
-    scheme: Scheme, bits: int, absolute_max: float, bias_magnitude: float, input_scale: float
-) -> float:
-    scale = parameter_scale(
-        absolute_max, bits, scheme.weight_rule, full_code=scheme.full_weight_code
-    )
-    stored_bits = scheme.bias_bits
-    if absolute_max == 0 and bias_magnitude > 0:
-        # A channel without weights is its bias alone: its scale is free, so it serves the bias.
-        scale, stored_bits = SMALLEST_SCALE, min(stored_bits, DEAD_CHANNEL_BIAS_BITS)
-    elif scheme.bias_clipping:
-        return scale
+    scheme: Scheme, bits: int, largest: Float64, bias_magnitudes: Float64, input_scale: float
+) -> Float64:
+    """One scale per channel, from its largest weight and its bias."""
+    full_code = scheme.full_weight_code
+    scales = parameter_scales(largest, bits, scheme.weight_rule, full_code=full_code)
+    # A channel without weights is its bias alone: its scale is free, so it serves the bias.
+    is_bias_alone = (largest == 0) & (bias_magnitudes > 0)
+    scales = np.where(is_bias_alone, SMALLEST_SCALE, scales)
+    dead_bits = min(scheme.bias_bits, DEAD_CHANNEL_BIAS_BITS)
+    stored_bits = np.where(is_bias_alone, dead_bits, scheme.bias_bits)
     # One unit below the limit leaves room for the rounding of the scale to float32.
-    needed = bias_magnitude / (input_scale * ((1 << (stored_bits - 1)) - 2)) * (1 + 2.0**-22)
-    if needed <= scale:
-        return scale
+    needed = bias_magnitudes / (input_scale * (2.0 ** (stored_bits - 1) - 2)) * (1 + 2.0**-22)
+    if scheme.bias_clipping:
+        needed = np.where(is_bias_alone, needed, 0.0)
     if scheme.weight_rule is ScaleRule.POWER_OF_TWO:
-        return 2.0 ** math.ceil(math.log2(needed))
-    return needed
+        needed = np.where(needed > 0, next_power_of_two(needed), 0.0)
+    return np.maximum(scales, needed)
 
 
-def _aligned(scales: Sequence[float]) -> list[float]:
+def _aligned(scales: Float64) -> Float64:
     """Channel scales that differ by powers of two, so that shifts alone join them.
 
     Each is the finest  max(scales) / 2^k  that is not finer than the channel's own scale.
     """
-    coarsest = float(np.float32(max(scales)))
-    steps = [math.floor(math.log2(coarsest / scale) + 1e-6) for scale in scales]
-    return [math.ldexp(coarsest, -min(max(k, 0), LARGEST_CHANNEL_SHIFT)) for k in steps]
+    coarsest = float(np.float32(scales.max()))
+    steps = np.floor(np.log2(coarsest / scales) + 1e-6)
+    return np.ldexp(coarsest, -np.clip(steps, 0, LARGEST_CHANNEL_SHIFT).astype(np.int64))

@@ -91,10 +91,8 @@ def _encode_tensor(tensor: SavedTensor, target: pb.TidlTensorQuantParams, *, str
         return
     if tensor.name:
         target.Extensions[ext.tensor_name] = tensor.name
-    # The text printer cannot print an extension that is present and empty.
-    if tensor.channels:
-        target.Extensions[ext.channel_min].extend(channel.min for channel in tensor.channels)
-        target.Extensions[ext.channel_max].extend(channel.max for channel in tensor.channels)
+    target.Extensions[ext.channel_min].extend(channel.min for channel in tensor.channels)
+    target.Extensions[ext.channel_max].extend(channel.max for channel in tensor.channels)
     known = (tensor.range, *tensor.channels) if tensor.range is not None else tensor.channels
     if known and known[0].origin is not RangeOrigin.SAVED:
         target.Extensions[ext.range_origin] = _ORIGIN_CODES[known[0].origin]

@@ -15,6 +15,7 @@ from tidlq.quantproto import codec
 from tidlq.quantproto import quant_params_pb2 as pb
 from tidlq.quantproto.faults import find_faults, find_gaps
 from tidlq.quantproto.model import SavedRanges
+from tidlq.quantproto.text import format_text, parse_text
 
 TEXT_SUFFIXES = (".prototxt", ".pbtxt", ".txt")
 BINARY_SUFFIXES = (".pb", ".binarypb", ".bin")
@@ -88,7 +89,7 @@ def write_quant_params(path: str | Path, saved: SavedRanges, *, strict: bool = F
     is_text = _is_text(path)
     net = _encode(saved, f"quantization proto {str(path)!r}", strict=strict)
     if is_text:
-        _replace_file(path, _text_of(net))
+        _replace_file(path, format_text(net).encode("ascii"))
     else:
         _replace_file(path, net.SerializeToString(deterministic=True))
 
@@ -103,7 +104,7 @@ def format_quant_params(saved: SavedRanges, *, strict: bool = False) -> bytes:
     Raises:
         QuantProtoError: `saved` could not be read again.
     """
-    return _text_of(_encode(saved, "the quantization proto", strict=strict))
+    return format_text(_encode(saved, "the quantization proto", strict=strict)).encode("ascii")
 
 
 def _encode(saved: SavedRanges, where: str, *, strict: bool) -> pb.TIDLNetQuantParams:
@@ -115,13 +116,6 @@ def _encode(saved: SavedRanges, where: str, *, strict: bool) -> pb.TIDLNetQuantP
     if faults:
         raise QuantProtoError(f"{where} cannot be written: {_listed(faults)}.")
     return net
-
-
-def _text_of(net: pb.TIDLNetQuantParams) -> bytes:
-    text: str = text_format.MessageToString(
-        net, as_utf8=False, use_short_repeated_primitives=True
-    )
-    return text.encode("ascii")
 
 
 def _read_message(path: Path) -> pb.TIDLNetQuantParams:
@@ -151,18 +145,16 @@ def _is_text(path: Path) -> bool:
 
 
 def _parse(content: bytes, path: Path) -> pb.TIDLNetQuantParams:
-    net = pb.TIDLNetQuantParams()
     if not _is_text(path):
         try:
-            net.MergeFromString(content)
+            return pb.TIDLNetQuantParams.FromString(content)
         except (DecodeError, ValueError) as error:
             raise QuantProtoError(
                 f"quantization proto {str(path)!r} is not a binary TIDLNetQuantParams message "
                 f"({_one_line(error)})."
             ) from error
-        return net
     try:
-        text_format.Parse(content.decode("utf-8"), net)
+        return parse_text(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise QuantProtoError(
             f"quantization proto {str(path)!r} is not UTF-8 text (byte {error.start}); a binary "
@@ -175,7 +167,6 @@ def _parse(content: bytes, path: Path) -> pb.TIDLNetQuantParams:
             f"quantization proto {str(path)!r} is not a text TIDLNetQuantParams message "
             f"({_one_line(error)})."
         ) from error
-    return net
 
 
 def _explain_parse_error(error: text_format.ParseError, path: Path) -> str:

@@ -19,7 +19,8 @@ class ExpectedTensor:
     Attributes:
         name: the feature's name in the graph, or the parameter's `spec.parameter_name`.
         values: number of elements that the proto must state; 0 for all but biases.
-        channels: number of channel ranges that the proto must state; 0 where none are needed.
+        channels: number of output channels of a weight, 0 for all else. A proto that states channel
+            ranges must state this many; one that states none leaves them to the weights.
     """
 
     name: str
@@ -120,7 +121,7 @@ def resolve_ranges(
             if tensor is None or tensor.range is None:
                 continue
             (features if role == "outputs" else parameters)[needed.name] = tensor.range
-            if needed.channels:
+            if tensor.channels:
                 channels[needed.name] = tensor.channels
             if needed.values:
                 values[needed.name] = tensor.values
@@ -141,7 +142,7 @@ def _missing_of(saved: SavedRanges, layer: ExpectedLayer) -> Iterator[str]:
             yield f"the range of {where}"
         if needed.values and len(tensor.values) != needed.values:
             yield f"{needed.values} values of {where} (found {len(tensor.values)})"
-        if needed.channels and len(tensor.channels) != needed.channels:
+        if tensor.channels and len(tensor.channels) != needed.channels:
             yield f"{needed.channels} channel ranges of {where} (found {len(tensor.channels)})"
 
 

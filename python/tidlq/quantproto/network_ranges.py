@@ -19,6 +19,7 @@ from tidlq.spec import (
     ParameterRole,
     QuantPlan,
     Range,
+    RangeOrigin,
     Ranges,
     parameter_name,
 )
@@ -143,9 +144,9 @@ def _saved_layer(
         tensor = _parameter(layer, role, parameters.weight.size, ranges, quant.weight)
         weights, slope = ((), (tensor,)) if role is ParameterRole.SLOPE else ((tensor,), ())
         if parameters.bias is not None:
-            input_scale = plan.features[layer.inputs[0]].scale
-            steps = [input_scale * scale for scale in quant.weight.scales]
-            bias = (_bias(layer, parameters.bias.tolist(), ranges, steps),)
+            scales = quant.weight.scales
+            step = plan.features[layer.inputs[0]].scale * scales[0] if len(scales) == 1 else None
+            bias = (_bias(layer, parameters.bias.tolist(), ranges, step),)
     elif quant.operand is not None:
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
         constant = next(x for x in map(graph.constant, layer.inputs) if x is not None)
@@ -175,32 +176,34 @@ def _parameter(
     layer: Layer, role: ParameterRole, size: int, ranges: Ranges, quant: ParameterQuant
 ) -> SavedTensor:
     name = parameter_name(layer.name, role)
-    per_channel = len(quant.scales) > 1
+    channels = tuple(ranges.channels.get(name, ()))
+    # What the weights say themselves need not be saved.
+    decided = any(channel.origin is not RangeOrigin.PARAMETER for channel in channels)
     return SavedTensor(
         name=name,
         range=ranges.parameters[name],
         size=size,
-        channels=tuple(ranges.channels.get(name, ())) if per_channel else (),
+        channels=channels if decided and len(quant.scales) > 1 else (),
         type=quant.type,
         scales=tuple(map(tidl_scale, quant.scales)),
-        zero_points=(0,) * len(quant.scales),
+        zero_points=(0,),
     )
 
 
-def _bias(layer: Layer, values: list[float], ranges: Ranges, steps: list[float]) -> SavedTensor:
+def _bias(layer: Layer, values: list[float], ranges: Ranges, step: float | None) -> SavedTensor:
     name = parameter_name(layer.name, ParameterRole.BIAS)
     return SavedTensor(
         name=name,
         range=ranges.parameters[name],
         size=len(values),
         values=tuple(values),
-        scales=tuple(map(tidl_scale, steps)),
-        zero_points=(0,) * len(steps),
+        scales=() if step is None else (tidl_scale(step),),
+        zero_points=() if step is None else (0,),
     )
 
 
 def expected_layers(
-    graph: Graph, partition: Partition, parameters: Ranges, *, channel_wise: bool
+    graph: Graph, partition: Partition, parameters: Ranges
 ) -> tuple[ExpectedLayer, ...]:
     """What a proto must state to replace calibration.
 
@@ -208,7 +211,6 @@ def expected_layers(
         graph: the canonical Graph.
         partition: its stages.
         parameters: parameter ranges as the graph itself has them; they tell which exist.
-        channel_wise: channel ranges of weights are wanted too.
     """
     expected = [
         ExpectedLayer(name, (ExpectedTensor(tensor),)) for name, tensor in _data_layers(partition)
@@ -223,9 +225,8 @@ def expected_layers(
             if role is ParameterRole.BIAS:
                 bias = layer_parameters(graph, layer).bias
                 values = 0 if bias is None else bias.size
-            if role is ParameterRole.WEIGHT and channel_wise:
+            if role is ParameterRole.WEIGHT:
                 channels = len(parameters.channels.get(name, ()))
-                channels = channels if channels > 1 else 0
             return (ExpectedTensor(name, values, channels),)
 
         expected.append(

@@ -75,7 +75,7 @@ pub trait Element: Pod + Send + Sync + Ord {
 }
 
 macro_rules! element {
-    ($($integer:ty, $name:ident, $offset:expr, $centre:expr;)+) => {$(
+    ($($integer:ty, $name:ident, $offset:expr, $value:ident => $centre:expr;)+) => {$(
         impl Element for $integer {
             const TYPE: ElementType = ElementType::$name;
             const LOWEST: i32 = <$integer>::MIN as i32;
@@ -94,18 +94,18 @@ macro_rules! element {
 
             #[inline(always)]
             fn centre(self) -> i16 {
-                let centre: fn($integer) -> i16 = $centre;
-                centre(self)
+                let $value = self;
+                $centre
             }
         }
     )+};
 }
 
 element! {
-    u8, U8, 0, |value| i16::from(value);
-    i8, S8, 0, |value| i16::from(value);
-    u16, U16, 32_768, |value| (value ^ 0x8000) as i16;
-    i16, S16, 0, |value| value;
+    u8, U8, 0, value => i16::from(value);
+    i8, S8, 0, value => i16::from(value);
+    u16, U16, 32_768, value => (value ^ 0x8000) as i16;
+    i16, S16, 0, value => value;
 }
 
 /// Binds `$type` to the Rust type of an integer [`ElementType`] and evaluates the expression;

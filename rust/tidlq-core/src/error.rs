@@ -242,6 +242,12 @@ pub enum Error {
         /// Its size.
         bytes: u64,
     },
+    /// Protobuf descriptors are none, or use what the text form does not cover.
+    #[error("the protobuf schema cannot be used: {reason}")]
+    Schema {
+        /// What is wrong.
+        reason: String,
+    },
     /// The engine met a state that validation excludes.
     #[error("internal fault in layer {layer:?}: {reason}")]
     Internal {

@@ -167,13 +167,13 @@ macro_rules! isa_tests {
             use super::*;
 
             $(#[$meta])*
-            fn check($cpu: $crate::isa::Cpu) $body
+            fn body($cpu: $crate::isa::Cpu) $body
 
             fn on(isa: $crate::isa::Isa) {
                 match $crate::isa::Cpu::new(isa) {
                     Some(cpu) => {
                         println!("{}: exercised on {isa}", stringify!($name));
-                        check(cpu);
+                        body(cpu);
                     }
                     None => println!("{}: SKIPPED on {isa}", stringify!($name)),
                 }

@@ -8,6 +8,7 @@
 //! | [`network`] | the `.tidlq` file, its validation, the memory plan, the executor |
 //! | [`stats`] | statistics of float tensors |
 //! | [`analysis`] | error measures |
+//! | [`text_proto`] | text form of protobuf messages |
 //! | [`error`] | everything that is refused |
 
 #[cfg(target_endian = "big")]
@@ -21,3 +22,4 @@ pub mod isa;
 mod kernels;
 pub mod network;
 pub mod stats;
+pub mod text_proto;

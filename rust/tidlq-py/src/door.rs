@@ -63,7 +63,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         | Error::UnsupportedIsa { .. }
         | Error::ThreadCount { .. }
         | Error::Threads { .. } => "OptionError",
-        Error::Internal { .. } => "InternalError",
+        Error::Schema { .. } | Error::Internal { .. } => "InternalError",
     };
     raise(py, class, &sentence(&error.to_string()))
 }

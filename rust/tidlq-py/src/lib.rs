@@ -4,6 +4,7 @@ mod array;
 mod door;
 mod engine;
 mod stats;
+mod text_proto;
 
 use pyo3::prelude::*;
 
@@ -17,5 +18,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<stats::TensorStatistics>()?;
     module.add_class::<stats::ErrorStatistics>()?;
+    module.add_class::<text_proto::TextForm>()?;
     Ok(())
 }

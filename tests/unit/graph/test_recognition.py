@@ -91,9 +91,7 @@ def test_an_add_that_varies_along_rows_is_not_a_bias() -> None:
         ("ReduceMean", {}, "reduces every axis"),
     ],
 )
-def test_a_refused_node_says_why(
-    operator: str, attributes: dict[str, object], reason: str
-) -> None:
+def test_a_refused_node_says_why(operator: str, attributes: dict[str, object], reason: str) -> None:
     inputs = ["x", "", "scales"] if operator == "Resize" else ["x"]
     scales = np.array([1, 1, 2, 2], np.float32)
     graph = graph_of([node(operator, inputs, "y", **attributes)], scales=scales)
@@ -141,5 +139,5 @@ def test_a_layer_is_denied_by_its_name_its_output_or_its_type() -> None:
 
 
 def test_an_unknown_layer_in_a_list_is_an_error_with_the_nearest_name() -> None:
-    with pytest.raises(OptionError, match="deny_list:layer_name.*'Conv_d'.*'Conv_c'"):
+    with pytest.raises(OptionError, match=r"deny_list:layer_name.*'Conv_d'.*'Conv_c'"):
         find_denied(islands(), PlacementLists(denied_names=("Conv_d",)))

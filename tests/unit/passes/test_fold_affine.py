@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
-from oracle.float_reference import assert_close, run_float, run_ir, text_model
 
+from oracle.float_reference import assert_close, run_float, run_ir, text_model
 from tidlq.passes.fold_affine import FoldAffine
 from tidlq.passes.infer_shapes import InferShapes
 
@@ -25,14 +25,25 @@ LAYERS = {
     "depthwise Conv": (CONV_INPUT, 4, "Conv<group = 4>(x, w)", {"w": floats(4, 1, 3, 3)}),
     "grouped Conv": (CONV_INPUT, 4, "Conv<group = 2>(x, w)", {"w": floats(6, 2, 3, 3)}),
     "1-D Conv": ("float[1, 4, 9] x", 3, "Conv(x, w)", {"w": floats(6, 4, 3)}),
-    "ConvTranspose": (CONV_INPUT, 4, "ConvTranspose<strides = [2, 2]>(x, w)",
-                      {"w": floats(4, 6, 3, 3)}),
-    "grouped ConvTranspose": (CONV_INPUT, 4, "ConvTranspose<group = 2>(x, w, b)",
-                              {"w": floats(4, 3, 3, 3), "b": floats(6)}),
+    "ConvTranspose": (
+        CONV_INPUT,
+        4,
+        "ConvTranspose<strides = [2, 2]>(x, w)",
+        {"w": floats(4, 6, 3, 3)},
+    ),
+    "grouped ConvTranspose": (
+        CONV_INPUT,
+        4,
+        "ConvTranspose<group = 2>(x, w, b)",
+        {"w": floats(4, 3, 3, 3), "b": floats(6)},
+    ),
     "Gemm": ("float[3, 5] x", 2, "Gemm(x, w, b)", {"w": floats(5, 6), "b": floats(6)}),
-    "transposed Gemm": ("float[3, 5] x", 2,
-                        "Gemm<transB = 1, alpha = 0.5, beta = 0.25>(x, w, b)",
-                        {"w": floats(6, 5), "b": floats(1, 6)}),
+    "transposed Gemm": (
+        "float[3, 5] x",
+        2,
+        "Gemm<transB = 1, alpha = 0.5, beta = 0.25>(x, w, b)",
+        {"w": floats(6, 5), "b": floats(1, 6)},
+    ),
     "Gemm without bias": ("float[3, 5] x", 2, "Gemm(x, w)", {"w": floats(5, 6)}),
 }
 AFFINES = ["BatchNormalization", "Mul", "Div", "Add", "Sub", "c - x", "scalar Mul"]
@@ -43,7 +54,8 @@ def affine(kind: str, channels: int, rank: int) -> tuple[str, dict[str, NDArray[
     if kind == "BatchNormalization":
         arrays = {name: floats(channels) for name in ("g", "s", "m")}
         return "BatchNormalization<epsilon = 0.01>(a, g, s, m, v)", {
-            **arrays, "v": floats(channels) ** 2
+            **arrays,
+            "v": floats(channels) ** 2,
         }
     if kind == "c - x":
         return "Sub(c, a)", {"c": floats(*per_channel)}
@@ -130,13 +142,26 @@ def test_a_weight_that_two_layers_share_is_changed_for_one_only() -> None:
         ("a = Conv(x, w) y = Mul(a, k)", {"k": floats(4)}),
         ("a = Conv(x, w) y = Mul(a, k)", {"k": floats(6, 4, 1)}),
         ("a = Conv(x, w) y = Div(k, a)", {"k": floats(6, 1, 1)}),
-        ("a = Conv(x, w) y = Div(a, k)", {"k": floats(6, 1, 1) * np.float32([[[1]]])
-                                          * (np.arange(6) > 0).astype(np.float32)[:, None, None]}),
+        (
+            "a = Conv(x, w) y = Div(a, k)",
+            {
+                "k": floats(6, 1, 1)
+                * np.float32([[[1]]])
+                * (np.arange(6) > 0).astype(np.float32)[:, None, None]
+            },
+        ),
         ("a = Conv(x, w) b = Relu(a) y = BatchNormalization(b, g, s, m, v)", NORM),
         ("a = Conv(x, w) y = Mul(a, k)", {"k": np.full((6, 1, 1), 3e38, np.float32)}),
     ],
-    ids=["two readers", "per column", "per row", "reciprocal", "division by zero",
-         "behind a ReLU", "overflow of a weight"],
+    ids=[
+        "two readers",
+        "per column",
+        "per row",
+        "reciprocal",
+        "division by zero",
+        "behind a ReLU",
+        "overflow of a weight",
+    ],
 )
 def test_what_is_not_per_channel_or_not_alone_stays(
     body: str, constants: dict[str, NDArray[np.generic]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from oracle.float_reference import run_float, run_ir, text_model
 
+from oracle.float_reference import run_float, run_ir, text_model
 from tidlq.passes.fold_constants import FoldConstants
 from tidlq.passes.infer_shapes import InferShapes
 

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
-from oracle.float_reference import assert_close, run_float, run_ir, text_model
 
+from oracle.float_reference import assert_close, run_float, run_ir, text_model
 from tidlq.passes.fold_input_affine import FoldInputAffine
 from tidlq.passes.infer_shapes import InferShapes
 
@@ -52,24 +52,42 @@ CASES = {
     "scale, padded": (IMAGE, f"p = Mul(x, std) y = {PADDED}(p, w)", ["Conv"]),
     "mean then scale": (IMAGE, "q = Sub(x, mean) p = Div(q, std) y = Conv(p, w)", ["Conv"]),
     "mean then scale, padded": (
-        IMAGE, f"q = Sub(x, mean) p = Div(q, std) y = {PADDED}(p, w)", ["Add", "Conv"]),
+        IMAGE,
+        f"q = Sub(x, mean) p = Div(q, std) y = {PADDED}(p, w)",
+        ["Add", "Conv"],
+    ),
     "scale then mean, padded": (
-        IMAGE, f"q = Div(x, half) p = Sub(q, one) y = {PADDED}(p, w)", ["Add", "Conv"]),
+        IMAGE,
+        f"q = Div(x, half) p = Sub(q, one) y = {PADDED}(p, w)",
+        ["Add", "Conv"],
+    ),
     "mean alone, padded": (IMAGE, f"p = Sub(x, mean) y = {PADDED}(p, w)", ["Sub", "Conv"]),
     "channels last": (
-        NHWC, f"q = Sub(x, means) p = Div(q, half) {TO_NCHW} y = Conv(t, w)", ["Transpose", "Conv"]),
+        NHWC,
+        f"q = Sub(x, means) p = Div(q, half) {TO_NCHW} y = Conv(t, w)",
+        ["Transpose", "Conv"],
+    ),
     "channels last, padded": (
-        NHWC, f"q = Sub(x, means) p = Div(q, half) {TO_NCHW} y = {PADDED}(t, w)",
-        ["Add", "Transpose", "Conv"]),
+        NHWC,
+        f"q = Sub(x, means) p = Div(q, half) {TO_NCHW} y = {PADDED}(t, w)",
+        ["Add", "Transpose", "Conv"],
+    ),
     "around a transpose, padded": (
-        NHWC, f"p = Sub(x, means) {TO_NCHW} u = Div(t, std) y = {PADDED}(u, w)",
-        ["Transpose", "Add", "Conv"]),
+        NHWC,
+        f"p = Sub(x, means) {TO_NCHW} u = Div(t, std) y = {PADDED}(u, w)",
+        ["Transpose", "Add", "Conv"],
+    ),
     "scale of zero, padded": (
-        IMAGE, f"q = Mul(x, zeros) p = Sub(q, mean) y = {PADDED}(p, w)", ["Mul", "Sub", "Conv"]),
+        IMAGE,
+        f"q = Mul(x, zeros) p = Sub(q, mean) y = {PADDED}(p, w)",
+        ["Mul", "Sub", "Conv"],
+    ),
     "scale of zero": (IMAGE, "q = Mul(x, zeros) p = Sub(q, mean) y = Conv(p, w)", ["Conv"]),
     "two readers": (
-        IMAGE, "p = Mul(x, std) a = Conv(p, w) r = Relu(p) c = Conv(r, w) y = Add(a, c)",
-        ["Mul", "Conv", "Relu", "Conv", "Add"]),
+        IMAGE,
+        "p = Mul(x, std) a = Conv(p, w) r = Relu(p) c = Conv(r, w) y = Add(a, c)",
+        ["Mul", "Conv", "Relu", "Conv", "Add"],
+    ),
     "behind a ReLU": (IMAGE, "r = Relu(x) p = Mul(r, std) y = Conv(p, w)", ["Relu", "Mul", "Conv"]),
     "per pixel": (NHWC, f"p = Mul(x, x) {TO_NCHW} y = Conv(t, w)", ["Mul", "Transpose", "Conv"]),
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from oracle.float_reference import text_model
 
+from oracle.float_reference import text_model
 from tidlq.errors import ModelError
 from tidlq.passes.infer_shapes import InferShapes, refuse_absurd_sizes, weightless_proto
 
@@ -45,9 +45,7 @@ def test_a_declared_shape_behind_an_unknown_operator_is_kept_and_used() -> None:
 
 
 def test_a_tensor_beyond_the_limit_is_named() -> None:
-    proto = text_model(
-        "g (float[1000, 1000] x) => (float[1000, 1000] y) { y = Neg(x) }"
-    )
+    proto = text_model("g (float[1000, 1000] x) => (float[1000, 1000] y) { y = Neg(x) }")
     model = ir.from_proto(proto)
     refuse_absurd_sizes(model, 10**6)
     with pytest.raises(ModelError, match="'x' has shape 1000x1000, 1000000 elements; at most 999"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import pytest
-from oracle.float_reference import assert_close, run_float, run_ir, text_model
 
+from oracle.float_reference import assert_close, run_float, run_ir, text_model
 from tidlq.passes.infer_shapes import InferShapes
 from tidlq.passes.matmul_to_gemm import MatMulToGemm
 
@@ -43,16 +43,26 @@ def test_a_product_with_a_bias_becomes_gemm(order: str, bias: object) -> None:
 @pytest.mark.parametrize(
     ("text", "bias"),
     [
-        ("g (float[3, 4] x) => (float[3, 5] y) { a = MatMul(x, w) y = Add(a, b) }",
-         np.arange(15).reshape(3, 5)),
-        ("g (float[3, 4] x) => (float[3, 5] y) { a = MatMul(x, w) y = Add(a, b) }",
-         np.arange(3).reshape(3, 1)),
-        ("g (float[2, 3, 4] x) => (float[2, 3, 5] y) { a = MatMul(x, w) y = Add(a, b) }",
-         np.arange(5)),
-        ("g (float[3, 4] x, float[4, 5] u) => (float[3, 5] y) { a = MatMul(x, u) y = Add(a, b) }",
-         np.arange(5)),
-        ("g (float[3, 4] x) => (float[3, 5] y, float[3, 5] a) { a = MatMul(x, w) y = Add(a, b) }",
-         np.arange(5)),
+        (
+            "g (float[3, 4] x) => (float[3, 5] y) { a = MatMul(x, w) y = Add(a, b) }",
+            np.arange(15).reshape(3, 5),
+        ),
+        (
+            "g (float[3, 4] x) => (float[3, 5] y) { a = MatMul(x, w) y = Add(a, b) }",
+            np.arange(3).reshape(3, 1),
+        ),
+        (
+            "g (float[2, 3, 4] x) => (float[2, 3, 5] y) { a = MatMul(x, w) y = Add(a, b) }",
+            np.arange(5),
+        ),
+        (
+            "g (float[3, 4] x, float[4, 5] u) => (float[3, 5] y) { a = MatMul(x, u) y = Add(a, b) }",
+            np.arange(5),
+        ),
+        (
+            "g (float[3, 4] x) => (float[3, 5] y, float[3, 5] a) { a = MatMul(x, w) y = Add(a, b) }",
+            np.arange(5),
+        ),
     ],
     ids=["full bias", "bias per row", "rank 3", "two variables", "shown output"],
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from oracle.float_reference import text_model
 
+from oracle.float_reference import text_model
 from tidlq.passes.name_nodes import NameNodes
 
 

@@ -10,8 +10,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
-from oracle.float_reference import run_float, run_ir
 
+from oracle.float_reference import run_float, run_ir
 from tidlq.passes.infer_shapes import InferShapes
 from tidlq.passes.raise_opset import CANONICAL_OPSET, RaiseOpset
 
@@ -63,8 +63,15 @@ LARGER = np.array([1, 1, 1.6, 3], np.float32)
 SMALLER = np.array([1, 1, 0.5, 0.7], np.float32)
 UNEVEN = np.array([1, 1, 1.6, 0.7], np.float32)
 REDUCTIONS = [
-    "ReduceL1", "ReduceL2", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin",
-    "ReduceProd", "ReduceSum", "ReduceSumSquare",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSumExp",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
 ]
 FORMS = [
     Form(7, "Upsample", attributes={"scales": [1.0, 1.0, 2.0, 2.0], "mode": "nearest"}),
@@ -78,18 +85,29 @@ FORMS = [
     Form(11, "Resize", attributes={"mode": "linear"}, constants=(NONE, TWICE)),
     Form(11, "Resize", attributes={"mode": "cubic"}, constants=(NONE, TWICE)),
     Form(11, "Resize", attributes={"mode": "nearest"}, constants=(NONE, UNEVEN)),
-    Form(11, "Resize", attributes={"mode": "linear",
-                                   "coordinate_transformation_mode": "align_corners"},
-         constants=(NONE, NONE, np.array([1, 4, 11, 17]))),
+    Form(
+        11,
+        "Resize",
+        attributes={"mode": "linear", "coordinate_transformation_mode": "align_corners"},
+        constants=(NONE, NONE, np.array([1, 4, 11, 17])),
+    ),
     Form(7, "Slice", attributes={"axes": [2, 3], "starts": [1, -5], "ends": [100, -1]}),
     Form(7, "Slice", attributes={"starts": [0, 1], "ends": [1, 3]}),
     Form(7, "Pad", attributes={"pads": [0, 0, 1, 2, 0, 0, 3, 1], "value": 1.5}),
     Form(7, "Pad", attributes={"pads": [0, 0, 1, 2, 0, 0, -2, 1]}),
     Form(7, "Pad", attributes={"pads": [0, 0, 1, 2, 0, 0, 3, 1], "mode": "reflect"}),
-    Form(7, "BatchNormalization", attributes={"epsilon": 0.01},
-         constants=(floats(4), floats(4), floats(4), floats(4) ** 2)),
-    Form(8, "BatchNormalization", attributes={"spatial": 1},
-         constants=(floats(4), floats(4), floats(4), floats(4) ** 2)),
+    Form(
+        7,
+        "BatchNormalization",
+        attributes={"epsilon": 0.01},
+        constants=(floats(4), floats(4), floats(4), floats(4) ** 2),
+    ),
+    Form(
+        8,
+        "BatchNormalization",
+        attributes={"spatial": 1},
+        constants=(floats(4), floats(4), floats(4), floats(4) ** 2),
+    ),
     Form(9, "BatchNormalization", constants=(floats(4), floats(4), floats(4), floats(4) ** 2)),
     Form(7, "Dropout", attributes={"ratio": 0.3}),
     Form(10, "Dropout", attributes={"ratio": 0.3}),
@@ -111,22 +129,38 @@ FORMS = [
         Form(opset, name, shape, attributes)
         for name in ("Softmax", "LogSoftmax", "Hardmax")
         for opset, shape, attributes in [
-            (7, IMAGE, {"axis": 1}), (7, IMAGE, {}), (7, (2, 10), {}), (11, IMAGE, {"axis": 3}),
-            (11, IMAGE, {"axis": -2}), (7, (1, 5, 1, 1), {"axis": 1}), (12, (2, 3, 1), {"axis": 0}),
+            (7, IMAGE, {"axis": 1}),
+            (7, IMAGE, {}),
+            (7, (2, 10), {}),
+            (11, IMAGE, {"axis": 3}),
+            (11, IMAGE, {"axis": -2}),
+            (7, (1, 5, 1, 1), {"axis": 1}),
+            (12, (2, 3, 1), {"axis": 0}),
         ]
     ],
     Form(7, "TopK", (2, 10), {"k": 3, "axis": 1}, outputs=2),
     Form(10, "TopK", (2, 10), constants=(np.array([3]),), outputs=2),
     Form(9, "Scatter", (3, 3), constants=(np.array([[1, 0, 2]]), floats(1, 3))),
-    Form(10, "RoiAlign", attributes={"output_height": 2, "output_width": 2},
-         constants=(np.array([[0, 0, 4, 4]], np.float32), np.array([0]))),
+    Form(
+        10,
+        "RoiAlign",
+        attributes={"output_height": 2, "output_width": 2},
+        constants=(np.array([[0, 0, 4, 4]], np.float32), np.array([0])),
+    ),
     Form(7, "Flatten", attributes={"axis": 2}),
-    Form(7, "AveragePool", attributes={"kernel_shape": [2, 2], "pads": [0, 0, 1, 1],
-                                       "count_include_pad": 1}),
+    Form(
+        7,
+        "AveragePool",
+        attributes={"kernel_shape": [2, 2], "pads": [0, 0, 1, 1], "count_include_pad": 1},
+    ),
     Form(7, "MaxPool", attributes={"kernel_shape": [2, 2], "strides": [2, 2]}),
     Form(7, "Conv", attributes={"auto_pad": "SAME_UPPER"}, constants=(floats(4, 4, 3, 3),)),
-    Form(7, "ConvTranspose", attributes={"strides": [2, 2], "output_padding": [1, 1]},
-         constants=(floats(4, 4, 3, 3),)),
+    Form(
+        7,
+        "ConvTranspose",
+        attributes={"strides": [2, 2], "output_padding": [1, 1]},
+        constants=(floats(4, 4, 3, 3),),
+    ),
     Form(7, "Gemm", (2, 3), constants=(floats(3, 4), floats(4))),
     Form(7, "PRelu", constants=(floats(4, 1, 1),)),
     Form(7, "LSTM", (5, 1, 3), {"hidden_size": 4}, (floats(1, 16, 3), floats(1, 16, 4)), 3),
@@ -150,12 +184,22 @@ def test_a_raised_form_gives_the_same_bits(form: Form) -> None:
 @pytest.mark.parametrize(
     "form",
     [
-        Form(11, "Resize", attributes={"mode": "nearest",
-                                       "coordinate_transformation_mode": "tf_half_pixel_for_nn"},
-             constants=(NONE, TWICE)),
+        Form(
+            11,
+            "Resize",
+            attributes={
+                "mode": "nearest",
+                "coordinate_transformation_mode": "tf_half_pixel_for_nn",
+            },
+            constants=(NONE, TWICE),
+        ),
         Form(10, "Resize", attributes={"mode": "nearest"}, constants=(UNEVEN,)),
-        Form(8, "BatchNormalization", attributes={"spatial": 0},
-             constants=tuple(np.ones(IMAGE[1:], np.float32) for _ in range(4))),
+        Form(
+            8,
+            "BatchNormalization",
+            attributes={"spatial": 0},
+            constants=tuple(np.ones(IMAGE[1:], np.float32) for _ in range(4)),
+        ),
         Form(9, "BatchNormalization", constants=(np.ones(4, np.float32),) * 4, outputs=5),
         Form(10, "Dropout", outputs=2),
     ],
@@ -172,14 +216,19 @@ def test_a_node_without_an_equal_keeps_the_whole_model_at_its_opset(form: Form) 
 
 def test_forms_inside_nested_graphs_are_raised_too() -> None:
     branch = onnx.helper.make_graph(
-        [onnx.helper.make_node("Clip", ["x"], ["inner"], min=0.0)], "branch", [],
+        [onnx.helper.make_node("Clip", ["x"], ["inner"], min=0.0)],
+        "branch",
+        [],
         [onnx.helper.make_tensor_value_info("inner", 1, [3])],
     )
     node = onnx.helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
     graph = onnx.helper.make_graph(
-        [node], "nested",
-        [onnx.helper.make_tensor_value_info("x", 1, [3]),
-         onnx.helper.make_tensor_value_info("c", 9, [])],
+        [node],
+        "nested",
+        [
+            onnx.helper.make_tensor_value_info("x", 1, [3]),
+            onnx.helper.make_tensor_value_info("c", 9, []),
+        ],
         [onnx.helper.make_tensor_value_info("y", 1, [3])],
     )
     proto = onnx.helper.make_model(

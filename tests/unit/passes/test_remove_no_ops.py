@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from numpy.typing import NDArray
-from oracle.float_reference import run_float, run_ir, text_model
 
+from oracle.float_reference import run_float, run_ir, text_model
 from tidlq.passes.infer_shapes import InferShapes
 from tidlq.passes.remove_no_ops import RemoveNoOps
 
@@ -39,7 +39,7 @@ CONSTANTS = {
     "one": reals(1),
     "zero": reals(0),
     "wide": np.ones((3, 1, 1, 1), np.float32),
-    "both": ints(2, 2),
+    "other": ints(2, 1, 4, 4),
     "ratio": np.array(0.5, np.float32),
     "no": np.array(False),
 }
@@ -83,20 +83,15 @@ REAL_OPS = [
     "MaxPool<kernel_shape = [1, 1], strides = [2, 2]>(a)",
     "MaxPool<kernel_shape = [2, 2], pads = [0, 0, 1, 1]>(a)",
     "Flatten(a)",
-    "Reshape(a, both)",
+    "Reshape(a, other)",
 ]
 
 
 def model_of(call: str) -> tuple[ir.Model, dict[str, NDArray[np.generic]]]:
-    if call.startswith("Reshape(a, both"):
-        call = call.replace("both", "flat")
     constants = {name: array for name, array in CONSTANTS.items() if name in call}
-    if "flat" in call:
-        constants["flat"] = ints(2, 16)
-    text = f"g (float[1, 2, 4, 4] x) => (float[N, M, H, W] y) {{ a = Relu(x) b = {call} y = Neg(b) }}"
-    if call.startswith(("Flatten", "Reshape(a, flat")):
-        text = text.replace("float[N, M, H, W] y", "float[N, M] y")
-    proto = text_model(text, constants)
+    result = "float[N, M] y" if call.startswith("Flatten") else "float[N, M, H, W] y"
+    body = f"a = Relu(x) b = {call} y = Neg(b)"
+    proto = text_model(f"g (float[1, 2, 4, 4] x) => ({result}) {{ {body} }}", constants)
     model = ir.from_proto(proto)
     InferShapes()(model)
     return model, run_float(proto, {"x": X})
@@ -128,7 +123,8 @@ def test_a_node_with_an_effect_stays(call: str) -> None:
     ],
 )
 def test_outputs_keep_their_names_and_order(body: str, left: list[str]) -> None:
-    proto = text_model(f"g (float[2] x) => (float[2] y, float[2] z) {{ {body} }}", {"c": reals(1, 2)})
+    text = f"g (float[2] x) => (float[2] y, float[2] z) {{ {body} }}"
+    proto = text_model(text, {"c": reals(1, 2)})
     model = ir.from_proto(proto)
     InferShapes()(model)
     RemoveNoOps()(model)

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from oracle.float_reference import run_ir, text_model
 
+from oracle.float_reference import run_ir, text_model
 from tidlq.errors import ModelError
 from tidlq.passes.infer_shapes import InferShapes
 from tidlq.passes.widen_floats import WidenFloats

@@ -12,24 +12,30 @@ from hypothesis import strategies as st
 from tidlq.precision.scales import (
     asymmetric_feature,
     is_fitting,
-    parameter_scale,
+    parameter_scales,
     shifted_feature,
     symmetric_feature,
 )
 from tidlq.quantproto import tidl_scale
 from tidlq.spec import Range, ScaleRule
 
+
+def parameter_scale(largest: float, rule: ScaleRule, *, full_code: bool) -> float:
+    (scale,) = parameter_scales(np.array([largest]), 8, rule, full_code=full_code)
+    return float(scale)
+
+
 finite = st.floats(-(2.0**99), 2.0**99, allow_nan=False, width=32)
 ranges = st.tuples(finite, finite).map(lambda pair: Range(min(pair), max(pair)))
 
 
 def test_published_sample_weight_scale() -> None:
-    scale = parameter_scale(float(np.float32(0.00886716694)), 8, ScaleRule.REAL, full_code=True)
+    scale = parameter_scale(float(np.float32(0.00886716694)), ScaleRule.REAL, full_code=True)
     assert tidl_scale(scale) == 14435.275390625
 
 
 def test_published_sample_output_scale_and_largest_code() -> None:
-    weight = parameter_scale(float(np.float32(0.00886716694)), 8, ScaleRule.REAL, full_code=True)
+    weight = parameter_scale(float(np.float32(0.00886716694)), ScaleRule.REAL, full_code=True)
     feature, shift = shifted_feature(Range(0.0, 4.09663105), 1.0 * weight, 8)
     assert shift == 8
     assert not feature.type.signed
@@ -44,12 +50,12 @@ def test_published_sample_input_scale_is_one(rule: ScaleRule) -> None:
 
 
 def test_power_of_two_parameter_scale_is_the_next_coarser_one() -> None:
-    assert parameter_scale(1.0, 8, ScaleRule.POWER_OF_TWO, full_code=True) == 2.0**-7
-    assert parameter_scale(1.01, 8, ScaleRule.POWER_OF_TWO, full_code=True) == 2.0**-6
+    assert parameter_scale(1.0, ScaleRule.POWER_OF_TWO, full_code=True) == 2.0**-7
+    assert parameter_scale(1.01, ScaleRule.POWER_OF_TWO, full_code=True) == 2.0**-6
 
 
 def test_a_parameter_of_zeros_has_scale_one() -> None:
-    assert parameter_scale(0.0, 8, ScaleRule.REAL, full_code=False) == 1.0
+    assert parameter_scale(0.0, ScaleRule.REAL, full_code=False) == 1.0
 
 
 def test_a_range_without_extent_has_scale_one() -> None:

@@ -97,16 +97,22 @@ def test_everything_missing_is_listed() -> None:
     poor = replace(
         CONV,
         outputs=(SavedTensor("y", None, 8),),
-        weights=(replace(CONV.weights[0], channels=()),),
+        weights=(replace(CONV.weights[0], channels=CONV.weights[0].channels[:1]),),
         bias=(replace(CONV.bias[0], values=()),),
     )
     expected = (ExpectedLayer("conv1", ()), *EXPECTED)
     assert find_missing(SavedRanges((SAVED.layers[0], poor)), expected) == [
         "layer 'conv1'. Did you mean 'conv'?",
         "the range of layer 'conv', outputs 'y'",
-        "2 channel ranges of layer 'conv', weights 'conv.weight' (found 0)",
+        "2 channel ranges of layer 'conv', weights 'conv.weight' (found 1)",
         "2 values of layer 'conv', bias 'conv.bias' (found 0)",
     ]
+
+
+def test_channel_ranges_that_no_file_states_are_left_to_the_weights() -> None:
+    plain = replace(CONV, weights=(replace(CONV.weights[0], channels=()),))
+    saved = SavedRanges((SAVED.layers[0], plain))
+    assert resolve_ranges(saved, EXPECTED, "p").ranges.channels == {}
 
 
 def test_an_incomplete_proto_is_refused_with_the_list() -> None:

@@ -1,48 +1,51 @@
-//! Short stretches of elements, widened to `i32`: what lets one body serve every element type.
+//! Short stretches of elements, widened to `i32`: what lets one kernel serve every element type.
 
 use bytemuck::cast_slice;
 
 use crate::element::{Element, ElementType, with_element};
+use crate::isa::{Body, Cpu};
 
 /// Elements that are widened together.
-pub(crate) const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 512;
 
-/// Widens `block.len()` elements of an integer tensor, beginning at `start`, less `zero_point`.
-/// `stride` is 1, or 0 to repeat one element.
-#[inline(always)]
-pub(crate) fn load(
-    element_type: ElementType,
-    bytes: &[u8],
-    start: usize,
-    stride: usize,
-    zero_point: i32,
-    block: &mut [i32],
-) {
-    with_element!(element_type, T => {
-        let elements = cast_slice::<u8, T>(bytes);
-        if stride == 0 {
-            block.fill(elements[start].widen() - zero_point);
-        } else {
-            widen(&elements[start..start + block.len()], zero_point, block);
-        }
-    }, float => {});
+/// Elements of an integer tensor, from `start`. `stride` is 1, or 0 to repeat one element.
+#[derive(Clone, Copy)]
+pub(crate) struct Source<'a> {
+    pub element_type: ElementType,
+    pub bytes: &'a [u8],
+    pub start: usize,
+    pub stride: usize,
+    pub zero_point: i32,
 }
 
-/// Widens elements, less `zero_point`.
-#[inline(always)]
-pub(crate) fn widen<T: Element>(elements: &[T], zero_point: i32, block: &mut [i32]) {
-    for (wide, element) in block.iter_mut().zip(elements) {
-        *wide = element.widen() - zero_point;
+/// Widens `block.len()` elements, less the zero point.
+pub(crate) fn load(cpu: Cpu, source: Source<'_>, block: &mut [i32]) {
+    cpu.run(LoadBody { source, block });
+}
+
+struct LoadBody<'a> {
+    source: Source<'a>,
+    block: &'a mut [i32],
+}
+
+impl Body for LoadBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Source { element_type, bytes, start, stride, zero_point } = self.source;
+        with_element!(element_type, T => {
+            let elements = cast_slice::<u8, T>(bytes);
+            if stride == 0 {
+                self.block.fill(elements[start].widen() - zero_point);
+            } else {
+                let elements = &elements[start..start + self.block.len()];
+                for (wide, element) in self.block.iter_mut().zip(elements) {
+                    *wide = element.widen() - zero_point;
+                }
+            }
+        }, float => {});
     }
-}
-
-/// Narrows a block, whose values are within the type, into an integer tensor beginning at `start`.
-#[inline(always)]
-pub(crate) fn store(element_type: ElementType, bytes: &mut [u8], start: usize, block: &[i32]) {
-    with_element!(element_type, T => {
-        let elements = bytemuck::cast_slice_mut::<u8, T>(bytes);
-        narrow(block, &mut elements[start..start + block.len()]);
-    }, float => {});
 }
 
 /// Narrows values that are within the type.

@@ -3,17 +3,15 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::gemm::{PackedWeights, ROWS};
+use super::gemm::{MAX_TILE_ROWS, PackedWeights, ROWS, Tile};
+use super::requantize::Target;
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
-use crate::isa::Body;
+use crate::isa::{Body, Cpu};
 use crate::network::{Map2d, Window};
 
 /// Bytes of gathered rows that a tile aims at: what stays in the second-level cache.
 const TILE_BYTES: usize = 1 << 16;
-
-/// Greatest number of rows of a tile.
-const MAX_TILE_ROWS: usize = 64;
 
 /// A convolution with packed weights.
 pub(crate) struct ConvolutionKernel {
@@ -33,7 +31,16 @@ pub(crate) fn tile_rows(row_bytes: usize) -> usize {
 
 impl ConvolutionKernel {
     fn row_bytes(&self) -> usize {
-        self.weights.pairs() * 4
+        self.weights.depth * 2
+    }
+
+    /// Whether output positions are input positions, so that rows are contiguous in the input.
+    fn is_pointwise(&self) -> bool {
+        let Window { kernel, stride, pad, .. } = self.window;
+        let Map2d { height, width, .. } = self.output;
+        self.weights.groups == 1
+            && (kernel, stride, pad) == ([1, 1], [1, 1], [0, 0])
+            && (height, width) == (self.input.height, self.input.width)
     }
 
     fn tile_rows(&self) -> usize {
@@ -52,64 +59,73 @@ impl Kernel for ConvolutionKernel {
         let chunk = work.chunk(output.len() / row, ROWS, tile);
         work.for_each_chunk(output, chunk * row, |index, output| {
             work.scratch.with(self.scratch_bytes(), |scratch| {
-                let first = index * chunk;
-                work.cpu.run(TileBody { kernel: self, first, input: inputs[0], output, scratch });
+                self.tile(work.cpu, index * chunk, inputs[0], output, cast_slice_mut(scratch));
             });
         });
     }
 }
 
-/// Computes consecutive output positions.
-struct TileBody<'a> {
-    kernel: &'a ConvolutionKernel,
-    first: usize,
-    input: &'a [u8],
-    output: &'a mut [u8],
-    scratch: &'a mut [u8],
-}
-
-impl Body for TileBody<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let kernel = self.kernel;
-        let weights = &kernel.weights;
-        let rows: &mut [i16] = cast_slice_mut(self.scratch);
+impl ConvolutionKernel {
+    /// Computes consecutive output positions from `first`.
+    fn tile(&self, cpu: Cpu, first: usize, input: &[u8], output: &mut [u8], rows: &mut [i16]) {
+        let weights = &self.weights;
         let outputs = weights.outputs();
-        let count = self.output.len() / kernel.output_type.size_bytes() / outputs;
+        let count = output.len() / self.output_type.size_bytes() / outputs;
         for group in 0..weights.groups {
-            with_element!(kernel.input_type, T => {
-                gather::<T>(kernel, cast_slice(self.input), self.first, count, group, rows);
-            }, float => {});
+            cpu.run(GatherBody { kernel: self, first, count, group, input, rows });
             let panels = (0, weights.panels_per_group());
-            with_element!(kernel.output_type, T => {
-                let output = &mut cast_slice_mut::<u8, T>(self.output)[group * weights.columns..];
-                weights.multiply(group, panels, rows, count, output, outputs);
-            }, float => {});
+            let target = Target {
+                element_type: self.output_type,
+                bytes: output,
+                start: group * weights.columns,
+                stride: outputs,
+            };
+            weights.multiply(cpu, &Tile { rows, count, group, panels }, target);
         }
     }
 }
 
 /// Fills one row per output position with the centred elements of its window, padding included.
+struct GatherBody<'a> {
+    kernel: &'a ConvolutionKernel,
+    first: usize,
+    count: usize,
+    group: usize,
+    input: &'a [u8],
+    rows: &'a mut [i16],
+}
+
+impl Body for GatherBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { kernel, first, count, group, input, rows } = self;
+        with_element!(kernel.input_type, T => {
+            gather::<T>(kernel, cast_slice(input), (first, count), group, rows);
+        }, float => {});
+    }
+}
+
 #[inline(always)]
 fn gather<T: Element>(
     kernel: &ConvolutionKernel,
     input: &[T],
-    first: usize,
-    count: usize,
+    (first, count): (usize, usize),
     group: usize,
     rows: &mut [i16],
 ) {
-    let length = 2 * kernel.weights.pairs();
-    let depth = kernel.weights.depth;
+    if kernel.is_pointwise() {
+        let depth = kernel.weights.depth;
+        centre(&input[first * depth..], &mut rows[..count * depth]);
+        return;
+    }
     let positions = kernel.output.height * kernel.output.width;
-    for (index, row) in rows.chunks_exact_mut(length).enumerate().take(count) {
+    for (index, row) in rows.chunks_exact_mut(kernel.weights.depth).enumerate().take(count) {
         let position = first + index;
         let image = &input[position / positions * kernel.input.image()..];
         let (y, x) = (position % positions / kernel.output.width, position % kernel.output.width);
-        row[depth..].fill(0);
-        gather_window(kernel, image, (y, x), group, &mut row[..depth]);
+        gather_window(kernel, image, (y, x), group, row);
     }
 }
 

@@ -1,17 +1,19 @@
 //! Depthwise convolution: one filter per channel, vectorised over channels.
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use bytemuck::cast_slice;
 
-use super::block::narrow;
-use super::requantize::{Accumulator, Entries, RowRequantizer};
+use super::requantize::{Accumulator, Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::Requantizer;
-use crate::isa::Body;
+use crate::isa::{Body, Cpu};
 use crate::network::{Map2d, Window};
 
-/// Channels that are computed together.
-const LANES: usize = 32;
+/// Accumulators that are computed before they are requantized.
+const ACCUMULATORS: usize = 4096;
+
+/// Greatest number of channels of a stretch.
+const STRETCH_CHANNELS: usize = 512;
 
 /// Output elements that a task aims at.
 const TASK_ELEMENTS: usize = 1 << 14;
@@ -114,149 +116,219 @@ impl Kernel for DepthwiseKernel {
         let chunk = work.chunk(lines, 1, TASK_ELEMENTS / line);
         let bytes = chunk * line * self.output_type.size_bytes();
         work.for_each_chunk(output, bytes, |index, output| {
-            let first = index * chunk;
-            work.cpu.run(LinesBody { kernel: self, first, input: inputs[0], output });
+            let lines = output.len() / (line * self.output_type.size_bytes());
+            for offset in 0..lines {
+                let line = (index * chunk + offset, offset);
+                if self.width == Width::Wide {
+                    self.line::<i64>(work.cpu, line, inputs[0], output);
+                } else {
+                    self.line::<i32>(work.cpu, line, inputs[0], output);
+                }
+            }
         });
     }
 }
 
-/// Computes consecutive output lines.
-struct LinesBody<'a> {
-    kernel: &'a DepthwiseKernel,
-    first: usize,
-    input: &'a [u8],
-    output: &'a mut [u8],
+impl DepthwiseKernel {
+    /// Computes output line `line.0` into line `line.1` of `output`, in stretches of pixels and
+    /// channels.
+    fn line<A: Accumulator + Multiply>(
+        &self,
+        cpu: Cpu,
+        line: (usize, usize),
+        input: &[u8],
+        output: &mut [u8],
+    ) {
+        let Map2d { width, channels, .. } = self.output;
+        let mut acc = [A::default(); ACCUMULATORS];
+        for channel in (0..channels).step_by(STRETCH_CHANNELS) {
+            let count = STRETCH_CHANNELS.min(channels - channel);
+            let pixels = ACCUMULATORS / count;
+            for x in (0..width).step_by(pixels) {
+                let pixels = pixels.min(width - x);
+                let acc = &mut acc[..pixels * count];
+                let stretch = Stretch { line: line.0, x, channel, channels: count };
+                cpu.run(StretchBody { kernel: self, input, stretch, acc });
+                let target = Target {
+                    element_type: self.output_type,
+                    bytes: output,
+                    start: (line.1 * width + x) * channels + channel,
+                    stride: channels,
+                };
+                let layout = Layout { rows: pixels, columns: count, stride: count };
+                self.requantizer.finish(cpu, acc, layout, Entries::From(channel), target);
+            }
+        }
+    }
 }
 
-impl Body for LinesBody<'_> {
+/// Products of a pixel and a weight, in the width that is proven enough.
+pub(crate) trait Multiply: Accumulator {
+    /// The product as it is; `SHORT`: it fits 16 bits.
+    fn product<const SHORT: bool>(element: i16, weight: i16) -> Self;
+}
+
+impl Multiply for i32 {
+    #[inline(always)]
+    fn product<const SHORT: bool>(element: i16, weight: i16) -> Self {
+        if SHORT {
+            Self::from(element.wrapping_mul(weight))
+        } else {
+            Self::from(element) * Self::from(weight)
+        }
+    }
+}
+
+impl Multiply for i64 {
+    #[inline(always)]
+    fn product<const SHORT: bool>(element: i16, weight: i16) -> Self {
+        Self::from(i32::from(element) * i32::from(weight))
+    }
+}
+
+/// Part of an output line.
+#[derive(Clone, Copy)]
+struct Stretch {
+    /// Output line, counted over all images.
+    line: usize,
+    /// First pixel.
+    x: usize,
+    /// First channel.
+    channel: usize,
+    channels: usize,
+}
+
+/// Sums of a stretch: `[pixel][channel]`.
+struct StretchBody<'a, A> {
+    kernel: &'a DepthwiseKernel,
+    input: &'a [u8],
+    stretch: Stretch,
+    acc: &'a mut [A],
+}
+
+impl<A: Multiply> Body for StretchBody<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let kernel = self.kernel;
+        let Self { kernel, input, stretch, acc } = self;
         with_element!(kernel.input_type, T => {
-            let input = cast_slice::<u8, T>(self.input);
-            with_element!(kernel.output_type, U => {
-                let output = cast_slice_mut::<u8, U>(self.output);
-                match kernel.width {
-                    Width::Short => kernel.lines(input, output, self.first, short_product, i32::default()),
-                    Width::Narrow => kernel.lines(input, output, self.first, long_product, i32::default()),
-                    Width::Wide => kernel.lines(input, output, self.first, wide_product, i64::default()),
-                }
-            }, float => {});
+            let input = cast_slice::<u8, T>(input);
+            if kernel.width == Width::Short {
+                kernel.stretch::<T, A, true>(input, stretch, acc);
+            } else {
+                kernel.stretch::<T, A, false>(input, stretch, acc);
+            }
         }, float => {});
     }
 }
 
-#[inline(always)]
-fn short_product(element: i16, weight: i16) -> i32 {
-    i32::from(element.wrapping_mul(weight))
-}
-
-#[inline(always)]
-fn long_product(element: i16, weight: i16) -> i32 {
-    i32::from(element) * i32::from(weight)
-}
-
-#[inline(always)]
-fn wide_product(element: i16, weight: i16) -> i64 {
-    i64::from(long_product(element, weight))
+/// One output pixel: where its window lies.
+#[derive(Clone, Copy)]
+struct Pixel {
+    y: usize,
+    x: usize,
+    /// Taps inside the input: rows, columns.
+    rows: (usize, usize),
+    columns: (usize, usize),
 }
 
 impl DepthwiseKernel {
     #[inline(always)]
-    fn lines<T: Element, U: Element, A: Accumulator>(
+    fn stretch<T: Element, A: Multiply, const SHORT: bool>(
         &self,
         input: &[T],
-        output: &mut [U],
-        first: usize,
-        product: impl Fn(i16, i16) -> A + Copy,
-        _accumulator: A,
+        stretch: Stretch,
+        acc: &mut [A],
     ) {
-        let channels = self.output.channels;
-        for (index, line) in output.chunks_exact_mut(self.output.width * channels).enumerate() {
-            let (image, y) =
-                ((first + index) / self.output.height, (first + index) % self.output.height);
-            let image = &input[image * self.input.image()..(image + 1) * self.input.image()];
-            for (x, pixel) in line.chunks_exact_mut(channels).enumerate() {
-                self.pixel(image, (y, x), pixel, product);
+        let Stretch { line, x, channel, channels } = stretch;
+        let (image, y) = (line / self.output.height, line % self.output.height);
+        let image = &input[image * self.input.image()..(image + 1) * self.input.image()];
+        let rows = self.window.taps(0, y, 0, self.input.height as isize);
+        for (index, acc) in acc.chunks_exact_mut(channels).enumerate() {
+            let x = x + index;
+            let columns = self.window.taps(1, x, 0, self.input.width as isize);
+            let pixel = Pixel { y, x, rows, columns };
+            let mut first = 0;
+            while first < channels {
+                let rest = channels - first;
+                if rest >= 32 {
+                    first = self.lanes::<T, A, SHORT, 32>(image, pixel, channel, first, acc);
+                } else if rest >= 16 {
+                    first = self.lanes::<T, A, SHORT, 16>(image, pixel, channel, first, acc);
+                } else if channels >= 8 {
+                    // The last group begins earlier if need be, and repeats some channels.
+                    let first_of_eight = first.min(channels - 8);
+                    first =
+                        self.lanes::<T, A, SHORT, 8>(image, pixel, channel, first_of_eight, acc);
+                } else {
+                    first = self.lanes::<T, A, SHORT, 1>(image, pixel, channel, first, acc);
+                }
             }
         }
     }
 
+    /// Bias and products of `LANES` channels of a stretch that begins at channel `base`; returns the
+    /// first channel, within the stretch, after them.
     #[inline(always)]
-    fn pixel<T: Element, U: Element, A: Accumulator>(
+    fn lanes<T: Element, A: Multiply, const SHORT: bool, const LANES: usize>(
         &self,
         image: &[T],
-        (y, x): (usize, usize),
-        pixel: &mut [U],
-        product: impl Fn(i16, i16) -> A + Copy,
-    ) {
-        let mut channel = 0;
-        let mut chunks = pixel.chunks_exact_mut(LANES);
-        for pixel in &mut chunks {
-            let mut acc = [A::default(); LANES];
-            self.accumulate(image, (y, x), channel, &mut acc, product);
-            self.finish(&acc, channel, &mut [0; LANES], pixel);
-            channel += LANES;
+        pixel: Pixel,
+        base: usize,
+        first: usize,
+        target: &mut [A],
+    ) -> usize {
+        let channels = self.output.channels;
+        let channel = base + first;
+        let [height, width] = self.window.kernel;
+        let bias = &self.bias[channel..channel + LANES];
+        let mut acc: [A; LANES] = std::array::from_fn(|lane| A::from_wide(bias[lane]));
+        for ky in pixel.rows.0..pixel.rows.1 {
+            let line = self.window.coordinate(0, pixel.y, ky) as usize * self.input.width;
+            for kx in pixel.columns.0..pixel.columns.1 {
+                let start = line + self.window.coordinate(1, pixel.x, kx) as usize;
+                let start = start * channels + channel;
+                let elements = &image[start..start + LANES];
+                let weight = (ky * width + kx) * channels + channel;
+                let weights = &self.weights[weight..weight + LANES];
+                for lane in 0..LANES {
+                    let product = A::product::<SHORT>(elements[lane].centre(), weights[lane]);
+                    acc[lane] = acc[lane].plus(product);
+                }
+            }
         }
-        let rest = chunks.into_remainder();
-        if !rest.is_empty() {
-            let mut acc = [A::default(); LANES];
-            let acc = &mut acc[..rest.len()];
-            self.accumulate(image, (y, x), channel, acc, product);
-            self.finish(acc, channel, &mut [0; LANES][..rest.len()], rest);
+        let covered = (pixel.rows.1 - pixel.rows.0) * (pixel.columns.1 - pixel.columns.0);
+        if covered < height * width && self.zero != 0 {
+            self.add_padding::<A, LANES>(pixel, channel, &mut acc);
         }
+        target[first..first + LANES].copy_from_slice(&acc);
+        first + LANES
     }
 
-    /// Adds bias and products of `acc.len()` channels.
+    /// The bias takes the zero point from every tap; the taps outside the input give it back.
     #[inline(always)]
-    fn accumulate<T: Element, A: Accumulator>(
+    fn add_padding<A: Multiply, const LANES: usize>(
         &self,
-        image: &[T],
-        (y, x): (usize, usize),
+        pixel: Pixel,
         channel: usize,
-        acc: &mut [A],
-        product: impl Fn(i16, i16) -> A + Copy,
+        acc: &mut [A; LANES],
     ) {
-        let (channels, lanes) = (self.output.channels, acc.len());
-        for (acc, &bias) in acc.iter_mut().zip(&self.bias[channel..channel + lanes]) {
-            *acc = A::from_wide(bias);
-        }
-        let window = &self.window;
-        for ky in 0..window.kernel[0] {
-            let source_y = window.coordinate(0, y, ky);
-            for kx in 0..window.kernel[1] {
-                let source_x = window.coordinate(1, x, kx);
-                let tap = (ky * window.kernel[1] + kx) * channels + channel;
-                let weights = &self.weights[tap..tap + lanes];
-                let is_inside = (0..self.input.height as isize).contains(&source_y)
-                    && (0..self.input.width as isize).contains(&source_x);
-                if !is_inside {
-                    let zero = self.zero as i16;
-                    for (acc, &weight) in acc.iter_mut().zip(weights) {
-                        *acc = acc.plus(product(zero, weight));
-                    }
+        let [height, width] = self.window.kernel;
+        for ky in 0..height {
+            for kx in 0..width {
+                let is_inside = (pixel.rows.0..pixel.rows.1).contains(&ky)
+                    && (pixel.columns.0..pixel.columns.1).contains(&kx);
+                if is_inside {
                     continue;
                 }
-                let start = (source_y as usize * self.input.width + source_x as usize) * channels;
-                let elements = &image[start + channel..start + channel + lanes];
-                for ((acc, &weight), element) in acc.iter_mut().zip(weights).zip(elements) {
-                    *acc = acc.plus(product(element.centre(), weight));
+                let weight = (ky * width + kx) * self.output.channels + channel;
+                let weights = &self.weights[weight..weight + LANES];
+                for lane in 0..LANES {
+                    let product = A::product::<false>(self.zero as i16, weights[lane]);
+                    acc[lane] = acc[lane].plus(product);
                 }
             }
         }
-    }
-
-    #[inline(always)]
-    fn finish<U: Element, A: Accumulator>(
-        &self,
-        acc: &[A],
-        channel: usize,
-        q: &mut [i32],
-        pixel: &mut [U],
-    ) {
-        self.requantizer.run(acc, Entries::From(channel), q);
-        narrow(q, pixel);
     }
 }

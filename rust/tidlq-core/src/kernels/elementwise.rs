@@ -1,11 +1,13 @@
 //! Sum and product of broadcast operands.
 
-use super::block::{BLOCK, load, store};
-use super::requantize::{Entries, RowRequantizer};
+use bytemuck::cast_slice_mut;
+
+use super::block::{BLOCK, Source, load};
+use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
-use crate::element::ElementType;
+use crate::element::{Element, ElementType, with_element};
 use crate::fixed::{Requantizer, Rounding, entry};
-use crate::isa::Body;
+use crate::isa::{Body, Cpu};
 
 /// Elements of one task.
 const TASK_ELEMENTS: usize = 1 << 14;
@@ -67,7 +69,6 @@ impl Broadcast {
     }
 
     /// Index of an operand's element at an output position, and its stride within the row.
-    #[inline(always)]
     fn locate(&self, operand: &Operand, position: usize) -> (usize, usize) {
         let mut rest = position / self.row;
         let mut index = position % self.row * operand.inner;
@@ -79,17 +80,16 @@ impl Broadcast {
     }
 
     /// Splits output positions into stretches within one row, of at most [`BLOCK`].
-    #[inline(always)]
     fn stretch(&self, position: usize, end: usize) -> usize {
         (self.row - position % self.row).min(end - position).min(BLOCK)
     }
 
-    /// Widens a stretch of an operand, less its zero point.
-    #[inline(always)]
-    fn load(&self, operand: usize, bytes: &[u8], position: usize, block: &mut [i32]) {
+    /// The elements of an operand from an output position, within one row.
+    fn source<'a>(&self, operand: usize, bytes: &'a [u8], position: usize) -> Source<'a> {
         let operand = &self.operands[operand];
-        let (index, stride) = self.locate(operand, position);
-        load(operand.element_type, bytes, index, stride, operand.zero_point, block);
+        let (start, stride) = self.locate(operand, position);
+        let Operand { element_type, zero_point, .. } = *operand;
+        Source { element_type, bytes, start, stride, zero_point }
     }
 }
 
@@ -185,126 +185,190 @@ impl Kernel for ElementwiseKernel {
         let size = self.output_type.size_bytes();
         let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
         work.for_each_chunk(output, chunk * size, |index, output| {
-            work.cpu.run(ElementwiseBody { kernel: self, first: index * chunk, inputs, output });
+            let first = index * chunk;
+            let end = first + output.len() / size;
+            let mut position = first;
+            while position < end {
+                let length = self.broadcast.stretch(position, end);
+                let target = Target {
+                    element_type: self.output_type,
+                    bytes: &mut *output,
+                    start: position - first,
+                    stride: 0,
+                };
+                self.block(work.cpu, inputs, (position, length), target);
+                position += length;
+            }
         });
     }
 }
 
-struct ElementwiseBody<'a> {
-    kernel: &'a ElementwiseKernel,
-    first: usize,
-    inputs: &'a [&'a [u8]],
-    output: &'a mut [u8],
+impl ElementwiseKernel {
+    /// Computes `length` elements from an output position, within one row.
+    fn block(
+        &self,
+        cpu: Cpu,
+        inputs: &[&[u8]],
+        (position, length): (usize, usize),
+        target: Target<'_>,
+    ) {
+        let layout = Layout::row(length);
+        let (mut left, mut right) = ([0_i32; BLOCK], [0_i32; BLOCK]);
+        let (left, right) = (&mut left[..length], &mut right[..length]);
+        match &self.arithmetic {
+            Arithmetic::FixedSum { multiplier, shift } => {
+                let mut acc = [0_i64; BLOCK];
+                let acc = &mut acc[..length];
+                for (operand, bytes) in inputs.iter().enumerate() {
+                    load(cpu, self.broadcast.source(operand, bytes, position), left);
+                    let multiplier = multiplier[operand];
+                    cpu.run(MultiplyAddBody { block: left, multiplier, acc: &mut *acc });
+                }
+                shift.finish(cpu, acc, layout, Entries::One(0), target);
+            }
+            Arithmetic::FloatSum { scale } => {
+                let mut acc = [0.0_f32; BLOCK];
+                let acc = &mut acc[..length];
+                for (operand, bytes) in inputs.iter().enumerate() {
+                    load(cpu, self.broadcast.source(operand, bytes, position), left);
+                    cpu.run(ScaleAddBody { block: left, scale: scale[operand], acc: &mut *acc });
+                }
+                cpu.run(RoundBody { kernel: self, acc, target });
+            }
+            Arithmetic::FixedProduct { requantizer, is_narrow } => {
+                load(cpu, self.broadcast.source(0, inputs[0], position), left);
+                load(cpu, self.broadcast.source(1, inputs[1], position), right);
+                if *is_narrow {
+                    cpu.run(NarrowProductBody { left: &mut *left, right });
+                    requantizer.finish(cpu, left, layout, Entries::One(0), target);
+                } else {
+                    let mut acc = [0_i64; BLOCK];
+                    let acc = &mut acc[..length];
+                    cpu.run(WideProductBody { left, right, acc: &mut *acc });
+                    requantizer.finish(cpu, acc, layout, Entries::One(0), target);
+                }
+            }
+            Arithmetic::FloatProduct { scale } => {
+                let mut acc = [0.0_f32; BLOCK];
+                let acc = &mut acc[..length];
+                load(cpu, self.broadcast.source(0, inputs[0], position), left);
+                load(cpu, self.broadcast.source(1, inputs[1], position), right);
+                cpu.run(FloatProductBody { left, right, scale: *scale, acc: &mut *acc });
+                cpu.run(RoundBody { kernel: self, acc, target });
+            }
+        }
+    }
 }
 
-impl Body for ElementwiseBody<'_> {
+/// `acc += block * multiplier`
+struct MultiplyAddBody<'a> {
+    block: &'a [i32],
+    multiplier: i32,
+    acc: &'a mut [i64],
+}
+
+impl Body for MultiplyAddBody<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let kernel = self.kernel;
-        let end = self.first + self.output.len() / kernel.output_type.size_bytes();
-        let mut position = self.first;
-        let mut q = [0_i32; BLOCK];
-        while position < end {
-            let length = kernel.broadcast.stretch(position, end);
-            let q = &mut q[..length];
-            match &kernel.arithmetic {
-                Arithmetic::FixedSum { multiplier, shift } => {
-                    kernel.fixed_sum(self.inputs, position, multiplier, shift, q);
-                }
-                Arithmetic::FloatSum { scale } => {
-                    kernel.float_sum(self.inputs, position, scale, q);
-                }
-                Arithmetic::FixedProduct { requantizer, is_narrow } => {
-                    kernel.fixed_product(self.inputs, position, requantizer, *is_narrow, q);
-                }
-                Arithmetic::FloatProduct { scale } => {
-                    kernel.float_product(self.inputs, position, *scale, q);
-                }
-            }
-            store(kernel.output_type, self.output, position - self.first, q);
-            position += length;
+        for (acc, &element) in self.acc.iter_mut().zip(self.block) {
+            *acc += i64::from(element) * i64::from(self.multiplier);
         }
     }
 }
 
-impl ElementwiseKernel {
-    #[inline(always)]
-    fn fixed_sum(
-        &self,
-        inputs: &[&[u8]],
-        position: usize,
-        multiplier: &[i32],
-        shift: &RowRequantizer,
-        q: &mut [i32],
-    ) {
-        let mut acc = [0_i64; BLOCK];
-        let mut block = [0_i32; BLOCK];
-        let (acc, block) = (&mut acc[..q.len()], &mut block[..q.len()]);
-        for (operand, bytes) in inputs.iter().enumerate() {
-            self.broadcast.load(operand, bytes, position, block);
-            let multiplier = i64::from(multiplier[operand]);
-            for (acc, &element) in acc.iter_mut().zip(&*block) {
-                *acc += i64::from(element) * multiplier;
-            }
-        }
-        shift.run(acc, Entries::One(0), q);
-    }
+/// `acc += scale * float32(block)`
+struct ScaleAddBody<'a> {
+    block: &'a [i32],
+    scale: f32,
+    acc: &'a mut [f32],
+}
+
+impl Body for ScaleAddBody<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn float_sum(&self, inputs: &[&[u8]], position: usize, scale: &[f32], q: &mut [i32]) {
-        let mut acc = [0.0_f32; BLOCK];
-        let mut block = [0_i32; BLOCK];
-        let (acc, block) = (&mut acc[..q.len()], &mut block[..q.len()]);
-        for (operand, bytes) in inputs.iter().enumerate() {
-            self.broadcast.load(operand, bytes, position, block);
-            for (acc, &element) in acc.iter_mut().zip(&*block) {
-                *acc += scale[operand] * element as f32;
-            }
-        }
-        for (q, &acc) in q.iter_mut().zip(&*acc) {
-            *q = self.requantizer.apply_float(acc / self.output_scale);
+    fn run(self) {
+        for (acc, &element) in self.acc.iter_mut().zip(self.block) {
+            *acc += self.scale * element as f32;
         }
     }
+}
+
+/// `left *= right`, proven to fit.
+struct NarrowProductBody<'a> {
+    left: &'a mut [i32],
+    right: &'a [i32],
+}
+
+impl Body for NarrowProductBody<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn fixed_product(
-        &self,
-        inputs: &[&[u8]],
-        position: usize,
-        requantizer: &RowRequantizer,
-        is_narrow: bool,
-        q: &mut [i32],
-    ) {
-        let (mut left, mut right) = ([0_i32; BLOCK], [0_i32; BLOCK]);
-        let (left, right) = (&mut left[..q.len()], &mut right[..q.len()]);
-        self.broadcast.load(0, inputs[0], position, left);
-        self.broadcast.load(1, inputs[1], position, right);
-        if is_narrow {
-            for (left, &right) in left.iter_mut().zip(&*right) {
-                *left = left.wrapping_mul(right);
-            }
-            requantizer.run(left, Entries::One(0), q);
-            return;
+    fn run(self) {
+        for (left, &right) in self.left.iter_mut().zip(self.right) {
+            *left = left.wrapping_mul(right);
         }
-        let mut acc = [0_i64; BLOCK];
-        let acc = &mut acc[..q.len()];
-        for ((acc, &left), &right) in acc.iter_mut().zip(&*left).zip(&*right) {
+    }
+}
+
+/// `acc = left * right`
+struct WideProductBody<'a> {
+    left: &'a [i32],
+    right: &'a [i32],
+    acc: &'a mut [i64],
+}
+
+impl Body for WideProductBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for ((acc, &left), &right) in self.acc.iter_mut().zip(self.left).zip(self.right) {
             *acc = i64::from(left) * i64::from(right);
         }
-        requantizer.run(acc, Entries::One(0), q);
     }
+}
+
+/// `acc = (scale[0] * float32(left)) * (scale[1] * float32(right))`
+struct FloatProductBody<'a> {
+    left: &'a [i32],
+    right: &'a [i32],
+    scale: [f32; 2],
+    acc: &'a mut [f32],
+}
+
+impl Body for FloatProductBody<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn float_product(&self, inputs: &[&[u8]], position: usize, scale: [f32; 2], q: &mut [i32]) {
-        let (mut left, mut right) = ([0_i32; BLOCK], [0_i32; BLOCK]);
-        let (left, right) = (&mut left[..q.len()], &mut right[..q.len()]);
-        self.broadcast.load(0, inputs[0], position, left);
-        self.broadcast.load(1, inputs[1], position, right);
-        for ((q, &left), &right) in q.iter_mut().zip(&*left).zip(&*right) {
-            let value = (scale[0] * left as f32) * (scale[1] * right as f32);
-            *q = self.requantizer.apply_float(value / self.output_scale);
+    fn run(self) {
+        let [first, second] = self.scale;
+        for ((acc, &left), &right) in self.acc.iter_mut().zip(self.left).zip(self.right) {
+            *acc = (first * left as f32) * (second * right as f32);
         }
+    }
+}
+
+/// Divides by the output's scale, rounds, stores.
+struct RoundBody<'a> {
+    kernel: &'a ElementwiseKernel,
+    acc: &'a [f32],
+    target: Target<'a>,
+}
+
+impl Body for RoundBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { kernel, acc, target } = self;
+        with_element!(target.element_type, T => {
+            let output = &mut cast_slice_mut::<u8, T>(target.bytes)[target.start..];
+            for (element, &acc) in output.iter_mut().zip(acc) {
+                *element = T::narrow(kernel.requantizer.apply_float(acc / kernel.output_scale));
+            }
+        }, float => {});
     }
 }

@@ -1,25 +1,26 @@
-//! Matrix product of packed 16-bit rows with packed weights, requantized: the engine of convolution
-//! and inner product.
+//! Matrix product of rows of 16-bit numbers with packed weights, requantized: the engine of
+//! convolution and inner product.
 //!
-//! Elements of all four types are centred to `i16` ([`Element::centre`]); weights are `i16`. The
-//! zero point and the centring fold into the bias. Weights are packed in panels of [`COLUMNS`]
-//! outputs with the depth in pairs, so that one step multiplies and adds pairs of 16-bit numbers
-//! into 32 bits. 32-bit sums are used over the longest stretch of depth for which they are proven
+//! Elements of all four types are centred to `i16` ([`crate::element::Element::centre`]); weights
+//! are `i16`. The zero point and the centring fold into the bias. Weights are packed in panels of 16
+//! or 32 outputs. 32-bit sums are used over the longest stretch of depth for which they are proven
 //! exact; where that is less than the whole depth, stretches are added in 64 bits.
 
-use super::block::narrow;
-use super::requantize::{Accumulator, Entries, RowRequantizer};
-use crate::element::Element;
+use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use crate::fixed::Requantizer;
-
-/// Outputs per panel.
-pub(crate) const COLUMNS: usize = 16;
+use crate::isa::{Body, Cpu};
 
 /// Rows per step.
 pub(crate) const ROWS: usize = 4;
 
-/// Two depths of every column of a panel: `[column][2]`.
-type Pairs = [i16; 2 * COLUMNS];
+/// Greatest number of rows of a tile.
+pub(crate) const MAX_TILE_ROWS: usize = 64;
+
+/// Greatest number of outputs of a panel.
+const MAX_COLUMNS: usize = 32;
+
+/// Stretches shorter than this are not worth their overhead: every product is widened instead.
+const SHORT_STRETCH: usize = 16;
 
 /// Weights of `groups` matrices, each `columns` by `depth`.
 pub(crate) struct PackedWeights {
@@ -28,11 +29,13 @@ pub(crate) struct PackedWeights {
     pub columns: usize,
     /// Products in one output.
     pub depth: usize,
-    /// `[group][panel][pair]`.
-    panels: Vec<Pairs>,
+    /// Outputs of a panel: 16 or 32.
+    pub panel_columns: usize,
+    /// `[group][panel][depth][column]`.
+    panels: Vec<i16>,
     /// Bias of every output, zero point folded in, padded to whole panels: `[group][panel][column]`.
     bias: Vec<i64>,
-    /// Pairs of depth that 32 bits hold exactly.
+    /// Depth over which 32 bits hold every sum.
     stretch: usize,
     /// Whether 32 bits hold every whole accumulator, bias included.
     is_narrow: bool,
@@ -56,52 +59,58 @@ pub(crate) struct WeightSource<'a> {
     pub range: (i32, i32),
 }
 
+/// Rows of a tile, and the panels that they are multiplied with.
+pub(crate) struct Tile<'a> {
+    /// Packed rows of `depth` centred elements; whole steps of [`ROWS`], what exceeds `count` is
+    /// arbitrary.
+    pub rows: &'a [i16],
+    /// Rows that exist, at most [`MAX_TILE_ROWS`].
+    pub count: usize,
+    pub group: usize,
+    /// First panel and the one after the last.
+    pub panels: (usize, usize),
+}
+
 impl PackedWeights {
     /// Packs, and proves which sums fit 32 bits.
     pub fn new(source: &WeightSource<'_>) -> Self {
         let WeightSource { groups, columns, depth, .. } = *source;
         let centred_zero = i64::from(source.zero_point - source.offset);
         let magnitude = greatest_input(source);
-        let (panels_per_group, pairs) = (columns.div_ceil(COLUMNS), depth.div_ceil(2));
-        let mut panels = vec![[0; 2 * COLUMNS]; groups * panels_per_group * pairs];
-        let mut bias = vec![0; groups * panels_per_group * COLUMNS];
+        let panel_columns = panel_columns(columns);
+        let panels_per_group = columns.div_ceil(panel_columns);
+        let mut panels = vec![0; groups * panels_per_group * depth * panel_columns];
+        let mut bias = vec![0; groups * panels_per_group * panel_columns];
         let (mut bound, mut greatest_weight) = (0_u64, 0_u64);
-        for group in 0..groups {
-            for column in 0..columns {
-                let output = group * columns + column;
-                let weights = &source.weights[output * depth..(output + 1) * depth];
-                let panel = group * panels_per_group + column / COLUMNS;
-                let lane = column % COLUMNS;
-                let (mut sum, mut absolute) = (0_i64, 0_u64);
-                for (k, &weight) in weights.iter().enumerate() {
-                    panels[panel * pairs + k / 2][2 * lane + k % 2] = weight;
-                    sum += i64::from(weight);
-                    absolute += u64::from(weight.unsigned_abs());
-                    greatest_weight = greatest_weight.max(u64::from(weight.unsigned_abs()));
-                }
-                let folded = source.bias[output] - centred_zero * sum;
-                bias[panel * COLUMNS + lane] = folded;
-                bound = bound.max(absolute * magnitude + folded.unsigned_abs());
+        for output in 0..groups * columns {
+            let (group, column) = (output / columns, output % columns);
+            let weights = &source.weights[output * depth..(output + 1) * depth];
+            let panel = group * panels_per_group + column / panel_columns;
+            let lane = column % panel_columns;
+            let (mut sum, mut absolute) = (0_i64, 0_u64);
+            for (k, &weight) in weights.iter().enumerate() {
+                panels[(panel * depth + k) * panel_columns + lane] = weight;
+                sum += i64::from(weight);
+                absolute += u64::from(weight.unsigned_abs());
+                greatest_weight = greatest_weight.max(u64::from(weight.unsigned_abs()));
             }
+            let folded = source.bias[output] - centred_zero * sum;
+            bias[panel * panel_columns + lane] = folded;
+            bound = bound.max(absolute * magnitude + folded.unsigned_abs());
         }
-        let pair = (2 * greatest_weight * magnitude).max(1);
-        let stretch = (i32::MAX as u64 / pair) as usize;
-        let is_narrow = bound <= i32::MAX as u64;
+        // One product always fits: 2^15 * 2^15.
+        let stretch = i32::MAX as u64 / (greatest_weight * magnitude).max(1);
         Self {
             groups,
             columns,
             depth,
+            panel_columns,
             panels,
             bias,
-            stretch: if is_narrow { pairs } else { stretch },
-            is_narrow,
+            stretch: stretch as usize,
+            is_narrow: bound <= i32::MAX as u64,
             requantizer: RowRequantizer::new(source.requantizer, bound),
         }
-    }
-
-    /// Pairs of depth; rows are packed to twice this length.
-    pub fn pairs(&self) -> usize {
-        self.depth.div_ceil(2)
     }
 
     /// Outputs of all groups.
@@ -111,136 +120,106 @@ impl PackedWeights {
 
     /// Panels of one group.
     pub fn panels_per_group(&self) -> usize {
-        self.columns.div_ceil(COLUMNS)
+        self.columns.div_ceil(self.panel_columns)
     }
 
-    /// Multiplies rows with the panels `first..end` of a group.
-    ///
-    /// `rows` holds packed rows of `2 * pairs()` centred elements, a multiple of [`ROWS`] of them; the
-    /// output has `count` rows `stride` elements apart, its first element is the first column of
-    /// panel `first`.
-    #[inline(always)]
-    pub fn multiply<T: Element>(
-        &self,
-        group: usize,
-        (first, end): (usize, usize),
-        rows: &[i16],
-        count: usize,
-        output: &mut [T],
-        stride: usize,
-    ) {
+    /// Multiplies a tile. The target's `start` is the first column of the first panel in the first
+    /// row.
+    pub fn multiply(&self, cpu: Cpu, tile: &Tile<'_>, target: Target<'_>) {
+        let (first, end) = tile.panels;
+        let mut narrow = [0_i32; MAX_TILE_ROWS * MAX_COLUMNS];
         for panel in first..end {
-            let column = (panel - first) * COLUMNS;
-            for row in (0..count).step_by(ROWS) {
-                let tile = Tile {
-                    group,
-                    panel,
-                    row,
-                    count: (count - row).min(ROWS),
-                    start: row * stride + column,
-                    stride,
-                };
-                if self.is_narrow {
-                    self.tile_narrow(&tile, rows, output);
-                } else {
-                    self.tile_wide(&tile, rows, output);
-                }
+            let column = panel * self.panel_columns;
+            let layout = Layout {
+                rows: tile.count,
+                columns: self.panel_columns.min(self.columns - column),
+                stride: self.panel_columns,
+            };
+            let target = Target {
+                element_type: target.element_type,
+                bytes: &mut *target.bytes,
+                start: target.start + column - first * self.panel_columns,
+                stride: target.stride,
+            };
+            let entries = Entries::From(tile.group * self.columns + column);
+            let index = tile.group * self.panels_per_group() + panel;
+            if self.is_narrow {
+                let sums = &mut narrow[..tile.count.next_multiple_of(ROWS) * self.panel_columns];
+                self.sums_narrow(cpu, tile, index, sums);
+                self.requantizer.finish(cpu, sums, layout, entries, target);
+            } else {
+                let mut sums = [0_i64; MAX_TILE_ROWS * MAX_COLUMNS];
+                self.sums_wide(cpu, tile, index, &mut narrow, &mut sums);
+                self.requantizer.finish(cpu, &sums, layout, entries, target);
             }
         }
     }
 
-    #[inline(always)]
-    fn panel(&self, tile: &Tile) -> &[Pairs] {
-        let index = tile.group * self.panels_per_group() + tile.panel;
-        &self.panels[index * self.pairs()..(index + 1) * self.pairs()]
+    fn panel(&self, index: usize) -> &[i16] {
+        let size = self.depth * self.panel_columns;
+        &self.panels[index * size..(index + 1) * size]
     }
 
-    #[inline(always)]
-    fn bias(&self, tile: &Tile) -> &[i64] {
-        let index = tile.group * self.panels_per_group() + tile.panel;
-        &self.bias[index * COLUMNS..(index + 1) * COLUMNS]
+    fn bias(&self, index: usize) -> &[i64] {
+        &self.bias[index * self.panel_columns..(index + 1) * self.panel_columns]
     }
 
-    #[inline(always)]
-    fn tile_narrow<T: Element>(&self, tile: &Tile, rows: &[i16], output: &mut [T]) {
-        let sums = sums_of_pairs(self.packed_rows(tile, rows), self.panel(tile));
-        let bias = self.bias(tile);
-        for (row, sums) in sums.iter().enumerate().take(tile.count) {
-            let mut acc = [0_i32; COLUMNS];
-            for lane in 0..COLUMNS {
-                acc[lane] = sums[lane].wrapping_add(bias[lane] as i32);
-            }
-            self.finish(tile, row, &acc, output);
-        }
-    }
-
-    #[inline(always)]
-    fn tile_wide<T: Element>(&self, tile: &Tile, rows: &[i16], output: &mut [T]) {
-        let rows = self.packed_rows(tile, rows);
-        let panel = self.panel(tile);
-        let bias = self.bias(tile);
-        let mut acc = [[0_i64; COLUMNS]; ROWS];
-        for row in &mut acc {
-            row.copy_from_slice(bias);
-        }
-        if self.stretch == 0 {
-            add_products(&rows, panel, &mut acc);
-        } else {
-            for begin in (0..panel.len()).step_by(self.stretch) {
-                let end = (begin + self.stretch).min(panel.len());
-                let sums = sums_of_pairs(rows.map(|row| &row[begin..end]), &panel[begin..end]);
-                for row in 0..ROWS {
-                    for lane in 0..COLUMNS {
-                        acc[row][lane] += i64::from(sums[row][lane]);
-                    }
-                }
+    fn sums_narrow(&self, cpu: Cpu, tile: &Tile<'_>, index: usize, sums: &mut [i32]) {
+        for row in sums.chunks_exact_mut(self.panel_columns) {
+            for (sum, &bias) in row.iter_mut().zip(self.bias(index)) {
+                *sum = bias as i32;
             }
         }
-        for (row, acc) in acc.iter().enumerate().take(tile.count) {
-            self.finish(tile, row, acc, output);
-        }
+        self.add(cpu, tile, index, (0, self.depth), sums);
     }
 
-    #[inline(always)]
-    fn packed_rows<'a>(&self, tile: &Tile, rows: &'a [i16]) -> [&'a [[i16; 2]]; ROWS] {
-        let pairs: &[[i16; 2]] = bytemuck::cast_slice(rows);
-        let length = self.pairs();
-        std::array::from_fn(|row| &pairs[(tile.row + row) * length..(tile.row + row + 1) * length])
-    }
-
-    #[inline(always)]
-    fn finish<A: Accumulator, T: Element>(
+    fn sums_wide(
         &self,
-        tile: &Tile,
-        row: usize,
-        acc: &[A; COLUMNS],
-        output: &mut [T],
+        cpu: Cpu,
+        tile: &Tile<'_>,
+        index: usize,
+        narrow: &mut [i32],
+        sums: &mut [i64],
     ) {
-        let column = tile.panel * COLUMNS;
-        let entries = Entries::From(tile.group * self.columns + column);
-        let start = tile.start + row * tile.stride;
-        let mut q = [0_i32; COLUMNS];
-        if self.columns - column >= COLUMNS {
-            self.requantizer.run(acc, entries, &mut q);
-            narrow(&q, &mut output[start..start + COLUMNS]);
-        } else {
-            let count = self.columns - column;
-            self.requantizer.run(&acc[..count], entries, &mut q[..count]);
-            narrow(&q[..count], &mut output[start..start + count]);
+        for row in sums.chunks_exact_mut(self.panel_columns) {
+            row.copy_from_slice(self.bias(index));
+        }
+        let length = tile.count.next_multiple_of(ROWS) * self.panel_columns;
+        let (narrow, sums) = (&mut narrow[..length], &mut sums[..length]);
+        if self.stretch < SHORT_STRETCH {
+            let (rows, depth, panel) = (tile.rows, self.depth, self.panel(index));
+            if self.panel_columns == 16 {
+                cpu.run(WideProductBody::<16> { rows, depth, panel, sums });
+            } else {
+                cpu.run(WideProductBody::<32> { rows, depth, panel, sums });
+            }
+            return;
+        }
+        for begin in (0..self.depth).step_by(self.stretch) {
+            narrow.fill(0);
+            self.add(cpu, tile, index, (begin, self.depth.min(begin + self.stretch)), narrow);
+            cpu.run(WidenBody { narrow, sums });
         }
     }
-}
 
-/// Position of one step.
-struct Tile {
-    group: usize,
-    panel: usize,
-    row: usize,
-    /// Rows that exist.
-    count: usize,
-    /// Output index of the first row.
-    start: usize,
-    stride: usize,
+    /// Adds the products of a stretch of depth to 32-bit sums.
+    fn add(
+        &self,
+        cpu: Cpu,
+        tile: &Tile<'_>,
+        index: usize,
+        (begin, end): (usize, usize),
+        sums: &mut [i32],
+    ) {
+        let panel = &self.panel(index)[begin * self.panel_columns..end * self.panel_columns];
+        let rows = &tile.rows[begin..];
+        let depth = self.depth;
+        if self.panel_columns == 16 {
+            cpu.run(ProductBody::<16> { rows, depth, panel, sums });
+        } else {
+            cpu.run(ProductBody::<32> { rows, depth, panel, sums });
+        }
+    }
 }
 
 /// Greatest magnitude of a centred input element.
@@ -250,36 +229,90 @@ fn greatest_input(source: &WeightSource<'_>) -> u64 {
     u64::from(low.max((high - source.offset).unsigned_abs()))
 }
 
-/// 32-bit sums of products; the caller has proven that they fit.
-#[inline(always)]
-fn sums_of_pairs(rows: [&[[i16; 2]]; ROWS], panel: &[Pairs]) -> [[i32; COLUMNS]; ROWS] {
-    let mut acc = [[0_i32; COLUMNS]; ROWS];
-    let rows = rows.map(|row| &row[..panel.len()]);
-    for (step, weights) in panel.iter().enumerate() {
-        for row in 0..ROWS {
-            let [first, second] = rows[row][step];
-            let (first, second) = (i32::from(first), i32::from(second));
-            for lane in 0..COLUMNS {
-                // Rows beyond the last hold arbitrary numbers, whose sums may wrap.
-                let product = (first * i32::from(weights[2 * lane]))
-                    .wrapping_add(second * i32::from(weights[2 * lane + 1]));
-                acc[row][lane] = acc[row][lane].wrapping_add(product);
-            }
-        }
-    }
-    acc
+/// The wider panel, unless it would waste more than a quarter of what the narrower one computes.
+fn panel_columns(columns: usize) -> usize {
+    if 4 * columns.next_multiple_of(16) <= 3 * columns.next_multiple_of(32) { 16 } else { 32 }
 }
 
-/// 64-bit sums for full-range weights, of which not even a pair fits 32 bits.
-#[inline(always)]
-fn add_products(rows: &[&[[i16; 2]]; ROWS], panel: &[Pairs], acc: &mut [[i64; COLUMNS]; ROWS]) {
-    for (step, weights) in panel.iter().enumerate() {
-        for (row, acc) in rows.iter().zip(acc.iter_mut()) {
-            let [first, second] = row[step].map(i32::from);
-            for lane in 0..COLUMNS {
-                acc[lane] += i64::from(first * i32::from(weights[2 * lane]))
-                    + i64::from(second * i32::from(weights[2 * lane + 1]));
+/// Adds `rows * panel` to 32-bit sums, whole steps of rows. Rows that exist have sums that are
+/// proven to fit; the arbitrary others may wrap.
+struct ProductBody<'a, const COLUMNS: usize> {
+    rows: &'a [i16],
+    /// Distance of rows.
+    depth: usize,
+    panel: &'a [i16],
+    sums: &'a mut [i32],
+}
+
+impl<const COLUMNS: usize> Body for ProductBody<'_, COLUMNS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (panel, _) = self.panel.as_chunks::<COLUMNS>();
+        let (steps, _) = self.sums.as_chunks_mut::<COLUMNS>();
+        for (step, sums) in steps.chunks_exact_mut(ROWS).enumerate() {
+            let rows: [&[i16]; ROWS] = std::array::from_fn(|row| {
+                let start = (step * ROWS + row) * self.depth;
+                &self.rows[start..start + panel.len()]
+            });
+            let mut acc: [[i32; COLUMNS]; ROWS] = std::array::from_fn(|row| sums[row]);
+            for (k, weights) in panel.iter().enumerate() {
+                for row in 0..ROWS {
+                    let element = i32::from(rows[row][k]);
+                    for column in 0..COLUMNS {
+                        let product = element * i32::from(weights[column]);
+                        acc[row][column] = acc[row][column].wrapping_add(product);
+                    }
+                }
             }
+            sums.copy_from_slice(&acc);
+        }
+    }
+}
+
+/// [`ProductBody`] with 64-bit sums.
+struct WideProductBody<'a, const COLUMNS: usize> {
+    rows: &'a [i16],
+    /// Distance of rows.
+    depth: usize,
+    panel: &'a [i16],
+    sums: &'a mut [i64],
+}
+
+impl<const COLUMNS: usize> Body for WideProductBody<'_, COLUMNS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (panel, _) = self.panel.as_chunks::<COLUMNS>();
+        let (sums, _) = self.sums.as_chunks_mut::<COLUMNS>();
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let elements = &self.rows[row * self.depth..(row + 1) * self.depth];
+            let mut acc = *sums;
+            for (weights, &element) in panel.iter().zip(elements) {
+                for column in 0..COLUMNS {
+                    acc[column] += i64::from(i32::from(element) * i32::from(weights[column]));
+                }
+            }
+            *sums = acc;
+        }
+    }
+}
+
+/// Adds 32-bit sums to 64-bit sums.
+struct WidenBody<'a> {
+    narrow: &'a [i32],
+    sums: &'a mut [i64],
+}
+
+impl Body for WidenBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (sum, &narrow) in self.sums.iter_mut().zip(self.narrow) {
+            *sum += i64::from(narrow);
         }
     }
 }

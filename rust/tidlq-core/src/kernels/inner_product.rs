@@ -3,10 +3,11 @@
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::convolution::{centre, tile_rows};
-use super::gemm::{COLUMNS, PackedWeights, ROWS};
+use super::gemm::{PackedWeights, ROWS, Tile};
+use super::requantize::Target;
 use super::{Kernel, Work};
-use crate::element::{Element, ElementType, with_element};
-use crate::isa::Body;
+use crate::element::{ElementType, with_element};
+use crate::isa::{Body, Cpu};
 
 /// Panels of outputs in one task when a single row is split.
 const TASK_PANELS: usize = 4;
@@ -20,7 +21,7 @@ pub(crate) struct InnerProductKernel {
 
 impl InnerProductKernel {
     fn row_bytes(&self) -> usize {
-        self.weights.pairs() * 4
+        self.weights.depth * 2
     }
 }
 
@@ -34,65 +35,58 @@ impl Kernel for InnerProductKernel {
         let rows = output.len() / size / self.weights.columns;
         let is_split = rows == 1;
         let chunk = if is_split {
-            TASK_PANELS * COLUMNS
+            TASK_PANELS * self.weights.panel_columns
         } else {
             work.chunk(rows, ROWS, tile_rows(self.row_bytes())) * self.weights.columns
         };
         work.for_each_chunk(output, chunk * size, |index, output| {
             work.scratch.with(self.scratch_bytes(), |scratch| {
-                let first = index * chunk;
-                let (row, column) = (first / self.weights.columns, first % self.weights.columns);
-                let body =
-                    RowsBody { kernel: self, row, column, input: inputs[0], output, scratch };
-                work.cpu.run(body);
+                self.rows(work.cpu, index * chunk, inputs[0], output, cast_slice_mut(scratch));
             });
         });
     }
 }
 
-/// Computes whole rows, or a stretch of one row.
-struct RowsBody<'a> {
-    kernel: &'a InnerProductKernel,
-    row: usize,
-    column: usize,
-    input: &'a [u8],
-    output: &'a mut [u8],
-    scratch: &'a mut [u8],
+impl InnerProductKernel {
+    /// Computes whole rows, or a stretch of one row, from output element `first`.
+    fn rows(&self, cpu: Cpu, first: usize, input: &[u8], output: &mut [u8], rows: &mut [i16]) {
+        let weights = &self.weights;
+        let (row, column) = (first / weights.columns, first % weights.columns);
+        let elements = output.len() / self.output_type.size_bytes();
+        let count = elements.div_ceil(weights.columns);
+        cpu.run(CentreBody {
+            element_type: self.input_type,
+            input,
+            first: row * weights.depth,
+            rows: &mut rows[..count * weights.depth],
+        });
+        let end = column + elements / count;
+        let panels = (column / weights.panel_columns, end.div_ceil(weights.panel_columns));
+        let target = Target {
+            element_type: self.output_type,
+            bytes: output,
+            start: 0,
+            stride: weights.columns,
+        };
+        weights.multiply(cpu, &Tile { rows, count, group: 0, panels }, target);
+    }
 }
 
-impl Body for RowsBody<'_> {
+/// Centres consecutive rows of the input.
+struct CentreBody<'a> {
+    element_type: ElementType,
+    input: &'a [u8],
+    first: usize,
+    rows: &'a mut [i16],
+}
+
+impl Body for CentreBody<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let kernel = self.kernel;
-        let weights = &kernel.weights;
-        let rows: &mut [i16] = cast_slice_mut(self.scratch);
-        let elements = self.output.len() / kernel.output_type.size_bytes();
-        let count = elements.div_ceil(weights.columns);
-        with_element!(kernel.input_type, T => {
-            pack::<T>(cast_slice(self.input), self.row, count, weights, rows);
+        with_element!(self.element_type, T => {
+            centre::<T>(&cast_slice(self.input)[self.first..], self.rows);
         }, float => {});
-        let width = elements / count;
-        let panels = (self.column / COLUMNS, (self.column + width).div_ceil(COLUMNS));
-        with_element!(kernel.output_type, T => {
-            let output = cast_slice_mut::<u8, T>(self.output);
-            weights.multiply(0, panels, rows, count, output, weights.columns);
-        }, float => {});
-    }
-}
-
-#[inline(always)]
-fn pack<T: Element>(
-    input: &[T],
-    first: usize,
-    count: usize,
-    weights: &PackedWeights,
-    rows: &mut [i16],
-) {
-    let depth = weights.depth;
-    for (index, row) in rows.chunks_exact_mut(2 * weights.pairs()).enumerate().take(count) {
-        row[depth..].fill(0);
-        centre(&input[(first + index) * depth..], &mut row[..depth]);
     }
 }

@@ -21,7 +21,9 @@ mod softmax;
 mod work;
 
 #[cfg(test)]
-pub(crate) mod reference;
+mod reference;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use select::kernel_for;
 pub(crate) use work::{Scratch, Work};

@@ -2,11 +2,11 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::block::{BLOCK, narrow};
-use super::requantize::{Accumulator, Entries, RowRequantizer};
+use super::block::BLOCK;
+use super::requantize::{Accumulator, Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
-use crate::isa::Body;
+use crate::isa::{Body, Cpu};
 use crate::network::{AveragePool, Map2d, Window};
 
 /// Input elements, counted once per window, that a task aims at.
@@ -147,81 +147,79 @@ impl Kernel for AveragePoolKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let size = self.output_type.size_bytes();
         self.shape.for_each_lines(&self.pool.window, size, output, work, |first, output| {
-            work.cpu.run(AverageBody { kernel: self, first, input: inputs[0], output });
+            if self.is_narrow {
+                self.lines::<i32>(work.cpu, first, inputs[0], output);
+            } else {
+                self.lines::<i64>(work.cpu, first, inputs[0], output);
+            }
         });
-    }
-}
-
-struct AverageBody<'a> {
-    kernel: &'a AveragePoolKernel,
-    first: usize,
-    input: &'a [u8],
-    output: &'a mut [u8],
-}
-
-impl Body for AverageBody<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let kernel = self.kernel;
-        with_element!(kernel.input_type, T => {
-            let input = cast_slice::<u8, T>(self.input);
-            with_element!(kernel.output_type, U => {
-                let output = cast_slice_mut::<u8, U>(self.output);
-                if kernel.is_narrow {
-                    kernel.lines::<T, U, i32>(input, output, self.first);
-                } else {
-                    kernel.lines::<T, U, i64>(input, output, self.first);
-                }
-            }, float => {});
-        }, float => {});
     }
 }
 
 impl AveragePoolKernel {
-    #[inline(always)]
-    fn lines<T: Element, U: Element, A: Accumulator>(
-        &self,
-        input: &[T],
-        output: &mut [U],
-        first: usize,
-    ) {
+    fn lines<A: Accumulator>(&self, cpu: Cpu, first: usize, input: &[u8], output: &mut [u8]) {
         let PoolShape { input: map, output: out } = self.shape;
-        for (index, line) in output.chunks_exact_mut(out.width * out.channels).enumerate() {
-            let (image, y) = ((first + index) / out.height, (first + index) % out.height);
-            let image = &input[image * map.image()..(image + 1) * map.image()];
+        let lines = output.len() / self.output_type.size_bytes() / (out.width * out.channels);
+        let mut acc = [A::default(); BLOCK];
+        for line in 0..lines {
+            let y = (first + line) % out.height;
             let height = self.pool.divisor(0, y, map.height) as u64;
-            for (x, pixel) in line.chunks_exact_mut(out.channels).enumerate() {
+            for x in 0..out.width {
                 let divisor = height * self.pool.divisor(1, x, map.width) as u64;
                 // Validation has seen every divisor in the list.
                 let entry = self.pool.count.binary_search(&divisor).unwrap_or(0);
-                for (block, pixel) in pixel.chunks_mut(BLOCK).enumerate() {
-                    self.block::<T, U, A>(image, (y, x), block * BLOCK, entry, pixel);
+                for channel in (0..out.channels).step_by(BLOCK) {
+                    let acc = &mut acc[..BLOCK.min(out.channels - channel)];
+                    let position = Position { line: first + line, x, channel };
+                    cpu.run(SumBody { kernel: self, input, position, acc: &mut *acc });
+                    let target = Target {
+                        element_type: self.output_type,
+                        bytes: output,
+                        start: (line * out.width + x) * out.channels + channel,
+                        stride: 0,
+                    };
+                    let layout = Layout::row(acc.len());
+                    self.requantizer.finish(cpu, acc, layout, Entries::One(entry), target);
                 }
             }
         }
     }
+}
+
+/// An output element, lines counted over all images.
+#[derive(Clone, Copy)]
+struct Position {
+    line: usize,
+    x: usize,
+    channel: usize,
+}
+
+/// Sums of consecutive channels over a window.
+struct SumBody<'a, A> {
+    kernel: &'a AveragePoolKernel,
+    input: &'a [u8],
+    position: Position,
+    acc: &'a mut [A],
+}
+
+impl<A: Accumulator> Body for SumBody<'_, A> {
+    type Output = ();
 
     #[inline(always)]
-    fn block<T: Element, U: Element, A: Accumulator>(
-        &self,
-        image: &[T],
-        position: (usize, usize),
-        channel: usize,
-        entry: usize,
-        pixel: &mut [U],
-    ) {
-        let mut acc = [A::default(); BLOCK];
-        let mut q = [0_i32; BLOCK];
-        let (acc, q) = (&mut acc[..pixel.len()], &mut q[..pixel.len()]);
-        self.shape.visit(&self.pool.window, position, |start| {
-            let start = start + channel;
-            for (acc, element) in acc.iter_mut().zip(&image[start..start + pixel.len()]) {
-                *acc = acc.plus(A::from_wide(i64::from(element.widen() - self.zero_point)));
-            }
-        });
-        self.requantizer.run(acc, Entries::One(entry), q);
-        narrow(q, pixel);
+    fn run(self) {
+        let Self { kernel, input, position, acc } = self;
+        let shape = &kernel.shape;
+        let (image, y) = (position.line / shape.output.height, position.line % shape.output.height);
+        let image = image * shape.input.image() + position.channel;
+        acc.fill(A::default());
+        with_element!(kernel.input_type, T => {
+            let input = &cast_slice::<u8, T>(input)[image..];
+            shape.visit(&kernel.pool.window, (y, position.x), |start| {
+                let elements = &input[start..start + acc.len()];
+                for (acc, element) in acc.iter_mut().zip(elements) {
+                    *acc = acc.plus(A::from_narrow(element.widen() - kernel.zero_point));
+                }
+            });
+        }, float => {});
     }
 }

@@ -1,13 +1,19 @@
 //! [`Requantizer`] over rows of accumulators: equal to [`Requantizer::apply`] bit for bit.
 
+use bytemuck::cast_slice_mut;
+
+use crate::element::{Element, ElementType, with_element};
 use crate::fixed::{
     MAX_SHIFT, Requantizer, Rounding, entry, multiply_shift, product_fits, round_even,
 };
+use crate::isa::{Body, Cpu};
 
 /// Exact sums of 32 or 64 bits.
 pub(crate) trait Accumulator: Copy + Default + Send + Sync + 'static {
     /// From 64 bits; the caller has proven that the value fits.
     fn from_wide(value: i64) -> Self;
+    /// From an element less its zero point.
+    fn from_narrow(value: i32) -> Self;
     /// To 64 bits.
     fn wide(self) -> i64;
     /// Sum; the caller has proven that it fits.
@@ -24,6 +30,11 @@ impl Accumulator for i32 {
     #[inline(always)]
     fn from_wide(value: i64) -> Self {
         value as Self
+    }
+
+    #[inline(always)]
+    fn from_narrow(value: i32) -> Self {
+        value
     }
 
     #[inline(always)]
@@ -50,7 +61,7 @@ impl Accumulator for i32 {
     fn shift_clamp(self, shift: u32, low: i32, high: i32) -> i32 {
         // Beyond 31 both terms are the sign's, and cancel to the 0 that is right there.
         let half = (self >> shift.saturating_sub(1).min(31)) & i32::from(shift > 0);
-        ((self >> shift.min(31)) + half).clamp(low, high)
+        ((self >> shift.min(31)) + half).max(low).min(high)
     }
 }
 
@@ -58,6 +69,11 @@ impl Accumulator for i64 {
     #[inline(always)]
     fn from_wide(value: i64) -> Self {
         value
+    }
+
+    #[inline(always)]
+    fn from_narrow(value: i32) -> Self {
+        Self::from(value)
     }
 
     #[inline(always)]
@@ -83,11 +99,11 @@ impl Accumulator for i64 {
     #[inline(always)]
     fn shift_clamp(self, shift: u32, low: i32, high: i32) -> i32 {
         let half = (self >> shift.saturating_sub(1)) & i64::from(shift > 0);
-        ((self >> shift) + half).clamp(i64::from(low), i64::from(high)) as i32
+        ((self >> shift) + half).max(i64::from(low)).min(i64::from(high)) as i32
     }
 }
 
-/// Which entries of the lists a row uses.
+/// Which entries of the lists a row of accumulators uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entries {
     /// This one for every accumulator.
@@ -105,6 +121,29 @@ enum Width {
     Medium,
     /// 128 bits.
     Wide,
+}
+
+/// Where accumulators lie: `rows` rows of `columns`, `stride` apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub rows: usize,
+    pub columns: usize,
+    pub stride: usize,
+}
+
+impl Layout {
+    /// One row.
+    pub const fn row(columns: usize) -> Self {
+        Self { rows: 1, columns, stride: columns }
+    }
+}
+
+/// Where output elements go: rows `stride` elements apart, from element `start`.
+pub(crate) struct Target<'a> {
+    pub element_type: ElementType,
+    pub bytes: &'a mut [u8],
+    pub start: usize,
+    pub stride: usize,
 }
 
 /// A requantizer prepared for rows.
@@ -142,66 +181,157 @@ impl RowRequantizer {
         }
     }
 
-    /// Requantizes a row.
+    /// Requantizes accumulators into output elements.
+    pub fn finish<A: Accumulator>(
+        &self,
+        cpu: Cpu,
+        acc: &[A],
+        layout: Layout,
+        entries: Entries,
+        target: Target<'_>,
+    ) {
+        cpu.run(FinishBody { requantizer: self, acc, layout, entries, target });
+    }
+
     #[inline(always)]
-    pub fn run<A: Accumulator>(&self, row: &[A], entries: Entries, output: &mut [i32]) {
-        let (low, high) = (self.low, self.high);
+    fn row<A: Accumulator, T: Element>(&self, row: &[A], entries: Entries, output: &mut [T]) {
+        let length = row.len();
         match &self.rounding {
-            Rounding::Shift(shift) => match select(entries, shift, row.len()) {
+            Rounding::Shift(shift) => match select(entries, shift, length) {
                 Selected::One(shift) => {
-                    self.each(row, output, |_, acc| acc.shift_clamp(shift, low, high));
+                    self.each::<A, T, _, _, Shift>(row, output, (One(shift), One(())))
                 }
                 Selected::Row(shift) => {
-                    self.each(row, output, |i, acc| acc.shift_clamp(shift[i], low, high));
+                    self.each::<A, T, _, _, Shift>(row, output, (Row(shift), One(())))
+                }
+            },
+            Rounding::Float(scale) => match select(entries, scale, length) {
+                Selected::One(scale) => {
+                    self.each::<A, T, _, _, Float>(row, output, (One(scale), One(())))
+                }
+                Selected::Row(scale) => {
+                    self.each::<A, T, _, _, Float>(row, output, (Row(scale), One(())))
                 }
             },
             Rounding::Fixed { multiplier, shift } => {
-                let multiplier = select(entries, multiplier, row.len());
-                let shift = select(entries, shift, row.len());
+                let both = (select(entries, multiplier, length), select(entries, shift, length));
                 match self.width {
-                    Width::Narrow => self.fixed(row, output, multiplier, shift, narrow_product),
-                    Width::Medium => self.fixed(row, output, multiplier, shift, medium_product),
-                    Width::Wide => self.fixed(row, output, multiplier, shift, wide_product),
+                    Width::Narrow => self.fixed::<A, T, NarrowProduct>(row, output, both),
+                    Width::Medium => self.fixed::<A, T, MediumProduct>(row, output, both),
+                    Width::Wide => self.fixed::<A, T, WideProduct>(row, output, both),
                 }
             }
-            Rounding::Float(scale) => match select(entries, scale, row.len()) {
-                Selected::One(scale) => {
-                    self.each(row, output, |_, acc| round_even(acc.float() * scale, low, high));
-                }
-                Selected::Row(scale) => {
-                    self.each(row, output, |i, acc| round_even(acc.float() * scale[i], low, high));
-                }
-            },
         }
     }
 
     #[inline(always)]
-    fn each<A: Accumulator>(&self, row: &[A], output: &mut [i32], scale: impl Fn(usize, A) -> i32) {
-        for (i, (q, &acc)) in output.iter_mut().zip(row).enumerate() {
-            *q = scale(i, acc) + self.zero_point;
-        }
-    }
-
-    #[inline(always)]
-    fn fixed<A: Accumulator>(
+    fn fixed<A: Accumulator, T: Element, S: Scale<A, i32, u32>>(
         &self,
         row: &[A],
-        output: &mut [i32],
-        multiplier: Selected<'_, i32>,
-        shift: Selected<'_, u32>,
-        scale: impl Fn(i64, i32, u32, i32, i32) -> i32,
+        output: &mut [T],
+        both: (Selected<'_, i32>, Selected<'_, u32>),
     ) {
-        let (low, high) = (self.low, self.high);
-        match (multiplier, shift) {
+        match both {
             (Selected::One(m), Selected::One(s)) => {
-                self.each(row, output, |_, acc| scale(acc.wide(), m, s, low, high));
+                self.each::<A, T, _, _, S>(row, output, (One(m), One(s)))
             }
             (Selected::Row(m), Selected::Row(s)) => {
-                self.each(row, output, |i, acc| scale(acc.wide(), m[i], s[i], low, high));
+                self.each::<A, T, _, _, S>(row, output, (Row(m), Row(s)))
             }
             // `new` gives both lists one length.
             _ => {}
         }
+    }
+
+    /// Scales in groups of a fixed size, which vectorise whatever the row's length.
+    #[inline(always)]
+    fn each<A: Accumulator, T: Element, P: Copy, Q: Copy, S: Scale<A, P, Q>>(
+        &self,
+        row: &[A],
+        output: &mut [T],
+        (first, second): (impl Lanes<P>, impl Lanes<Q>),
+    ) {
+        let Self { zero_point, low, high, .. } = *self;
+        let (groups, rest) = row.as_chunks::<GROUP>();
+        let (targets, rest_targets) = output[..row.len()].as_chunks_mut::<GROUP>();
+        for (index, (group, target)) in groups.iter().zip(targets).enumerate() {
+            let (p, q) = (first.group(index * GROUP), second.group(index * GROUP));
+            for lane in 0..GROUP {
+                let value = S::scale(group[lane], p[lane], q[lane], low, high);
+                target[lane] = T::narrow(value + zero_point);
+            }
+        }
+        let begin = row.len() - rest.len();
+        for (index, (&acc, target)) in rest.iter().zip(rest_targets).enumerate() {
+            let (p, q) = (first.at(begin + index), second.at(begin + index));
+            *target = T::narrow(S::scale(acc, p, q, low, high) + zero_point);
+        }
+    }
+}
+
+struct FinishBody<'a, A> {
+    requantizer: &'a RowRequantizer,
+    acc: &'a [A],
+    layout: Layout,
+    entries: Entries,
+    target: Target<'a>,
+}
+
+impl<A: Accumulator> Body for FinishBody<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Layout { rows, columns, stride } = self.layout;
+        let Target { element_type, bytes, start, stride: step } = self.target;
+        with_element!(element_type, T => {
+            let elements = &mut cast_slice_mut::<u8, T>(bytes)[start..];
+            for row in 0..rows {
+                let acc = &self.acc[row * stride..row * stride + columns];
+                let output = &mut elements[row * step..row * step + columns];
+                self.requantizer.row(acc, self.entries, output);
+            }
+        }, float => {});
+    }
+}
+
+/// Accumulators that are requantized together.
+const GROUP: usize = 16;
+
+/// Parameters of a row.
+trait Lanes<T: Copy> {
+    /// Those of a group.
+    fn group(&self, first: usize) -> [T; GROUP];
+    /// That of one accumulator.
+    fn at(&self, index: usize) -> T;
+}
+
+struct One<T>(T);
+
+impl<T: Copy> Lanes<T> for One<T> {
+    #[inline(always)]
+    fn group(&self, _first: usize) -> [T; GROUP] {
+        [self.0; GROUP]
+    }
+
+    #[inline(always)]
+    fn at(&self, _index: usize) -> T {
+        self.0
+    }
+}
+
+struct Row<'a, T>(&'a [T]);
+
+impl<T: Copy> Lanes<T> for Row<'_, T> {
+    #[inline(always)]
+    fn group(&self, first: usize) -> [T; GROUP] {
+        let group = &self.0[first..first + GROUP];
+        std::array::from_fn(|lane| group[lane])
+    }
+
+    #[inline(always)]
+    fn at(&self, index: usize) -> T {
+        self.0[index]
     }
 }
 
@@ -245,19 +375,57 @@ fn shifted_product(acc: i64, multiplier: i32, shift: u32) -> i64 {
     (sum >> shift).wrapping_sub(OFFSET >> shift) as i64
 }
 
-#[inline(always)]
-fn narrow_product(acc: i64, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
-    (shifted_product(acc, multiplier, shift) as i32).clamp(low, high)
+/// From an accumulator and its parameters to a clamped value, without the zero point. A type, not a
+/// closure, because a closure is not sure to be inlined into code compiled for an instruction set.
+trait Scale<A, P, Q> {
+    fn scale(acc: A, first: P, second: Q, low: i32, high: i32) -> i32;
 }
 
-#[inline(always)]
-fn medium_product(acc: i64, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
-    shifted_product(acc, multiplier, shift).clamp(i64::from(low), i64::from(high)) as i32
+struct Shift;
+
+impl<A: Accumulator> Scale<A, u32, ()> for Shift {
+    #[inline(always)]
+    fn scale(acc: A, shift: u32, _: (), low: i32, high: i32) -> i32 {
+        acc.shift_clamp(shift, low, high)
+    }
 }
 
-#[inline(always)]
-fn wide_product(acc: i64, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
-    multiply_shift(acc, multiplier, shift).clamp(i128::from(low), i128::from(high)) as i32
+struct Float;
+
+impl<A: Accumulator> Scale<A, f32, ()> for Float {
+    #[inline(always)]
+    fn scale(acc: A, scale: f32, _: (), low: i32, high: i32) -> i32 {
+        round_even(acc.float() * scale, low, high)
+    }
+}
+
+struct NarrowProduct;
+
+impl<A: Accumulator> Scale<A, i32, u32> for NarrowProduct {
+    #[inline(always)]
+    fn scale(acc: A, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
+        (shifted_product(acc.wide(), multiplier, shift) as i32).max(low).min(high)
+    }
+}
+
+struct MediumProduct;
+
+impl<A: Accumulator> Scale<A, i32, u32> for MediumProduct {
+    #[inline(always)]
+    fn scale(acc: A, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
+        let value = shifted_product(acc.wide(), multiplier, shift);
+        value.max(i64::from(low)).min(i64::from(high)) as i32
+    }
+}
+
+struct WideProduct;
+
+impl<A: Accumulator> Scale<A, i32, u32> for WideProduct {
+    #[inline(always)]
+    fn scale(acc: A, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
+        let value = multiply_shift(acc.wide(), multiplier, shift);
+        value.max(i128::from(low)).min(i128::from(high)) as i32
+    }
 }
 
 #[cfg(test)]
@@ -265,23 +433,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::isa::{Body, Cpu, isa_tests};
-
-    struct Row<'a, A> {
-        requantizer: &'a RowRequantizer,
-        row: &'a [A],
-        entries: Entries,
-        output: &'a mut [i32],
-    }
-
-    impl<A: Accumulator> Body for Row<'_, A> {
-        type Output = ();
-
-        #[inline(always)]
-        fn run(self) {
-            self.requantizer.run(self.row, self.entries, self.output);
-        }
-    }
+    use crate::isa::isa_tests;
 
     fn any_rounding(channels: usize) -> impl Strategy<Value = Rounding> {
         let length = prop_oneof![Just(1), Just(channels)];
@@ -306,11 +458,16 @@ mod tests {
         requantizer: &Requantizer,
     ) -> std::result::Result<(), TestCaseError> {
         let prepared = RowRequantizer::new(requantizer, bound);
-        let mut output = vec![0; row.len()];
-        let entries = Entries::From(0);
-        cpu.run(Row { requantizer: &prepared, row, entries, output: &mut output });
+        let mut output = vec![0_i16; row.len()];
+        let target = Target {
+            element_type: ElementType::S16,
+            bytes: bytemuck::cast_slice_mut(&mut output),
+            start: 0,
+            stride: 0,
+        };
+        prepared.finish(cpu, row, Layout::row(row.len()), Entries::From(0), target);
         for (channel, (&acc, &q)) in row.iter().zip(&output).enumerate() {
-            prop_assert_eq!(q, requantizer.apply(acc.wide(), channel));
+            prop_assert_eq!(i32::from(q), requantizer.apply(acc.wide(), channel));
         }
         Ok(())
     }

@@ -2,12 +2,12 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::block::{BLOCK, load, narrow, store};
-use super::requantize::{Entries, RowRequantizer};
+use super::block::{BLOCK, Source, load, narrow};
+use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::{dequantize, quantize};
-use crate::isa::Body;
+use crate::isa::{Body, Cpu};
 
 /// Elements of one task.
 const TASK_ELEMENTS: usize = 1 << 15;
@@ -25,34 +25,28 @@ impl Kernel for RescaleKernel {
         let size = self.output_type.size_bytes();
         let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
         work.for_each_chunk(output, chunk * size, |index, output| {
-            let first = index * chunk;
-            work.cpu.run(RescaleBody { kernel: self, first, input: inputs[0], output });
+            self.chunk(work.cpu, index * chunk, inputs[0], output);
         });
     }
 }
 
-struct RescaleBody<'a> {
-    kernel: &'a RescaleKernel,
-    first: usize,
-    input: &'a [u8],
-    output: &'a mut [u8],
-}
-
-impl Body for RescaleBody<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let kernel = self.kernel;
-        let elements = self.output.len() / kernel.output_type.size_bytes();
-        let (mut acc, mut q) = ([0_i32; BLOCK], [0_i32; BLOCK]);
+impl RescaleKernel {
+    fn chunk(&self, cpu: Cpu, first: usize, bytes: &[u8], output: &mut [u8]) {
+        let elements = output.len() / self.output_type.size_bytes();
+        let mut acc = [0_i32; BLOCK];
         for start in (0..elements).step_by(BLOCK) {
-            let length = BLOCK.min(elements - start);
-            let (acc, q) = (&mut acc[..length], &mut q[..length]);
-            let from = self.first + start;
-            load(kernel.input_type, self.input, from, 1, kernel.zero_point, acc);
-            kernel.requantizer.run(acc, Entries::One(0), q);
-            store(kernel.output_type, self.output, start, q);
+            let acc = &mut acc[..BLOCK.min(elements - start)];
+            let source = Source {
+                element_type: self.input_type,
+                bytes,
+                start: first + start,
+                stride: 1,
+                zero_point: self.zero_point,
+            };
+            load(cpu, source, acc);
+            let target = Target { element_type: self.output_type, bytes: output, start, stride: 0 };
+            let layout = Layout::row(acc.len());
+            self.requantizer.finish(cpu, acc, layout, Entries::One(0), target);
         }
     }
 }

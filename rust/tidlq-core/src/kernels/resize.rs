@@ -1,16 +1,21 @@
 //! Resize: separable interpolation with integer weights, vectorised over channels.
 
-use bytemuck::{cast_slice, cast_slice_mut};
+use bytemuck::cast_slice;
 
-use super::block::{BLOCK, narrow};
-use super::requantize::{Accumulator, Entries, RowRequantizer};
+use super::requantize::{Accumulator, Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
-use crate::isa::Body;
+use crate::isa::{Body, Cpu};
 use crate::network::{Map2d, Resize, ResizeAxis};
 
 /// Output elements that a task aims at.
 const TASK_ELEMENTS: usize = 1 << 14;
+
+/// Accumulators that are computed before they are requantized.
+const ACCUMULATORS: usize = 4096;
+
+/// Greatest number of channels of a stretch.
+const STRETCH_CHANNELS: usize = 512;
 
 /// An interpolation.
 pub(crate) struct ResizeKernel {
@@ -42,34 +47,79 @@ impl Kernel for ResizeKernel {
         let bytes = chunk * line * self.output_type.size_bytes();
         work.for_each_chunk(output, bytes, |index, output| {
             let first = index * chunk;
-            work.cpu.run(LinesBody { kernel: self, first, input: inputs[0], output });
+            if self.is_narrow {
+                self.lines::<i32>(work.cpu, first, inputs[0], output);
+            } else {
+                self.lines::<i64>(work.cpu, first, inputs[0], output);
+            }
         });
     }
 }
 
-struct LinesBody<'a> {
-    kernel: &'a ResizeKernel,
-    first: usize,
-    input: &'a [u8],
-    output: &'a mut [u8],
+impl ResizeKernel {
+    fn lines<A: Accumulator>(&self, cpu: Cpu, first: usize, input: &[u8], output: &mut [u8]) {
+        let Map2d { width, channels, .. } = self.output;
+        let lines = output.len() / self.output_type.size_bytes() / (width * channels);
+        let mut acc = [A::default(); ACCUMULATORS];
+        for line in 0..lines {
+            for channel in (0..channels).step_by(STRETCH_CHANNELS) {
+                let count = STRETCH_CHANNELS.min(channels - channel);
+                let pixels = ACCUMULATORS / count;
+                for x in (0..width).step_by(pixels) {
+                    let pixels = pixels.min(width - x);
+                    let acc = &mut acc[..pixels * count];
+                    let stretch = Stretch { line: first + line, x, channel, channels: count };
+                    cpu.run(StretchBody { kernel: self, input, stretch, acc: &mut *acc });
+                    let target = Target {
+                        element_type: self.output_type,
+                        bytes: output,
+                        start: (line * width + x) * channels + channel,
+                        stride: channels,
+                    };
+                    let layout = Layout { rows: pixels, columns: count, stride: count };
+                    self.requantizer.finish(cpu, acc, layout, Entries::One(0), target);
+                }
+            }
+        }
+    }
 }
 
-impl Body for LinesBody<'_> {
+/// Part of an output line, lines counted over all images.
+#[derive(Clone, Copy)]
+struct Stretch {
+    line: usize,
+    /// First pixel.
+    x: usize,
+    /// First channel.
+    channel: usize,
+    channels: usize,
+}
+
+/// Sums of a stretch: `[pixel][channel]`.
+struct StretchBody<'a, A> {
+    kernel: &'a ResizeKernel,
+    input: &'a [u8],
+    stretch: Stretch,
+    acc: &'a mut [A],
+}
+
+impl<A: Accumulator> Body for StretchBody<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let kernel = self.kernel;
+        let Self { kernel, input, stretch, acc } = self;
+        let ResizeKernel { resize, input: map, output: out, .. } = kernel;
+        let (image, y) = (stretch.line / out.height, stretch.line % out.height);
+        let image = image * map.image() + stretch.channel;
+        let vertical = taps(resize.height.as_ref(), y, resize.weight_bits);
         with_element!(kernel.input_type, T => {
-            let input = cast_slice::<u8, T>(self.input);
-            with_element!(kernel.output_type, U => {
-                let output = cast_slice_mut::<u8, U>(self.output);
-                if kernel.is_narrow {
-                    kernel.lines::<T, U, i32>(input, output, self.first);
-                } else {
-                    kernel.lines::<T, U, i64>(input, output, self.first);
-                }
-            }, float => {});
+            let image = &cast_slice::<u8, T>(input)[image..];
+            for (index, acc) in acc.chunks_exact_mut(stretch.channels).enumerate() {
+                let x = stretch.x + index;
+                let horizontal = taps(resize.width.as_ref(), x, resize.weight_bits);
+                kernel.pixel(image, vertical, horizontal, acc);
+            }
         }, float => {});
     }
 }
@@ -86,52 +136,27 @@ fn taps(axis: Option<&ResizeAxis>, position: usize, weight_bits: u32) -> [(usize
 
 impl ResizeKernel {
     #[inline(always)]
-    fn lines<T: Element, U: Element, A: Accumulator>(
-        &self,
-        input: &[T],
-        output: &mut [U],
-        first: usize,
-    ) {
-        let (map, out) = (self.input, self.output);
-        for (index, line) in output.chunks_exact_mut(out.width * out.channels).enumerate() {
-            let (image, y) = ((first + index) / out.height, (first + index) % out.height);
-            let image = &input[image * map.image()..(image + 1) * map.image()];
-            let vertical = taps(self.resize.height.as_ref(), y, self.resize.weight_bits);
-            for (x, pixel) in line.chunks_exact_mut(out.channels).enumerate() {
-                let horizontal = taps(self.resize.width.as_ref(), x, self.resize.weight_bits);
-                for (block, pixel) in pixel.chunks_mut(BLOCK).enumerate() {
-                    self.block::<T, U, A>(image, vertical, horizontal, block * BLOCK, pixel);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn block<T: Element, U: Element, A: Accumulator>(
+    fn pixel<T: Element, A: Accumulator>(
         &self,
         image: &[T],
         vertical: [(usize, i64); 2],
         horizontal: [(usize, i64); 2],
-        channel: usize,
-        pixel: &mut [U],
+        acc: &mut [A],
     ) {
-        let mut acc = [A::default(); BLOCK];
-        let mut q = [0_i32; BLOCK];
-        let (acc, q) = (&mut acc[..pixel.len()], &mut q[..pixel.len()]);
+        acc.fill(A::default());
         for (y, weight_y) in vertical {
             for (x, weight_x) in horizontal {
-                let weight = A::from_wide(weight_y * weight_x);
                 if weight_y * weight_x == 0 {
                     continue;
                 }
-                let start = (y * self.input.width + x) * self.input.channels + channel;
-                for (acc, element) in acc.iter_mut().zip(&image[start..start + pixel.len()]) {
-                    let element = A::from_wide(i64::from(element.widen() - self.zero_point));
+                let weight = A::from_wide(weight_y * weight_x);
+                let start = (y * self.input.width + x) * self.input.channels;
+                let elements = &image[start..start + acc.len()];
+                for (acc, element) in acc.iter_mut().zip(elements) {
+                    let element = A::from_narrow(element.widen() - self.zero_point);
                     *acc = acc.plus(element.times(weight));
                 }
             }
         }
-        self.requantizer.run(acc, Entries::One(0), q);
-        narrow(q, pixel);
     }
 }

@@ -11,6 +11,11 @@ mod program;
 mod validate;
 mod values;
 
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
+
 pub use executor::{Engine, MAX_THREADS};
 pub use file::FORMAT_VERSION;
 pub use program::{Program, TensorSpec};

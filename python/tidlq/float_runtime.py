@@ -1,0 +1,69 @@
+"""The door to ONNX Runtime: float sessions, opened late, whose failures are one sentence.
+
+ONNX Runtime is imported on first use: a compilation from saved ranges does not need it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.generic]
+
+# What ONNX Runtime puts around a reason: its own codes, and the place in its sources.
+_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_PLACE = re.compile(r"\S+\.(?:cc|cpp|h|hpp):\d+ [^(]*\([^)]*\) ")
+_RUNNING = re.compile(
+    r"^Non-zero status code .* running (\w+) node\. Name:('.*?') Status Message: "
+)
+_LONGEST_REASON = 300
+_SILENT = 4
+
+
+class FloatSession(Protocol):
+    """What this package uses of an ONNX Runtime session."""
+
+    def run(
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Array]
+    ) -> list[Array]:
+        """Executes the model."""
+
+
+def open_float_session(
+    model: bytes, *, threads: int = 0, is_optimized: bool = True, is_spinning: bool = True
+) -> FloatSession:
+    """Opens an ONNX model on the CPU.
+
+    Args:
+        model: serialized ONNX model.
+        threads: threads of one run; 0 means one per core.
+        is_optimized: let ONNX Runtime rewrite the graph.
+        is_spinning: idle threads wait actively; they then take the cores from other work.
+
+    Raises:
+        Exception: ONNX Runtime's own, on a model that it refuses; `refusal_reason` shortens it.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _SILENT
+    if not is_optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not is_spinning:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session: FloatSession = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return session
+
+
+def refusal_reason(error: Exception) -> str:
+    """One phrase, without a full stop, of what is often several lines with source paths."""
+    reason = _CODE.sub("", " ".join(str(error).split()))
+    reason = _RUNNING.sub(r"\1 node \2: ", _PLACE.sub("", reason))
+    if len(reason) > _LONGEST_REASON:
+        reason = reason[:_LONGEST_REASON] + " ..."
+    return reason.rstrip(".")

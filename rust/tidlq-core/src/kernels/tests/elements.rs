@@ -1,0 +1,179 @@
+//! Element-wise operations and softmax.
+
+use super::check_cases;
+use crate::element::ElementType;
+use crate::fixed::Rounding;
+use crate::isa::isa_tests;
+use crate::network::proto::{self, layer::Op};
+use crate::network::sample::{Random, Sample, requantize};
+
+fn shape(random: &mut Random) -> Vec<usize> {
+    let rank = random.size(0, 4);
+    (0..rank).map(|_| random.pick(&[1, 2, 3, 5, 16, 37])).collect()
+}
+
+/// A shape that broadcasts to another.
+fn broadcast_shape(random: &mut Random, shape: &[usize]) -> Vec<usize> {
+    let keep = random.size(0, shape.len());
+    let one = |&size: &usize, random: &mut Random| if random.next() % 3 == 0 { 1 } else { size };
+    shape[shape.len() - keep..].iter().map(|size| one(size, random)).collect()
+}
+
+/// A layer of one integer input and one integer output of one shape.
+fn unary(
+    random: &mut Random,
+    op: impl Fn(&mut Random, ElementType, ElementType, i32) -> Op,
+) -> Sample {
+    let mut sample = Sample::default();
+    let (from, to) = (random.integer_type(), random.integer_type());
+    let (zero_in, zero_out) = (random.value(from), random.value(to));
+    let shape = shape(random);
+    let x = sample.input(from, &shape, zero_in);
+    let y = sample.tensor(to, &shape, zero_out);
+    let op = op(random, from, to, zero_out);
+    sample.output_layer(&[x], y, op);
+    sample
+}
+
+fn rescale(random: &mut Random) -> Sample {
+    unary(random, |random, _, to, zero_point| {
+        let requantizer = random.requantizer(to, zero_point, &["shift", "fixed", "float"], 1);
+        Op::Rescale(proto::Rescale { requantize: requantize(&requantizer) })
+    })
+}
+
+fn lookup(random: &mut Random) -> Sample {
+    unary(random, |random, from, to, _| {
+        let (low, high) = from.range().unwrap();
+        Op::Lookup(proto::Lookup { value: random.values(to, (high - low) as usize + 1) })
+    })
+}
+
+fn quantize(random: &mut Random) -> Sample {
+    let mut sample = unary(random, |_, _, _, _| Op::Quantize(proto::Quantize {}));
+    as_float(&mut sample.network.tensors[0]);
+    sample
+}
+
+fn dequantize(random: &mut Random) -> Sample {
+    let mut sample = unary(random, |_, _, _, _| Op::Dequantize(proto::Dequantize {}));
+    as_float(&mut sample.network.tensors[1]);
+    sample
+}
+
+fn softmax(random: &mut Random) -> Sample {
+    let mut sample = unary(random, |_, from, _, _| {
+        let (low, high) = from.range().unwrap();
+        let exponential = (0..=(high - low)).map(|d| (f64::from(-d) * 0.03).exp() as f32).collect();
+        Op::Softmax(proto::Softmax { exponential })
+    });
+    as_float(&mut sample.network.tensors[1]);
+    sample
+}
+
+fn as_float(tensor: &mut proto::Tensor) {
+    tensor.set_element_type(proto::ElementType::F32);
+    (tensor.zero_point, tensor.scale) = (0, 0.0);
+}
+
+/// A layer of `operands` that broadcast, some of them constants.
+fn operands(random: &mut Random, sample: &mut Sample, operands: usize) -> (Vec<u32>, Vec<usize>) {
+    let shape = shape(random);
+    let mut inputs = Vec::new();
+    for _ in 0..operands {
+        let element_type = random.integer_type();
+        let zero_point = random.value(element_type);
+        let own = broadcast_shape(random, &shape);
+        let values = random.values(element_type, own.iter().product());
+        inputs.push(if random.next() % 3 == 0 {
+            sample.constant(element_type, &own, zero_point, &values)
+        } else {
+            sample.input(element_type, &own, zero_point)
+        });
+    }
+    (inputs, shape)
+}
+
+fn sum(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let count = random.pick(&[2, 2, 3, 9]);
+    let (inputs, shape) = operands(random, &mut sample, count);
+    let to = random.integer_type();
+    let zero_point = random.value(to);
+    let mut requantizer = random.requantizer(to, zero_point, &["fixed", "float"], count);
+    if let Rounding::Fixed { shift, .. } = &mut requantizer.rounding {
+        shift.truncate(1);
+    }
+    let y = sample.tensor(to, &shape, zero_point);
+    let op = Op::Sum(proto::Sum { requantize: requantize(&requantizer) });
+    sample.output_layer(&inputs, y, op);
+    sample
+}
+
+fn product(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (inputs, shape) = operands(random, &mut sample, 2);
+    let to = random.integer_type();
+    let zero_point = random.value(to);
+    let mode = random.pick(&["shift", "fixed", "float"]);
+    let entries = if mode == "float" { 2 } else { 1 };
+    let requantizer = random.requantizer(to, zero_point, &[mode], entries);
+    let y = sample.tensor(to, &shape, zero_point);
+    let op = Op::Product(proto::Product { requantize: requantize(&requantizer) });
+    sample.output_layer(&inputs, y, op);
+    sample
+}
+
+fn prelu(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (from, to) = (random.integer_type(), random.integer_type());
+    let (zero_in, zero_out) = (random.value(from), random.value(to));
+    let shape = [random.size(1, 40), random.pick(&[1, 2, 16, 33, 600])];
+    let x = sample.input(from, &shape, zero_in);
+    let slopes = random.pick(&[1, shape[1]]);
+    let slope_type = random.pick(&[ElementType::S8, ElementType::S16]);
+    let values = random.values(slope_type, slopes);
+    let slope = sample.constant(slope_type, &[slopes], 0, &values);
+    let y = sample.tensor(to, &shape, zero_out);
+    let modes = ["shift", "fixed", "float"];
+    let positive = random.requantizer(to, zero_out, &modes, 1);
+    let mut negative = random.requantizer(to, zero_out, &modes, 1);
+    negative.clamp_min = positive.clamp_min;
+    let (positive, negative) = (requantize(&positive), requantize(&negative));
+    sample.output_layer(&[x], y, Op::Prelu(proto::PRelu { slope, positive, negative }));
+    sample
+}
+
+isa_tests! {
+    fn rescale_equals_reference(cpu: Cpu) {
+        check_cases(cpu, rescale);
+    }
+
+    fn lookup_equals_reference(cpu: Cpu) {
+        check_cases(cpu, lookup);
+    }
+
+    fn quantize_equals_reference(cpu: Cpu) {
+        check_cases(cpu, quantize);
+    }
+
+    fn dequantize_equals_reference(cpu: Cpu) {
+        check_cases(cpu, dequantize);
+    }
+
+    fn softmax_equals_reference(cpu: Cpu) {
+        check_cases(cpu, softmax);
+    }
+
+    fn sum_equals_reference(cpu: Cpu) {
+        check_cases(cpu, sum);
+    }
+
+    fn product_equals_reference(cpu: Cpu) {
+        check_cases(cpu, product);
+    }
+
+    fn prelu_equals_reference(cpu: Cpu) {
+        check_cases(cpu, prelu);
+    }
+}

@@ -1,0 +1,154 @@
+//! Pools and resize.
+
+use std::collections::BTreeSet;
+
+use super::check_cases;
+use crate::isa::isa_tests;
+use crate::network::proto::{self, layer::Op};
+use crate::network::sample::{Random, Sample, requantize};
+use crate::network::{AveragePool, Window};
+
+const CHANNELS: [usize; 8] = [1, 3, 8, 16, 17, 32, 33, 520];
+
+fn pair(random: &mut Random, low: usize, high: usize) -> [usize; 2] {
+    [random.size(low, high), random.size(low, high)]
+}
+
+fn list(pair: [usize; 2]) -> Vec<u32> {
+    pair.iter().map(|&entry| entry as u32).collect()
+}
+
+/// A window, and an output size at which every window covers an element.
+fn window(random: &mut Random, input: [usize; 2]) -> (Window, [usize; 2]) {
+    loop {
+        let window = Window {
+            kernel: pair(random, 1, 4),
+            stride: pair(random, 1, 3),
+            dilation: pair(random, 1, 2),
+            pad: pair(random, 0, 2),
+        };
+        let output = pair(random, 1, 6);
+        let is_full = (0..2).all(|axis| {
+            (0..output[axis]).all(|position| {
+                let (first, end) = window.taps(axis, position, 0, input[axis] as isize);
+                first < end
+            })
+        });
+        if is_full {
+            return (window, output);
+        }
+    }
+}
+
+fn max_pool(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let element_type = random.integer_type();
+    let zero_point = random.value(element_type);
+    let (input, channels) = (pair(random, 1, 8), random.pick(&CHANNELS));
+    let (window, output) = window(random, input);
+    let x = sample.input(element_type, &[2, input[0], input[1], channels], zero_point);
+    let y = sample.tensor(element_type, &[2, output[0], output[1], channels], zero_point);
+    let op = Op::MaxPool(proto::MaxPool {
+        kernel: list(window.kernel),
+        stride: list(window.stride),
+        dilation: list(window.dilation),
+        pad: list(window.pad),
+    });
+    sample.output_layer(&[x], y, op);
+    sample
+}
+
+fn average_pool(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (from, to) = (random.integer_type(), random.integer_type());
+    let (zero_in, zero_out) = (random.value(from), random.value(to));
+    let (input, channels) = (pair(random, 1, 8), random.pick(&CHANNELS));
+    let (window, output) = window(random, input);
+    let mut pool = AveragePool {
+        window,
+        pad_end: pair(random, 0, 2),
+        count_include_pad: random.next() % 2 == 0,
+        count: Vec::new(),
+        requantizer: random.requantizer(to, zero_out, &["float"], 1),
+    };
+    let axis = |axis: usize| -> BTreeSet<usize> {
+        (0..output[axis]).map(|position| pool.divisor(axis, position, input[axis])).collect()
+    };
+    let (heights, widths) = (axis(0), axis(1));
+    let products = heights.iter().flat_map(|height| widths.iter().map(move |width| height * width));
+    let count: BTreeSet<usize> = products.collect();
+    pool.count = count.into_iter().map(|count| count as u64).collect();
+    pool.requantizer = random.requantizer(to, zero_out, &["fixed", "float"], pool.count.len());
+    let x = sample.input(from, &[2, input[0], input[1], channels], zero_in);
+    let y = sample.tensor(to, &[2, output[0], output[1], channels], zero_out);
+    let op = Op::AveragePool(proto::AveragePool {
+        kernel: list(window.kernel),
+        stride: list(window.stride),
+        dilation: list(window.dilation),
+        pad: [list(window.pad), list(pool.pad_end)].concat(),
+        count_include_pad: pool.count_include_pad,
+        count: pool.count.iter().map(|&count| count as u32).collect(),
+        requantize: requantize(&pool.requantizer),
+    });
+    sample.output_layer(&[x], y, op);
+    sample
+}
+
+fn axis_map(
+    random: &mut Random,
+    input: usize,
+    output: usize,
+    weight_bits: u32,
+) -> proto::resize::AxisMap {
+    let mut map = proto::resize::AxisMap::default();
+    for _ in 0..output {
+        map.low.push(random.size(0, input - 1) as u32);
+        map.high.push(random.size(0, input - 1) as u32);
+        map.weight_high.push(random.size(0, 1 << weight_bits) as u32);
+    }
+    map
+}
+
+fn resize(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (from, to) = (random.integer_type(), random.integer_type());
+    let (zero_in, zero_out) = (random.value(from), random.value(to));
+    let (input, mut output) = (pair(random, 1, 6), pair(random, 1, 8));
+    let channels = random.pick(&CHANNELS);
+    let weight_bits = random.pick(&[0, 4, 11, 15]);
+    let is_flat = random.next() % 4 == 0;
+    let mut maps =
+        [0, 1].map(|axis| Some(axis_map(random, input[axis], output[axis], weight_bits)));
+    let unset = random.size(0, 2);
+    for axis in 0..2 {
+        if axis == unset || (is_flat && axis == 0) {
+            maps[axis] = None;
+            output[axis] = input[axis];
+        }
+    }
+    let shape = |size: [usize; 2]| {
+        if is_flat { vec![2, size[1], channels] } else { vec![2, size[0], size[1], channels] }
+    };
+    let x = sample.input(from, &shape(input), zero_in);
+    let y = sample.tensor(to, &shape(output), zero_out);
+    let requantizer = random.requantizer(to, zero_out, &["shift", "fixed", "float"], 1);
+    let [height, width] = maps;
+    let requantize = requantize(&requantizer);
+    let op = Op::Resize(proto::Resize { height, width, weight_bits, requantize });
+    sample.output_layer(&[x], y, op);
+    sample
+}
+
+isa_tests! {
+    fn max_pool_equals_reference(cpu: Cpu) {
+        check_cases(cpu, max_pool);
+    }
+
+    fn average_pool_equals_reference(cpu: Cpu) {
+        check_cases(cpu, average_pool);
+    }
+
+    fn resize_equals_reference(cpu: Cpu) {
+        check_cases(cpu, resize);
+    }
+}

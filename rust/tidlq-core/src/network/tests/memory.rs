@@ -1,0 +1,121 @@
+//! The memory plan.
+
+use std::collections::HashMap;
+
+use super::small_network;
+use crate::element::ElementType;
+use crate::isa::Isa;
+use crate::network::plan::{MemoryPlan, Place};
+use crate::network::proto::{Slice, layer::Op};
+use crate::network::sample::{Random, Sample};
+use crate::network::{Engine, Program, file, validate};
+
+fn program(sample: &Sample) -> Program {
+    validate::program(file::decode(&sample.file()).unwrap()).unwrap()
+}
+
+/// Layers that each read one or two earlier tensors, outputs at random.
+fn random_graph(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let mut live = vec![sample.input(ElementType::U8, &[random.size(1, 9)], 0)];
+    for _ in 0..random.size(1, 30) {
+        let inputs = [random.pick(&live), random.pick(&live)];
+        let sizes = inputs.map(|input| sample.network.tensors[input as usize].shape[0]);
+        let output = if random.next() % 4 == 0 {
+            let output = sample.tensor(ElementType::U8, &[sizes[0] as usize], 0);
+            sample.layer(&inputs[..1], output, Op::Reshape(Default::default()));
+            output
+        } else if random.next() % 3 == 0 {
+            let size = random.size(1, sizes[0] as usize);
+            let output = sample.tensor(ElementType::U8, &[size], 0);
+            let slice = Slice { start: vec![0], step: vec![1] };
+            sample.layer(&inputs[..1], output, Op::Slice(slice));
+            output
+        } else {
+            let size = (sizes[0] + sizes[1]) as usize;
+            let output = sample.tensor(ElementType::U8, &[size.min(1 << 20)], 0);
+            if size > 1 << 20 {
+                break;
+            }
+            sample.layer(&inputs, output, Op::Concat(Default::default()));
+            output
+        };
+        live.push(output);
+        if random.next() % 5 == 0 {
+            sample.network.outputs.push(output);
+        }
+    }
+    sample.network.tensors.truncate(sample.network.layers.len() + 1);
+    sample.network.outputs.push(live[live.len() - 1]);
+    sample
+}
+
+/// The tensor that a slot holds after each layer is the one that its readers want.
+fn no_live_tensor_is_overwritten(program: &Program) {
+    let plan = MemoryPlan::of(program);
+    let mut owner: Vec<usize> = (0..program.tensors.len()).collect();
+    let mut holder: HashMap<usize, usize> = HashMap::new();
+    let place = |tensor: usize| plan.places[tensor];
+    for layer in &program.layers {
+        for &input in &layer.inputs {
+            if let Place::Slot(slot) = place(input) {
+                assert_eq!(holder.get(&slot), Some(&owner[input]), "{}", layer.name);
+                assert!(
+                    layer.op == crate::network::Op::Reshape || place(layer.output) != place(input)
+                );
+            }
+        }
+        if layer.op == crate::network::Op::Reshape {
+            owner[layer.output] = owner[layer.inputs[0]];
+            assert_eq!(place(layer.output), place(layer.inputs[0]));
+        } else if let Place::Slot(slot) = place(layer.output) {
+            holder.insert(slot, layer.output);
+            assert!(plan.slot_bytes[slot] >= program.tensors[layer.output].size_bytes());
+        }
+    }
+    for &output in &program.outputs {
+        if let Place::Slot(slot) = place(output) {
+            assert_eq!(holder.get(&slot), Some(&owner[output]), "an output is overwritten");
+        }
+    }
+}
+
+#[test]
+fn no_live_tensor_is_overwritten_in_random_graphs() {
+    for seed in 0..500 {
+        no_live_tensor_is_overwritten(&program(&random_graph(&mut Random(seed))));
+    }
+}
+
+#[test]
+fn a_chain_needs_two_slots() {
+    let mut sample = Sample::default();
+    let mut last = sample.input(ElementType::U8, &[100], 0);
+    for step in 0..10 {
+        let next = sample.tensor(ElementType::U8, &[100], 0);
+        let slice = Op::Slice(Slice { start: vec![0], step: vec![1] });
+        if step == 9 {
+            sample.output_layer(&[last], next, slice)
+        } else {
+            sample.layer(&[last], next, slice)
+        }
+        last = next;
+    }
+    let engine = Engine::load(&sample.file(), Isa::Scalar, 1).unwrap();
+    assert_eq!(engine.feature_bytes(), 200);
+}
+
+#[test]
+fn a_reshape_costs_no_memory() {
+    let engine = Engine::load(&small_network().file(), Isa::Scalar, 1).unwrap();
+    let program = engine.program();
+    let without: usize = (0..program.tensors.len())
+        .filter(|&index| {
+            program.tensors[index].constant.is_none() && program.tensors[index].name != "t6"
+        })
+        .map(|index| program.tensors[index].size_bytes())
+        .sum();
+    assert!(engine.feature_bytes() < without);
+    let plan = MemoryPlan::of(program);
+    assert_eq!(plan.places[5], plan.places[6]);
+}

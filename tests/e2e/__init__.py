@@ -1,0 +1,1 @@
+"""Whole roads, from a model to what runs."""
