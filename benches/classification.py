@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -24,6 +25,13 @@ def data_folder() -> Path:
     """The folder of real networks and data."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     return Path(os.environ.get("TIDLQ_SHARED_DATA", default))
+
+
+def input_name(model: Path) -> str:
+    """The name of a model's first input that is not a constant."""
+    graph = onnx.load(model, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return next(value.name for value in graph.input if value.name not in constants)
 
 
 def _task(name: str) -> ModuleType:

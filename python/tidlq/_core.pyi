@@ -146,8 +146,8 @@ class TextForm:
         """Takes the schema.
 
         Args:
-            files: serialized FileDescriptorProtos, a file after those that it imports; extensions in
-                them are known.
+            files: serialized FileDescriptorProtos, a file after those that it imports; extensions
+                in them are known.
             message: full name of the message type.
 
         Raises:

@@ -27,6 +27,7 @@ from tidlq.lowering.placement import PlacementLists, find_denied
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import make_plan, ranged_features
 from tidlq.quantproto import (
+    TEXT_SUFFIXES,
     Provenance,
     SavedRanges,
     check_fingerprint,
@@ -202,7 +203,9 @@ def _decide(
         saved = read_quant_params(path)
         ranges = _saved_ranges(graph, parts, own, saved, Path(path))
         plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=asymmetry)
-        return _Decided(ranges, plan, quant_params=format_quant_params(saved))
+        is_text = Path(path).suffix.lower() in TEXT_SUFFIXES
+        content = Path(path).read_bytes() if is_text else format_quant_params(saved)
+        return _Decided(ranges, plan, quant_params=content)
     features, frames = _calibrate(graph, parts, options, open_calibration(), threads, report)
     ranges = Ranges(features, own.parameters, own.channels)
     plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=asymmetry)

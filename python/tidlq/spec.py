@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import enum
 import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+_FLOAT32_PAIR = struct.Struct("<ff")
 
 
 class RangeOrigin(enum.Enum):
@@ -33,7 +36,10 @@ class Range:
     origin: RangeOrigin = RangeOrigin.MEASURED
 
     def __post_init__(self) -> None:
-        low, high = float(np.float32(self.min)), float(np.float32(self.max))
+        try:
+            low, high = _FLOAT32_PAIR.unpack(_FLOAT32_PAIR.pack(self.min, self.max))
+        except OverflowError:
+            low, high = math.inf, math.inf
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ValueError(f"a range needs finite min <= max, found [{self.min}, {self.max}]")
         object.__setattr__(self, "min", low)
@@ -179,11 +185,18 @@ class ParameterQuant:
     scales: tuple[float, ...]
     lowest: int
 
-    def quantize(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """round(values / scale), halves to even, saturated; values have the channels on axis 0."""
+    def quantize(self, values: NDArray[np.floating]) -> NDArray[np.signedinteger]:
+        """Integers of the type:  round(values / scale), halves to even, saturated.
+
+        Args:
+            values: float32 or float64 [C_out, ...].
+        """
         scales = np.asarray(self.scales, np.float64).reshape(-1, *([1] * (values.ndim - 1)))
-        q = np.rint(values / scales)
-        return np.clip(q, self.lowest, self.type.highest).astype(np.int64)
+        q = values / scales
+        np.rint(q, out=q)
+        np.clip(q, self.lowest, self.type.highest, out=q)
+        integers: NDArray[np.signedinteger] = q.astype(self.type.dtype)
+        return integers
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.graph.layers import BatchNormAttributes, InnerProductAttributes, Layer, LayerKind
+from tidlq.graph.layers import (
+    BatchNormAttributes,
+    InnerProductAttributes,
+    Layer,
+    LayerKind,
+)
 from tidlq.graph.model import Graph
 
 
@@ -16,18 +21,27 @@ class LayerParameters:
     """Float parameters, output channels first.
 
     Attributes:
-        weight: float64 [C_out, ...]. Convolution (C_out, C_in / groups, *kernel), inner product
-            (N, K), batch-norm (C,), PReLU's slope (1,) or (C,).
+        weight: float32 or float64 [C_out, ...]. Convolution (C_out, C_in / groups, *kernel), inner
+            product (N, K), batch-norm (C,), PReLU's slope (1,) or (C,). Weights that are used as
+            they stand are the model's own array.
         bias: float64 [C_out], or None where the layer has none.
     """
 
-    weight: NDArray[np.float64]
+    weight: NDArray[np.floating]
     bias: NDArray[np.float64] | None
 
 
 def _constant(graph: Graph, name: str) -> NDArray[np.float64]:
     array = graph.constant(name)
     assert array is not None, name
+    return np.asarray(array, np.float64)
+
+
+def _float_constant(graph: Graph, name: str) -> NDArray[np.floating]:
+    array = graph.constant(name)
+    assert array is not None, name
+    if np.issubdtype(array.dtype, np.floating):
+        return np.asarray(array)
     return np.asarray(array, np.float64)
 
 
@@ -39,15 +53,19 @@ def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
     """
     if layer.weight is None:
         raise ValueError(f"layer {layer.name!r} has no weight")
-    weight = _constant(graph, layer.weight)
+    weight: NDArray[np.floating] = _float_constant(graph, layer.weight)
     bias = None if layer.bias is None else _constant(graph, layer.bias).reshape(-1)
     match layer.attributes:
         case InnerProductAttributes(transposed, alpha, beta):
-            weight = alpha * (weight if transposed else weight.T)
+            weight = weight if transposed else weight.T
+            if alpha != 1.0:
+                weight = np.float64(alpha) * weight.astype(np.float64)
             if bias is not None:
                 bias = np.broadcast_to(beta * bias, weight.shape[:1])
         case BatchNormAttributes() as norm:
-            gain = weight / np.sqrt(_constant(graph, norm.variance) + norm.epsilon)
+            gain = weight.astype(np.float64) / np.sqrt(
+                _constant(graph, norm.variance) + norm.epsilon
+            )
             assert bias is not None
             return LayerParameters(gain, bias - _constant(graph, norm.mean) * gain)
         case _ if layer.kind is LayerKind.PRELU:

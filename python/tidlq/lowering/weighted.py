@@ -40,7 +40,10 @@ def _requantize(
 
 
 def _weight_tensor(
-    builder: NetworkBuilder, layer: Layer, weight: ParameterQuant, integers: NDArray[np.int64]
+    builder: NetworkBuilder,
+    layer: Layer,
+    weight: ParameterQuant,
+    integers: NDArray[np.signedinteger],
 ) -> int:
     # The Network keeps one number per tensor; channel scales act through requantization.
     quant = FeatureQuant(weight.type, max(weight.scales))

@@ -35,12 +35,20 @@ def operand_values(graph: Graph, layer: Layer) -> NDArray[np.float64] | None:
     return values
 
 
-def _range_of(values: NDArray[np.float64], where: str) -> Range:
-    if not np.isfinite(values).all() or np.abs(values).max() > np.finfo(np.float32).max:
+def _range_of(values: NDArray[np.floating], where: str) -> Range:
+    # A NaN survives min and max, and a range refuses what float32 cannot hold.
+    try:
+        return Range(float(values.min()), float(values.max()), RangeOrigin.PARAMETER)
+    except ValueError:
         raise ModelError(
             f"{where} holds NaN, Inf or values beyond float32; weights must be finite."
-        )
-    return Range(float(values.min()), float(values.max()), RangeOrigin.PARAMETER)
+        ) from None
+
+
+def _channel_ranges(weight: NDArray[np.floating]) -> tuple[Range, ...]:
+    flat = weight.reshape(weight.shape[0], -1)
+    ends = zip(flat.min(axis=1).tolist(), flat.max(axis=1).tolist(), strict=True)
+    return tuple(Range(low, high, RangeOrigin.PARAMETER) for low, high in ends)
 
 
 def measure_parameters(graph: Graph, layers: Iterable[Layer]) -> Ranges:
@@ -68,11 +76,7 @@ def measure_parameters(graph: Graph, layers: Iterable[Layer]) -> Ranges:
         where = f"The {role.value} of layer {layer.name!r}"
         whole[key] = _range_of(parameters.weight, where)
         if not slope:
-            flat = parameters.weight.reshape(parameters.weight.shape[0], -1)
-            channels[key] = tuple(
-                Range(float(low), float(high), RangeOrigin.PARAMETER)
-                for low, high in zip(flat.min(axis=1), flat.max(axis=1), strict=True)
-            )
+            channels[key] = _channel_ranges(parameters.weight)
         if parameters.bias is not None:
             key = parameter_name(layer.name, ParameterRole.BIAS)
             whole[key] = _range_of(parameters.bias, f"The bias of layer {layer.name!r}")

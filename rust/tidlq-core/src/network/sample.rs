@@ -18,6 +18,11 @@ impl Random {
         value ^ (value >> 31)
     }
 
+    /// True once in `count` times.
+    pub fn one_in(&mut self, count: u64) -> bool {
+        self.next().is_multiple_of(count)
+    }
+
     /// Uniform in `low..=high`.
     pub fn within(&mut self, low: i64, high: i64) -> i64 {
         low + (self.next() % (high - low + 1) as u64) as i64

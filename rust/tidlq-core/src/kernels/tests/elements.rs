@@ -15,7 +15,7 @@ fn shape(random: &mut Random) -> Vec<usize> {
 /// A shape that broadcasts to another.
 fn broadcast_shape(random: &mut Random, shape: &[usize]) -> Vec<usize> {
     let keep = random.size(0, shape.len());
-    let one = |&size: &usize, random: &mut Random| if random.next() % 3 == 0 { 1 } else { size };
+    let one = |&size: &usize, random: &mut Random| if random.one_in(3) { 1 } else { size };
     shape[shape.len() - keep..].iter().map(|size| one(size, random)).collect()
 }
 
@@ -85,7 +85,7 @@ fn operands(random: &mut Random, sample: &mut Sample, operands: usize) -> (Vec<u
         let zero_point = random.value(element_type);
         let own = broadcast_shape(random, &shape);
         let values = random.values(element_type, own.iter().product());
-        inputs.push(if random.next() % 3 == 0 {
+        inputs.push(if random.one_in(3) {
             sample.constant(element_type, &own, zero_point, &values)
         } else {
             sample.input(element_type, &own, zero_point)

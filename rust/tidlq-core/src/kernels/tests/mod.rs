@@ -3,6 +3,7 @@
 mod elements;
 mod movement;
 mod products;
+mod rows;
 mod windows;
 
 use super::reference::{self, Data};
@@ -23,7 +24,7 @@ fn random_input(random: &mut Random, element_type: ElementType, elements: usize)
     }
     let float = |random: &mut Random| {
         let halves = random.within(-80_000, 80_000) as f32 / 16.0;
-        if random.next() % 8 == 0 { random.pick(&ODD_FLOATS) } else { halves }
+        if random.one_in(8) { random.pick(&ODD_FLOATS) } else { halves }
     };
     Data::Floats((0..elements).map(|_| float(random)).collect())
 }

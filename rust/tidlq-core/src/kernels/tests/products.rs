@@ -25,7 +25,7 @@ fn convolution(random: &mut Random, groups: usize, depth: usize, columns: usize)
     let mut sample = Sample::default();
     let (from, to) = (random.integer_type(), random.integer_type());
     let (zero_in, zero_out) = (random.value(from), random.value(to));
-    let is_flat = random.next() % 4 == 0;
+    let is_flat = random.one_in(4);
     let map = |random: &mut Random, channels| {
         let (height, width) = (random.size(1, 9), random.size(1, 12));
         if is_flat { vec![2, width, channels] } else { vec![1, height, width, channels] }

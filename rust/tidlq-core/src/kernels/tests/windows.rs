@@ -67,7 +67,7 @@ fn average_pool(random: &mut Random) -> Sample {
     let mut pool = AveragePool {
         window,
         pad_end: pair(random, 0, 2),
-        count_include_pad: random.next() % 2 == 0,
+        count_include_pad: random.one_in(2),
         count: Vec::new(),
         requantizer: random.requantizer(to, zero_out, &["float"], 1),
     };
@@ -116,7 +116,7 @@ fn resize(random: &mut Random) -> Sample {
     let (input, mut output) = (pair(random, 1, 6), pair(random, 1, 8));
     let channels = random.pick(&CHANNELS);
     let weight_bits = random.pick(&[0, 4, 11, 15]);
-    let is_flat = random.next() % 4 == 0;
+    let is_flat = random.one_in(4);
     let mut maps =
         [0, 1].map(|axis| Some(axis_map(random, input[axis], output[axis], weight_bits)));
     let unset = random.size(0, 2);

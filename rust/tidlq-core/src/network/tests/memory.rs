@@ -21,11 +21,11 @@ fn random_graph(random: &mut Random) -> Sample {
     for _ in 0..random.size(1, 30) {
         let inputs = [random.pick(&live), random.pick(&live)];
         let sizes = inputs.map(|input| sample.network.tensors[input as usize].shape[0]);
-        let output = if random.next() % 4 == 0 {
+        let output = if random.one_in(4) {
             let output = sample.tensor(ElementType::U8, &[sizes[0] as usize], 0);
             sample.layer(&inputs[..1], output, Op::Reshape(Default::default()));
             output
-        } else if random.next() % 3 == 0 {
+        } else if random.one_in(3) {
             let size = random.size(1, sizes[0] as usize);
             let output = sample.tensor(ElementType::U8, &[size], 0);
             let slice = Slice { start: vec![0], step: vec![1] };
@@ -41,7 +41,7 @@ fn random_graph(random: &mut Random) -> Sample {
             output
         };
         live.push(output);
-        if random.next() % 5 == 0 {
+        if random.one_in(5) {
             sample.network.outputs.push(output);
         }
     }

@@ -206,6 +206,18 @@ fn broken_tables_are_refused() {
     assert!(matches!(softmax(|table| table[0] = 0.0), Fault::Float { index: 0, .. }));
 }
 
+#[test]
+fn a_window_that_reaches_too_far_is_refused() {
+    let pool = proto::MaxPool {
+        kernel: vec![1, 1],
+        stride: vec![u32::MAX, 1],
+        dilation: vec![1, 1],
+        pad: vec![0, 0],
+    };
+    let error = moved(&[1, 400, 4, 2], Op::MaxPool(pool)).unwrap();
+    assert!(error.to_string().contains("the greatest coordinate of a window"), "{error}");
+}
+
 /// A layer from u8 \[1, 4, 4, 2\] to u8 of a shape.
 fn moved(shape: &[usize], op: Op) -> Option<Error> {
     let mut sample = Sample::default();

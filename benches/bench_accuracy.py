@@ -1,6 +1,6 @@
 """Accuracy of float, tidlq's scale types and ONNX Runtime's own quantizer on the same frames.
 
-    python benches/accuracy.py [--frames 100] [--level 0] [--only NAME] [--markdown FILE]
+    python benches/bench_accuracy.py [--frames 100] [--level 0] [--only NAME] [--markdown FILE]
 
 ONNX Runtime: `quantize_static`, min/max, QDQ, symmetric int8 weights per tensor and per channel,
 uint8 features with zero points. The standard error is that of the float accuracy,
@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import onnx
 import onnx.version_converter
-from classification import Array, Network, networks
+from classification import Array, Network, input_name, networks
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -67,12 +67,6 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self.frames, None)
 
 
-def _input_name(model: Path) -> str:
-    graph = onnx.load(model, load_external_data=False).graph
-    constants = {tensor.name for tensor in graph.initializer}
-    return next(value.name for value in graph.input if value.name not in constants)
-
-
 def _prepare(network: Network, folder: Path) -> Path:
     """The model as ONNX Runtime wants it before quantization; channel axes need opset 13."""
     source, model = network.model, onnx.load(network.model)
@@ -86,7 +80,7 @@ def _prepare(network: Network, folder: Path) -> Path:
 
 def measure(network: Network, frames: int, level: int, folder: Path) -> Row:
     """Compiles and scores one network in every column."""
-    name = _input_name(network.model)
+    name = input_name(network.model)
     score, samples = network.score(str(network.model))
     top1 = {"float": 100 * score}
     for column, scheme in OURS.items():

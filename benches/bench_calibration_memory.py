@@ -1,6 +1,6 @@
 """Peak memory of a calibration against the number of frames, each in a process of its own.
 
-python benches/calibration_memory.py [--model NAME] [--frames 16 256]
+python benches/bench_calibration_memory.py [--model NAME] [--frames 16 256]
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import sys
 import time
 from itertools import cycle
 
-from accuracy import _input_name
-from classification import networks
+from classification import input_name, networks
 
 
 def _measure(name: str, frames: int) -> None:
     import tidlq
 
     network = next(n for n in networks() if n.name == name)
-    source = _input_name(network.model)
+    source = input_name(network.model)
     pictures = cycle(list(network.frames(source, 16)))
     endless = (next(pictures) for _ in range(frames))
     started = time.perf_counter()
