@@ -50,7 +50,8 @@ def tensors(draw: st.DrawFn) -> pb.TidlTensorQuantParams:
     if channels := draw(some(floats)):
         tensor.Extensions[ext.channel_min].extend(channels)
     if draw(st.booleans()):
-        tensor.Extensions[ext.range_origin] = draw(st.sampled_from([0, 1, 2, 3]))  # type: ignore[assignment]
+        origin = ext.RangeOrigin.values()
+        tensor.Extensions[ext.range_origin] = draw(st.sampled_from(origin))
     return tensor
 
 

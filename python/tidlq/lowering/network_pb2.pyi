@@ -6,9 +6,9 @@ The integer program that the tidlq engine executes, bit for bit.
 A `.tidlq` file is a 24-byte header followed by one serialized Network:
 
   bytes  0..8   ASCII "TIDLQNET"
-  bytes  8..12  format version, uint32 little-endian (this page: 1)
+  bytes  8..12  format version, uint32 little-endian (this page: 1; 0 is not a version)
   bytes 12..16  CRC-32 (IEEE) of the payload, uint32 little-endian
-  bytes 16..24  payload length in bytes, uint64 little-endian
+  bytes 16..24  payload length in bytes, uint64 little-endian; the file ends with the payload
 
 Every integer tensor states real values as  x = scale * (q - zero_point).
 Shapes are physical: features of convolutions and pools are channels-last (N, H, W, C or
@@ -362,7 +362,7 @@ Global___Dequantize: _TypeAlias = Dequantize  # noqa: Y015
 @_typing.final
 class Rescale(_message.Message):
     """Integer -> integer of another scale or type:  acc = q - zero_point(input).
-    Also a ReLU or Clip that stands alone (by its clamps).
+    Also a ReLU or Clip that stands alone (by its clamps). Lists have length 1.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -479,7 +479,8 @@ class Sum(_message.Message):
       FIXED: v = (sum over i of multiplier[i] * (q_i - zero_point_i) + half) >> shift[0], exact sum
       FLOAT: v = round_half_even((sum over i of scale[i] * float32(q_i - zero_point_i)) / s_out),
              float32 throughout, operands in order, s_out the output tensor's scale
-    A subtraction has a negative multiplier (scale). SHIFT is not allowed.
+    A subtraction has a negative multiplier (scale). A list of length 1 serves every operand. SHIFT is
+    not allowed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -527,7 +528,9 @@ Global___Product: _TypeAlias = Product  # noqa: Y015
 
 @_typing.final
 class MaxPool(_message.Message):
-    """Window as in Convolution; padding never wins. Input and output share type, scale, zero point."""
+    """Window as in Convolution; padding never wins, and every window holds a position of the input.
+    Integer input and output share type, scale, zero point.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -566,7 +569,8 @@ class AveragePool(_message.Message):
     """acc = sum over the window's positions inside the input of (q - zero_point(input)).
     A window's divisor is the number of its positions inside the input; with count_include_pad,
     the number inside the input extended by pad (top, left, bottom, right). It must occur in `count`;
-    the index found there selects the entry of requantize's lists, which hold 1 / divisor.
+    the index found there selects the entry of requantize's lists, which hold 1 / divisor. A window
+    without any such position has divisor 0, which may be listed like any other; its acc is 0.
     SHIFT is not allowed.
     """
 
@@ -642,7 +646,8 @@ Global___Lookup: _TypeAlias = Lookup  # noqa: Y015
 @_typing.final
 class PRelu(_message.Message):
     """x = q - zero_point(input).  x >= 0: requantize x by `positive`;  x < 0: requantize
-    x * slope[c] by `negative`. Both have lists of length 1 and the same zero point and clamps.
+    x * slope[c] by `negative`. Both have lists of length 1 and the same zero point and clamps; their
+    modes may differ.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -711,7 +716,7 @@ Global___Reshape: _TypeAlias = Reshape  # noqa: Y015
 
 @_typing.final
 class Transpose(_message.Message):
-    """output axis i is input axis perm[i]; any element type."""
+    """output axis i is input axis perm[i]; any element type; scale and zero point unchanged."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -733,7 +738,7 @@ Global___Transpose: _TypeAlias = Transpose  # noqa: Y015
 
 @_typing.final
 class Pad(_message.Message):
-    """begin and end per axis, each >= 0; any element type but F32."""
+    """begin and end per axis, each >= 0; any element type but F32; scale and zero point unchanged."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -786,7 +791,7 @@ Global___Pad: _TypeAlias = Pad  # noqa: Y015
 @_typing.final
 class Slice(_message.Message):
     """output[i] = input[start + i * step] per axis; start within the input, step not 0, the last
-    index within the input.
+    index within the input. Scale and zero point unchanged.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -817,8 +822,8 @@ class Resize(_message.Message):
     With a, b the two axes' maps and F = 2^weight_bits:
       acc = sum of  q'[low_a or high_a, low_b or high_b] * weight,  q' = q - zero_point(input)
       weight of high = weight_high, of low = F - weight_high, the two axes' weights multiplied
-    then requantize (single). Nearest: weight_bits 0, every weight_high 0, high = low. An axis that
-    is unset contributes no factor.
+    then requantize (lists of length 1). weight_high lies in 0 .. F. Nearest: weight_bits 0, every
+    weight_high 0, high = low. An axis that is unset contributes no factor.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -890,7 +895,9 @@ class Softmax(_message.Message):
     EXPONENTIAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exponential(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """256 entries for 8-bit inputs, 65,536 for 16-bit; exponential[d] = float32(exp(-d * scale))."""
+        """256 entries for 8-bit inputs, 65,536 for 16-bit; exponential[d] = float32(exp(-d * scale)),
+        none negative, exponential[0] positive.
+        """
 
     def __init__(
         self,

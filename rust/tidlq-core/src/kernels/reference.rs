@@ -3,8 +3,8 @@
 
 use crate::fixed::{Requantizer, Rounding, dequantize, entry, quantize};
 use crate::network::{
-    AveragePool, Convolution, LayerSpec, Map2d, Op, PRelu, Pad, PadMode, Program, Resize,
-    ResizeAxis, TensorSpec, Window,
+    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, PadMode, Program,
+    Resize, ResizeAxis, TensorSpec, Window,
 };
 
 /// Elements of a tensor.
@@ -122,19 +122,7 @@ impl Step<'_> {
                 Data::Integers(values.iter().map(|&x| requantizer.apply(x, 0)).collect())
             }
             Op::Convolution(convolution) => self.convolution(convolution),
-            Op::InnerProduct(product) => {
-                let (x, weights) = (self.centred(0), self.values[product.weight].integers());
-                let depth = self.spec(0).last_axis();
-                let columns = output.last_axis();
-                let dot = |position: usize| {
-                    let (row, n) = (position / columns, position % columns);
-                    (0..depth).fold(product.bias[n], |sum, k| {
-                        sum + x[row * depth + k] * i64::from(weights[n * depth + k])
-                    })
-                };
-                let q = |position| product.requantizer.apply(dot(position), position % columns);
-                Data::Integers((0..output.elements()).map(q).collect())
-            }
+            Op::InnerProduct(product) => self.inner_product(product),
             Op::Sum(requantizer) => self.sum(requantizer),
             Op::Product(requantizer) => self.product(requantizer),
             Op::MaxPool(window) => self.max_pool(window),
@@ -187,6 +175,21 @@ impl Step<'_> {
                 Data::Floats(sources.iter().map(pick).collect())
             }
         }
+    }
+
+    fn inner_product(&self, product: &InnerProduct) -> Data {
+        let output = self.output();
+        let (x, weights) = (self.centred(0), self.values[product.weight].integers());
+        let depth = self.spec(0).last_axis();
+        let columns = output.last_axis();
+        let dot = |position: usize| {
+            let (row, n) = (position / columns, position % columns);
+            (0..depth).fold(product.bias[n], |sum, k| {
+                sum + x[row * depth + k] * i64::from(weights[n * depth + k])
+            })
+        };
+        let q = |position| product.requantizer.apply(dot(position), position % columns);
+        Data::Integers((0..output.elements()).map(q).collect())
     }
 
     fn convolution(&self, spec: &Convolution) -> Data {

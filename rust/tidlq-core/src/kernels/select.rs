@@ -19,7 +19,7 @@ use super::softmax::SoftmaxKernel;
 use crate::element::{ElementType, with_element};
 use crate::fixed::Requantizer;
 use crate::network::{
-    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Program, Resize,
+    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
     TensorSpec, Window,
 };
 
@@ -32,16 +32,8 @@ pub(crate) fn kernel_for(program: &Program, layer: &LayerSpec) -> Option<Box<dyn
     let (input, output) = (scope.input(0), scope.output());
     Some(match &layer.op {
         Op::Reshape => return None,
-        Op::Quantize => Box::new(QuantizeKernel {
-            output_type: output.element_type,
-            scale: output.scale,
-            zero_point: output.zero_point,
-        }),
-        Op::Dequantize => Box::new(DequantizeKernel {
-            input_type: input.element_type,
-            scale: input.scale,
-            zero_point: input.zero_point,
-        }),
+        Op::Quantize => scope.quantize(),
+        Op::Dequantize => scope.dequantize(),
         Op::Rescale(requantizer) => Box::new(RescaleKernel {
             input_type: input.element_type,
             output_type: output.element_type,
@@ -72,12 +64,7 @@ pub(crate) fn kernel_for(program: &Program, layer: &LayerSpec) -> Option<Box<dyn
         Op::Transpose { perm } => {
             Box::new(StridedKernel::transpose(input.element_type, &input.shape, perm))
         }
-        Op::Pad(pad) => Box::new(PadKernel {
-            pad: pad.clone(),
-            element_bytes: input.element_type.size_bytes(),
-            input: input.shape.clone(),
-            output: output.shape.clone(),
-        }),
+        Op::Pad(pad) => scope.pad(pad),
         Op::Slice { start, step } => Box::new(StridedKernel::slice(
             input.element_type,
             &input.shape,
@@ -127,6 +114,25 @@ impl<'a> Scope<'a> {
 
     fn output(&self) -> &'a TensorSpec {
         &self.program.tensors[self.layer.output]
+    }
+
+    fn quantize(&self) -> Box<dyn Kernel> {
+        let TensorSpec { element_type, scale, zero_point, .. } = *self.output();
+        Box::new(QuantizeKernel { output_type: element_type, scale, zero_point })
+    }
+
+    fn dequantize(&self) -> Box<dyn Kernel> {
+        let TensorSpec { element_type, scale, zero_point, .. } = *self.input(0);
+        Box::new(DequantizeKernel { input_type: element_type, scale, zero_point })
+    }
+
+    fn pad(&self, pad: &Pad) -> Box<dyn Kernel> {
+        Box::new(PadKernel {
+            pad: pad.clone(),
+            element_bytes: self.input(0).element_type.size_bytes(),
+            input: self.input(0).shape.clone(),
+            output: self.output().shape.clone(),
+        })
     }
 
     fn convolution(&self, spec: &Convolution) -> Box<dyn Kernel> {

@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use crate::element::ElementType;
 use crate::fixed::{MAX_SHIFT, Requantizer, Rounding};
 use crate::isa::Cpu;
-use crate::kernels::requantize::{Accumulator, Entries, Layout, RowRequantizer, Target};
 use crate::isa::isa_tests;
+use crate::kernels::requantize::{Accumulator, Entries, Layout, RowRequantizer, Target};
 
 fn any_rounding(channels: usize) -> impl Strategy<Value = Rounding> {
     let length = prop_oneof![Just(1), Just(channels)];
