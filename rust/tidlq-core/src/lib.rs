@@ -11,6 +11,9 @@
 //! | [`text_proto`] | text form of protobuf messages |
 //! | [`error`] | everything that is refused |
 
+// The one exception is `isa`: its calls of functions that enable an instruction set.
+#![deny(unsafe_code)]
+
 #[cfg(target_endian = "big")]
 compile_error!("the .tidlq format is little-endian and is read in place");
 
@@ -18,6 +21,7 @@ pub mod analysis;
 pub mod element;
 pub mod error;
 pub mod fixed;
+#[allow(unsafe_code, reason = "calls of functions that enable an instruction set")]
 pub mod isa;
 mod kernels;
 pub mod network;

@@ -29,6 +29,8 @@ pub(crate) struct DepthwiseKernel {
     weights: Vec<i16>,
     /// Zero point folded in.
     bias: Vec<i64>,
+    /// The same, where 32 bits are proven enough.
+    narrow_bias: Vec<i32>,
     /// Centred zero point: what padding holds.
     zero: i32,
     width: Width,
@@ -92,6 +94,7 @@ impl DepthwiseKernel {
             input_type: source.input_type,
             output_type: source.output_type,
             weights,
+            narrow_bias: bias.iter().map(|&bias| bias as i32).collect(),
             bias,
             zero,
             width,
@@ -166,9 +169,17 @@ impl DepthwiseKernel {
 pub(crate) trait Multiply: Accumulator {
     /// The product as it is; `SHORT`: it fits 16 bits.
     fn product<const SHORT: bool>(element: i16, weight: i16) -> Self;
+
+    /// Biases in this width.
+    fn bias(kernel: &DepthwiseKernel) -> &[Self];
 }
 
 impl Multiply for i32 {
+    #[inline(always)]
+    fn bias(kernel: &DepthwiseKernel) -> &[Self] {
+        &kernel.narrow_bias
+    }
+
     #[inline(always)]
     fn product<const SHORT: bool>(element: i16, weight: i16) -> Self {
         if SHORT {
@@ -180,6 +191,11 @@ impl Multiply for i32 {
 }
 
 impl Multiply for i64 {
+    #[inline(always)]
+    fn bias(kernel: &DepthwiseKernel) -> &[Self] {
+        &kernel.bias
+    }
+
     #[inline(always)]
     fn product<const SHORT: bool>(element: i16, weight: i16) -> Self {
         Self::from(i32::from(element) * i32::from(weight))
@@ -248,7 +264,8 @@ impl DepthwiseKernel {
         for (index, acc) in acc.chunks_exact_mut(channels).enumerate() {
             let x = x + index;
             let columns = self.window.taps(1, x, 0, self.input.width as isize);
-            let pixel = Pixel { y, x, rows, columns };
+            let is_empty = columns.0 == columns.1;
+            let pixel = Pixel { y, x, rows: if is_empty { (0, 0) } else { rows }, columns };
             let mut first = 0;
             while first < channels {
                 let rest = channels - first;
@@ -282,16 +299,18 @@ impl DepthwiseKernel {
         let channels = self.output.channels;
         let channel = base + first;
         let [height, width] = self.window.kernel;
-        let bias = &self.bias[channel..channel + LANES];
-        let mut acc: [A; LANES] = std::array::from_fn(|lane| A::from_wide(bias[lane]));
+        let mut acc = [A::default(); LANES];
+        acc.copy_from_slice(&A::bias(self)[channel..channel + LANES]);
+        let left = self.window.coordinate(1, pixel.x, pixel.columns.0);
+        let step = self.window.dilation[1] * channels;
         for ky in pixel.rows.0..pixel.rows.1 {
-            let line = self.window.coordinate(0, pixel.y, ky) as usize * self.input.width;
-            for kx in pixel.columns.0..pixel.columns.1 {
-                let start = line + self.window.coordinate(1, pixel.x, kx) as usize;
-                let start = start * channels + channel;
-                let elements = &image[start..start + LANES];
-                let weight = (ky * width + kx) * channels + channel;
-                let weights = &self.weights[weight..weight + LANES];
+            let line = self.window.coordinate(0, pixel.y, ky) * self.input.width as isize;
+            let elements = &image[(line + left) as usize * channels + channel..];
+            let weights = (ky * width + pixel.columns.0) * channels + channel;
+            let weights = &self.weights[weights..];
+            for kx in 0..pixel.columns.1 - pixel.columns.0 {
+                let elements = &elements[kx * step..kx * step + LANES];
+                let weights = &weights[kx * channels..kx * channels + LANES];
                 for lane in 0..LANES {
                     let product = A::product::<SHORT>(elements[lane].centre(), weights[lane]);
                     acc[lane] = acc[lane].plus(product);

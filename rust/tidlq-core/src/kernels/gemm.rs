@@ -6,9 +6,11 @@
 //! or 32 outputs. 32-bit sums are used over the longest stretch of depth for which they are proven
 //! exact; where that is less than the whole depth, stretches are added in 64 bits.
 
+use std::ops::Range;
+
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use crate::fixed::Requantizer;
-use crate::isa::{Body, Cpu};
+use crate::isa::{Body, Cpu, Isa};
 
 /// Rows per step.
 pub(crate) const ROWS: usize = 4;
@@ -35,6 +37,8 @@ pub(crate) struct PackedWeights {
     panels: Vec<i16>,
     /// Bias of every output, zero point folded in, padded to whole panels: `[group][panel][column]`.
     bias: Vec<i64>,
+    /// The same, where 32 bits are proven enough.
+    narrow_bias: Vec<i32>,
     /// Depth over which 32 bits hold every sum.
     stretch: usize,
     /// Whether 32 bits hold every whole accumulator, bias included.
@@ -72,12 +76,12 @@ pub(crate) struct Tile<'a> {
 }
 
 impl PackedWeights {
-    /// Packs, and proves which sums fit 32 bits.
-    pub fn new(source: &WeightSource<'_>) -> Self {
+    /// Packs for an instruction set, and proves which sums fit 32 bits.
+    pub fn new(isa: Isa, source: &WeightSource<'_>) -> Self {
         let WeightSource { groups, columns, depth, .. } = *source;
         let centred_zero = i64::from(source.zero_point - source.offset);
         let magnitude = greatest_input(source);
-        let panel_columns = panel_columns(columns);
+        let panel_columns = panel_columns(isa, columns);
         let panels_per_group = columns.div_ceil(panel_columns);
         let mut panels = vec![0; groups * panels_per_group * depth * panel_columns];
         let mut bias = vec![0; groups * panels_per_group * panel_columns];
@@ -106,6 +110,7 @@ impl PackedWeights {
             depth,
             panel_columns,
             panels,
+            narrow_bias: bias.iter().map(|&bias| bias as i32).collect(),
             bias,
             stretch: stretch as usize,
             is_narrow: bound <= i32::MAX as u64,
@@ -160,15 +165,14 @@ impl PackedWeights {
         &self.panels[index * size..(index + 1) * size]
     }
 
-    fn bias(&self, index: usize) -> &[i64] {
-        &self.bias[index * self.panel_columns..(index + 1) * self.panel_columns]
+    /// Where a panel's biases are.
+    fn outputs_of(&self, index: usize) -> Range<usize> {
+        index * self.panel_columns..(index + 1) * self.panel_columns
     }
 
     fn sums_narrow(&self, cpu: Cpu, tile: &Tile<'_>, index: usize, sums: &mut [i32]) {
         for row in sums.chunks_exact_mut(self.panel_columns) {
-            for (sum, &bias) in row.iter_mut().zip(self.bias(index)) {
-                *sum = bias as i32;
-            }
+            row.copy_from_slice(&self.narrow_bias[self.outputs_of(index)]);
         }
         self.add(cpu, tile, index, (0, self.depth), sums);
     }
@@ -182,7 +186,7 @@ impl PackedWeights {
         sums: &mut [i64],
     ) {
         for row in sums.chunks_exact_mut(self.panel_columns) {
-            row.copy_from_slice(self.bias(index));
+            row.copy_from_slice(&self.bias[self.outputs_of(index)]);
         }
         let length = tile.count.next_multiple_of(ROWS) * self.panel_columns;
         let (narrow, sums) = (&mut narrow[..length], &mut sums[..length]);
@@ -229,9 +233,11 @@ fn greatest_input(source: &WeightSource<'_>) -> u64 {
     u64::from(low.max((high - source.offset).unsigned_abs()))
 }
 
-/// The wider panel, unless it would waste more than a quarter of what the narrower one computes.
-fn panel_columns(columns: usize) -> usize {
-    if 4 * columns.next_multiple_of(16) <= 3 * columns.next_multiple_of(32) { 16 } else { 32 }
+/// Where the registers hold its sums the wider panel, unless it would waste more than a quarter of
+/// what the narrower one computes.
+fn panel_columns(isa: Isa, columns: usize) -> usize {
+    let is_wasteful = 4 * columns.next_multiple_of(16) <= 3 * columns.next_multiple_of(32);
+    if isa == Isa::Avx512 && !is_wasteful { 32 } else { 16 }
 }
 
 /// Adds `rows * panel` to 32-bit sums, whole steps of rows. Rows that exist have sums that are

@@ -194,31 +194,23 @@ impl RowRequantizer {
     }
 
     #[inline(always)]
-    fn row<A: Accumulator, T: Element>(&self, row: &[A], entries: Entries, output: &mut [T]) {
-        let length = row.len();
+    fn rows<A: Accumulator, T: Element>(&self, rows: Rows<'_, A, T>, entries: Entries) {
+        let columns = rows.layout.columns;
         match &self.rounding {
-            Rounding::Shift(shift) => match select(entries, shift, length) {
-                Selected::One(shift) => {
-                    self.each::<A, T, _, _, Shift>(row, output, (One(shift), One(())))
-                }
-                Selected::Row(shift) => {
-                    self.each::<A, T, _, _, Shift>(row, output, (Row(shift), One(())))
-                }
+            Rounding::Shift(shift) => match select(entries, shift, columns) {
+                Selected::One(shift) => self.each::<A, T, _, _, Shift>(rows, One::new(shift), NONE),
+                Selected::Row(shift) => self.each::<A, T, _, _, Shift>(rows, Row(shift), NONE),
             },
-            Rounding::Float(scale) => match select(entries, scale, length) {
-                Selected::One(scale) => {
-                    self.each::<A, T, _, _, Float>(row, output, (One(scale), One(())))
-                }
-                Selected::Row(scale) => {
-                    self.each::<A, T, _, _, Float>(row, output, (Row(scale), One(())))
-                }
+            Rounding::Float(scale) => match select(entries, scale, columns) {
+                Selected::One(scale) => self.each::<A, T, _, _, Float>(rows, One::new(scale), NONE),
+                Selected::Row(scale) => self.each::<A, T, _, _, Float>(rows, Row(scale), NONE),
             },
             Rounding::Fixed { multiplier, shift } => {
-                let both = (select(entries, multiplier, length), select(entries, shift, length));
+                let both = (select(entries, multiplier, columns), select(entries, shift, columns));
                 match self.width {
-                    Width::Narrow => self.fixed::<A, T, NarrowProduct>(row, output, both),
-                    Width::Medium => self.fixed::<A, T, MediumProduct>(row, output, both),
-                    Width::Wide => self.fixed::<A, T, WideProduct>(row, output, both),
+                    Width::Narrow => self.fixed::<A, T, NarrowProduct>(rows, both),
+                    Width::Medium => self.fixed::<A, T, MediumProduct>(rows, both),
+                    Width::Wide => self.fixed::<A, T, WideProduct>(rows, both),
                 }
             }
         }
@@ -227,16 +219,15 @@ impl RowRequantizer {
     #[inline(always)]
     fn fixed<A: Accumulator, T: Element, S: Scale<A, i32, u32>>(
         &self,
-        row: &[A],
-        output: &mut [T],
+        rows: Rows<'_, A, T>,
         both: (Selected<'_, i32>, Selected<'_, u32>),
     ) {
         match both {
             (Selected::One(m), Selected::One(s)) => {
-                self.each::<A, T, _, _, S>(row, output, (One(m), One(s)))
+                self.each::<A, T, _, _, S>(rows, One::new(m), One::new(s));
             }
             (Selected::Row(m), Selected::Row(s)) => {
-                self.each::<A, T, _, _, S>(row, output, (Row(m), Row(s)))
+                self.each::<A, T, _, _, S>(rows, Row(m), Row(s));
             }
             // `new` gives both lists one length.
             _ => {}
@@ -247,24 +238,32 @@ impl RowRequantizer {
     #[inline(always)]
     fn each<A: Accumulator, T: Element, P: Copy, Q: Copy, S: Scale<A, P, Q>>(
         &self,
-        row: &[A],
-        output: &mut [T],
-        (first, second): (impl Lanes<P>, impl Lanes<Q>),
+        rows: Rows<'_, A, T>,
+        first: impl Lanes<P>,
+        second: impl Lanes<Q>,
     ) {
         let Self { zero_point, low, high, .. } = *self;
-        let (groups, rest) = row.as_chunks::<GROUP>();
-        let (targets, rest_targets) = output[..row.len()].as_chunks_mut::<GROUP>();
-        for (index, (group, target)) in groups.iter().zip(targets).enumerate() {
-            let (p, q) = (first.group(index * GROUP), second.group(index * GROUP));
-            for lane in 0..GROUP {
-                let value = S::scale(group[lane], p[lane], q[lane], low, high);
-                target[lane] = T::narrow(value + zero_point);
+        let Layout { rows: count, columns, stride } = rows.layout;
+        for row in 0..count {
+            let acc = &rows.acc[row * stride..row * stride + columns];
+            let output = &mut rows.output[row * rows.step..row * rows.step + columns];
+            let (groups, rest) = acc.as_chunks::<GROUP>();
+            let (targets, rest_targets) = output.as_chunks_mut::<GROUP>();
+            for (index, (group, target)) in groups.iter().zip(targets).enumerate() {
+                let (p, q) = (first.group(index), second.group(index));
+                // A local result, so that nothing can alias it.
+                let mut result = [T::zeroed(); GROUP];
+                for lane in 0..GROUP {
+                    let value = S::scale(group[lane], p[lane], q[lane], low, high);
+                    result[lane] = T::narrow(value + zero_point);
+                }
+                *target = result;
             }
-        }
-        let begin = row.len() - rest.len();
-        for (index, (&acc, target)) in rest.iter().zip(rest_targets).enumerate() {
-            let (p, q) = (first.at(begin + index), second.at(begin + index));
-            *target = T::narrow(S::scale(acc, p, q, low, high) + zero_point);
+            let begin = columns - rest.len();
+            for (index, (&acc, target)) in rest.iter().zip(rest_targets).enumerate() {
+                let (p, q) = (first.at(begin + index), second.at(begin + index));
+                *target = T::narrow(S::scale(acc, p, q, low, high) + zero_point);
+            }
         }
     }
 }
@@ -277,20 +276,24 @@ struct FinishBody<'a, A> {
     target: Target<'a>,
 }
 
+/// Accumulators and the elements that they become, which begin at the first row's and whose rows are
+/// `step` apart.
+struct Rows<'a, A, T> {
+    acc: &'a [A],
+    layout: Layout,
+    output: &'a mut [T],
+    step: usize,
+}
+
 impl<A: Accumulator> Body for FinishBody<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let Layout { rows, columns, stride } = self.layout;
-        let Target { element_type, bytes, start, stride: step } = self.target;
-        with_element!(element_type, T => {
-            let elements = &mut cast_slice_mut::<u8, T>(bytes)[start..];
-            for row in 0..rows {
-                let acc = &self.acc[row * stride..row * stride + columns];
-                let output = &mut elements[row * step..row * step + columns];
-                self.requantizer.row(acc, self.entries, output);
-            }
+        let Self { requantizer, acc, layout, entries, target } = self;
+        with_element!(target.element_type, T => {
+            let output = &mut cast_slice_mut::<u8, T>(target.bytes)[target.start..];
+            requantizer.rows(Rows { acc, layout, output, step: target.stride }, entries);
         }, float => {});
     }
 }
@@ -301,32 +304,44 @@ const GROUP: usize = 16;
 /// Parameters of a row.
 trait Lanes<T: Copy> {
     /// Those of a group.
-    fn group(&self, first: usize) -> [T; GROUP];
+    fn group(&self, index: usize) -> &[T; GROUP];
     /// That of one accumulator.
     fn at(&self, index: usize) -> T;
 }
 
-struct One<T>(T);
+/// One parameter for all.
+struct One<T>([T; GROUP]);
+
+/// No parameter.
+const NONE: One<()> = One([(); GROUP]);
+
+impl<T: Copy> One<T> {
+    #[inline(always)]
+    fn new(value: T) -> Self {
+        Self([value; GROUP])
+    }
+}
 
 impl<T: Copy> Lanes<T> for One<T> {
     #[inline(always)]
-    fn group(&self, _first: usize) -> [T; GROUP] {
-        [self.0; GROUP]
+    fn group(&self, _index: usize) -> &[T; GROUP] {
+        &self.0
     }
 
     #[inline(always)]
     fn at(&self, _index: usize) -> T {
-        self.0
+        self.0[0]
     }
 }
 
+/// One parameter per accumulator.
 struct Row<'a, T>(&'a [T]);
 
 impl<T: Copy> Lanes<T> for Row<'_, T> {
     #[inline(always)]
-    fn group(&self, first: usize) -> [T; GROUP] {
-        let group = &self.0[first..first + GROUP];
-        std::array::from_fn(|lane| group[lane])
+    fn group(&self, index: usize) -> &[T; GROUP] {
+        let (groups, _) = self.0.as_chunks();
+        &groups[index]
     }
 
     #[inline(always)]

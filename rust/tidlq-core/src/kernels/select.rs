@@ -18,6 +18,7 @@ use super::resize::ResizeKernel;
 use super::softmax::SoftmaxKernel;
 use crate::element::{ElementType, with_element};
 use crate::fixed::Requantizer;
+use crate::isa::Isa;
 use crate::network::{
     AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
     TensorSpec, Window,
@@ -27,8 +28,12 @@ use crate::network::{
 const GREATEST_SLOPED: u64 = 1 << 33;
 
 /// The kernel of a layer; `None` for a reshape, which shares its input's memory.
-pub(crate) fn kernel_for(program: &Program, layer: &LayerSpec) -> Option<Box<dyn Kernel>> {
-    let scope = Scope { program, layer };
+pub(crate) fn kernel_for(
+    isa: Isa,
+    program: &Program,
+    layer: &LayerSpec,
+) -> Option<Box<dyn Kernel>> {
+    let scope = Scope { isa, program, layer };
     let (input, output) = (scope.input(0), scope.output());
     Some(match &layer.op {
         Op::Reshape => return None,
@@ -82,6 +87,7 @@ pub(crate) fn kernel_for(program: &Program, layer: &LayerSpec) -> Option<Box<dyn
 }
 
 struct Scope<'a> {
+    isa: Isa,
     program: &'a Program,
     layer: &'a LayerSpec,
 }
@@ -155,6 +161,7 @@ impl<'a> Scope<'a> {
         }
         let depth = spec.window.kernel[0] * spec.window.kernel[1] * (input.channels / spec.groups);
         let weights = pack(
+            self.isa,
             (spec.groups, output.channels / spec.groups, depth),
             &weights,
             &spec.bias,
@@ -175,7 +182,8 @@ impl<'a> Scope<'a> {
     fn inner_product(&self, spec: &InnerProduct) -> Box<dyn Kernel> {
         let tensor = &self.program.tensors[spec.weight];
         let shape = (1, tensor.shape[0], tensor.shape[1]);
-        let weights = pack(shape, &weights(tensor), &spec.bias, &spec.requantizer, self.input(0));
+        let weights =
+            pack(self.isa, shape, &weights(tensor), &spec.bias, &spec.requantizer, self.input(0));
         Box::new(InnerProductKernel {
             weights,
             input_type: self.input(0).element_type,
@@ -251,13 +259,14 @@ impl<'a> Scope<'a> {
 
 /// Packs weights of (groups, outputs of a group, depth).
 fn pack(
+    isa: Isa,
     (groups, columns, depth): (usize, usize, usize),
     weights: &[i16],
     bias: &[i64],
     requantizer: &Requantizer,
     input: &TensorSpec,
 ) -> PackedWeights {
-    PackedWeights::new(&WeightSource {
+    let source = WeightSource {
         groups,
         columns,
         depth,
@@ -267,5 +276,6 @@ fn pack(
         zero_point: input.zero_point,
         offset: offset(input.element_type),
         range: input.element_type.range().unwrap_or((0, 0)),
-    })
+    };
+    PackedWeights::new(isa, &source)
 }

@@ -59,7 +59,7 @@ impl Engine {
             .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
         let plan = MemoryPlan::of(&program);
         let kernels: Vec<Option<Box<dyn Kernel>>> =
-            program.layers.iter().map(|layer| kernel_for(&program, layer)).collect();
+            program.layers.iter().map(|layer| kernel_for(isa, &program, layer)).collect();
         let scratch_bytes =
             kernels.iter().flatten().map(|kernel| kernel.scratch_bytes()).max().unwrap_or(0);
         let scratch = Scratch::new(pool.current_num_threads(), scratch_bytes)?;
