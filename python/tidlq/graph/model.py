@@ -92,9 +92,10 @@ class Graph:
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Static shape of a tensor, or None where inference could not tell."""
         shape = self.values[name].shape
-        if shape is None or not shape.is_static():
+        if shape is None:
             return None
-        return tuple(int(size) for size in shape.numpy())
+        sizes = tuple(size for size in shape.dims if isinstance(size, int))
+        return sizes if len(sizes) == len(shape) else None
 
     @functools.cached_property
     def fingerprint(self) -> str:

@@ -56,11 +56,17 @@ def test_a_product_with_a_bias_becomes_gemm(order: str, bias: object) -> None:
             np.arange(5),
         ),
         (
-            "g (float[3, 4] x, float[4, 5] u) => (float[3, 5] y) { a = MatMul(x, u) y = Add(a, b) }",
+            (
+                "g (float[3, 4] x, float[4, 5] u) => (float[3, 5] y)"
+                " { a = MatMul(x, u) y = Add(a, b) }"
+            ),
             np.arange(5),
         ),
         (
-            "g (float[3, 4] x) => (float[3, 5] y, float[3, 5] a) { a = MatMul(x, w) y = Add(a, b) }",
+            (
+                "g (float[3, 4] x) => (float[3, 5] y, float[3, 5] a)"
+                " { a = MatMul(x, w) y = Add(a, b) }"
+            ),
             np.arange(5),
         ),
     ],

@@ -247,3 +247,12 @@ def test_a_newer_opset_stays(opset: int) -> None:
     model = ir.from_proto(Form(opset, "Relu").model())
     assert not RaiseOpset()(model).modified
     assert model.graph.opset_imports[""] == opset
+
+
+def test_a_graph_without_changed_forms_is_raised_in_place() -> None:
+    model = ir.from_proto(Form(13, "Neg").model())
+    graph, node = model.graph, model.graph[0]
+    assert RaiseOpset()(model).modified
+    assert model.graph is graph
+    assert model.graph[0] is node
+    assert graph.opset_imports[""] == CANONICAL_OPSET

@@ -50,15 +50,7 @@ def recognise_sum(node: NodeReader) -> Layer:
     """Add and Sub of two operands, one of which may be constant."""
     operands = _binary(node)
     signs = (1.0, -1.0) if node.op_type == "Sub" else (1.0, 1.0)
-    return Layer(
-        name=node.name,
-        kind=LayerKind.SUM,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=operands,
-        output=node.output(),
-        attributes=SumAttributes(signs),
-    )
+    return node.layer(LayerKind.SUM, SumAttributes(signs), inputs=operands)
 
 
 def recognise_product(node: NodeReader) -> Layer:
@@ -67,15 +59,7 @@ def recognise_product(node: NodeReader) -> Layer:
     reciprocal = node.op_type == "Div"
     if reciprocal and not np.all(node.constant(1, "divisor")):
         raise RefusedError("its divisor contains zero")
-    return Layer(
-        name=node.name,
-        kind=LayerKind.PRODUCT,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=operands,
-        output=node.output(),
-        attributes=ProductAttributes(reciprocal),
-    )
+    return node.layer(LayerKind.PRODUCT, ProductAttributes(reciprocal), inputs=operands)
 
 
 def read_clamp(node: NodeReader) -> Clamp:
@@ -100,30 +84,14 @@ def read_clamp(node: NodeReader) -> Clamp:
 
 def recognise_clamp(node: NodeReader) -> Layer:
     """A Relu or Clip that stands alone."""
-    return Layer(
-        name=node.name,
-        kind=LayerKind.CLAMP,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        clamp=read_clamp(node),
-    )
+    return node.layer(LayerKind.CLAMP, clamp=read_clamp(node))
 
 
 def recognise_function(node: NodeReader) -> Layer:
     """An element-wise function of one variable, run by table."""
     defaults = FUNCTION_DEFAULTS[node.op_type]
     parameters = tuple((name, node.real(name, value)) for name, value in defaults.items())
-    return Layer(
-        name=node.name,
-        kind=LayerKind.FUNCTION,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=FunctionAttributes(node.op_type, parameters),
-    )
+    return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, parameters))
 
 
 def recognise_softmax(node: NodeReader) -> Layer:
@@ -132,12 +100,4 @@ def recognise_softmax(node: NodeReader) -> Layer:
     axis = node.axis(node.integer("axis", -1 if node.opset >= 13 else 1), rank)
     if node.opset < 13 and axis != rank - 1:
         raise RefusedError("it spans several axes (operator set below 13)")
-    return Layer(
-        name=node.name,
-        kind=LayerKind.SOFTMAX,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=AxisAttributes(axis),
-    )
+    return node.layer(LayerKind.SOFTMAX, AxisAttributes(axis))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tidlq.graph.layers import (
-    Attributes,
     AxisAttributes,
     Layer,
     LayerKind,
-    NoAttributes,
     PadAttributes,
     PadMode,
     SliceAttributes,
@@ -16,43 +14,23 @@ from tidlq.graph.layers import (
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 
 
-def _moving(node: NodeReader, kind: LayerKind, attributes: Attributes) -> Layer:
-    return Layer(
-        name=node.name,
-        kind=kind,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=attributes,
-    )
-
-
 def recognise_concat(node: NodeReader) -> Layer:
     """Concat of computed feature maps."""
     inputs = tuple(node.feature(index) for index in range(len(node.inputs)))
     axis = node.axis(node.integer("axis", 1), len(node.float_shape(inputs[0])))
-    return Layer(
-        name=node.name,
-        kind=LayerKind.CONCAT,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=inputs,
-        output=node.output(),
-        attributes=AxisAttributes(axis),
-    )
+    return node.layer(LayerKind.CONCAT, AxisAttributes(axis), inputs=inputs)
 
 
 def recognise_reshape(node: NodeReader) -> Layer:
     """Flatten, Reshape, Squeeze and Unsqueeze to a known shape."""
-    return _moving(node, LayerKind.RESHAPE, NoAttributes())
+    return node.layer(LayerKind.RESHAPE)
 
 
 def recognise_transpose(node: NodeReader) -> Layer:
     """Transpose of up to 6 axes."""
     rank = len(node.float_shape(node.feature(0)))
     perm = node.integers("perm", tuple(reversed(range(rank))))
-    return _moving(node, LayerKind.TRANSPOSE, TransposeAttributes(perm))
+    return node.layer(LayerKind.TRANSPOSE, TransposeAttributes(perm))
 
 
 def recognise_pad(node: NodeReader) -> Layer:
@@ -81,7 +59,7 @@ def recognise_pad(node: NodeReader) -> Layer:
     value = node.real("value", 0.0)
     if node.has_input(2):
         value = float(node.constant(2, "pad value").reshape(-1)[0])
-    return _moving(node, LayerKind.PAD, PadAttributes(tuple(begin), tuple(end), mode, value))
+    return node.layer(LayerKind.PAD, PadAttributes(tuple(begin), tuple(end), mode, value))
 
 
 def recognise_slice(node: NodeReader) -> Layer:
@@ -100,7 +78,7 @@ def recognise_slice(node: NodeReader) -> Layer:
         begin = first + size if first < 0 else first
         start[axis] = min(max(begin, 0), size - 1 if stride < 0 else size)
         step[axis] = stride
-    return _moving(node, LayerKind.SLICE, SliceAttributes(tuple(start), tuple(step)))
+    return node.layer(LayerKind.SLICE, SliceAttributes(tuple(start), tuple(step)))
 
 
 def recognise_split(node: NodeReader) -> tuple[Layer, ...]:

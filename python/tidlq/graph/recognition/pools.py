@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from tidlq.graph.layers import Attributes, Layer, LayerKind, PoolAttributes, Window
+from tidlq.graph.layers import Layer, LayerKind, PoolAttributes, Window
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.graph.recognition.weighted import read_window
-
-
-def _pool(node: NodeReader, kind: LayerKind, attributes: Attributes) -> Layer:
-    return Layer(
-        name=node.name,
-        kind=kind,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=attributes,
-    )
 
 
 def _covering(shape: tuple[int, ...], axes: tuple[int, ...]) -> Window:
@@ -28,7 +16,7 @@ def recognise_max_pool(node: NodeReader) -> Layer:
     """MaxPool over 1 or 2 axes, without indices."""
     node.feature(0)
     window = read_window(node, node.integers("kernel_shape", ()))
-    return _pool(node, LayerKind.MAX_POOL, PoolAttributes(window))
+    return node.layer(LayerKind.MAX_POOL, PoolAttributes(window))
 
 
 def recognise_average_pool(node: NodeReader) -> Layer:
@@ -36,7 +24,7 @@ def recognise_average_pool(node: NodeReader) -> Layer:
     node.feature(0)
     window = read_window(node, node.integers("kernel_shape", ()))
     include = bool(node.integer("count_include_pad", 0))
-    return _pool(node, LayerKind.AVERAGE_POOL, PoolAttributes(window, include))
+    return node.layer(LayerKind.AVERAGE_POOL, PoolAttributes(window, include))
 
 
 def recognise_global_pool(node: NodeReader) -> Layer:
@@ -45,7 +33,7 @@ def recognise_global_pool(node: NodeReader) -> Layer:
     if len(shape) not in (3, 4):
         raise RefusedError(f"its input has {len(shape)} axes, the engine takes 3 or 4")
     kind = LayerKind.MAX_POOL if node.op_type == "GlobalMaxPool" else LayerKind.AVERAGE_POOL
-    return _pool(node, kind, PoolAttributes(_covering(shape, tuple(range(2, len(shape))))))
+    return node.layer(kind, PoolAttributes(_covering(shape, tuple(range(2, len(shape))))))
 
 
 def recognise_reduce_mean(node: NodeReader) -> Layer:
@@ -57,4 +45,4 @@ def recognise_reduce_mean(node: NodeReader) -> Layer:
     axes = tuple(sorted({node.axis(axis, len(shape)) for axis in listed}))
     if len(axes) + 2 != len(shape) or len(axes) > 2 or 0 in axes:
         raise RefusedError(f"it reduces axes {axes} of rank {len(shape)}, not the spatial ones")
-    return _pool(node, LayerKind.AVERAGE_POOL, PoolAttributes(_covering(shape, axes)))
+    return node.layer(LayerKind.AVERAGE_POOL, PoolAttributes(_covering(shape, axes)))

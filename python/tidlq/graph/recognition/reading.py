@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from tidlq.graph.layers import Attributes, Clamp, Layer, LayerKind, NoAttributes
 from tidlq.graph.model import Graph
 
 
@@ -45,6 +46,10 @@ class NodeReader:
         """A string attribute."""
         attribute = self.node.attributes.get(name)
         return default if attribute is None else attribute.as_string()
+
+    def optional(self, index: int) -> str | None:
+        """The name of an input that may be missing."""
+        return self.inputs[index] if self.has_input(index) else None
 
     def integers(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
         """A list attribute."""
@@ -117,3 +122,27 @@ class NodeReader:
         if attribute in self.node.attributes:
             return self.integers(attribute, ())
         return None
+
+    def layer(
+        self,
+        kind: LayerKind,
+        attributes: Attributes | None = None,
+        *,
+        inputs: tuple[str, ...] | None = None,
+        weight: str | None = None,
+        bias: str | None = None,
+        clamp: Clamp | None = None,
+    ) -> Layer:
+        """The layer that this node alone forms; it reads the first input unless told otherwise."""
+        return Layer(
+            name=self.name,
+            kind=kind,
+            op_type=self.op_type,
+            nodes=(self.name,),
+            inputs=(self.feature(0),) if inputs is None else inputs,
+            output=self.output(),
+            attributes=attributes or NoAttributes(),
+            weight=weight,
+            bias=bias,
+            clamp=clamp,
+        )

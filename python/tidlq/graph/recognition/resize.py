@@ -99,12 +99,4 @@ def recognise_resize(node: NodeReader) -> Layer:
         raise RefusedError("it resizes the batch or the channels")
     scales = _scales(node, shape, out)
     axes = tuple(_axis_map(node, a, shape[a], out[a], scales[a]) for a in spatial)
-    return Layer(
-        name=node.name,
-        kind=LayerKind.RESIZE,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=ResizeAttributes(axes),
-    )
+    return node.layer(LayerKind.RESIZE, ResizeAttributes(axes))

@@ -47,16 +47,9 @@ def recognise_convolution(node: NodeReader) -> Layer:
     if node.has_input(2):
         node.constant(2, "bias")
     window = read_window(node, tuple(weight.shape[2:]))
-    return Layer(
-        name=node.name,
-        kind=LayerKind.CONVOLUTION,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=ConvolutionAttributes(window, node.integer("group", 1)),
-        weight=node.inputs[1],
-        bias=node.inputs[2] if node.has_input(2) else None,
+    attributes = ConvolutionAttributes(window, node.integer("group", 1))
+    return node.layer(
+        LayerKind.CONVOLUTION, attributes, weight=node.inputs[1], bias=node.optional(2)
     )
 
 
@@ -71,18 +64,10 @@ def recognise_gemm(node: NodeReader) -> Layer:
         outputs = weight.shape[0 if transposed else 1]
         if bias.size not in (1, outputs) or (bias.size > 1 and bias.shape[-1] != outputs):
             raise RefusedError("its third operand varies along the batch")
-    return Layer(
-        name=node.name,
-        kind=LayerKind.INNER_PRODUCT,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=InnerProductAttributes(
-            transposed, node.real("alpha", 1.0), node.real("beta", 1.0)
-        ),
-        weight=node.inputs[1],
-        bias=node.inputs[2] if node.has_input(2) else None,
+    alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
+    attributes = InnerProductAttributes(transposed, alpha, beta)
+    return node.layer(
+        LayerKind.INNER_PRODUCT, attributes, weight=node.inputs[1], bias=node.optional(2)
     )
 
 
@@ -92,16 +77,7 @@ def recognise_matmul(node: NodeReader) -> Layer:
         raise RefusedError("its second operand is not a matrix")
     if len(node.float_shape(node.feature(0))) < 2:
         raise RefusedError("its first operand is a vector")
-    return Layer(
-        name=node.name,
-        kind=LayerKind.INNER_PRODUCT,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=InnerProductAttributes(),
-        weight=node.inputs[1],
-    )
+    return node.layer(LayerKind.INNER_PRODUCT, InnerProductAttributes(), weight=node.inputs[1])
 
 
 def recognise_batch_norm(node: NodeReader) -> Layer:
@@ -113,17 +89,8 @@ def recognise_batch_norm(node: NodeReader) -> Layer:
     for index, what in enumerate(("scale", "bias", "mean", "variance"), start=1):
         node.constant(index, what)
     scale, shift, mean, variance = node.inputs[1:5]
-    return Layer(
-        name=node.name,
-        kind=LayerKind.BATCH_NORM,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        attributes=BatchNormAttributes(scale, shift, mean, variance, node.real("epsilon", 1e-5)),
-        weight=scale,
-        bias=shift,
-    )
+    attributes = BatchNormAttributes(scale, shift, mean, variance, node.real("epsilon", 1e-5))
+    return node.layer(LayerKind.BATCH_NORM, attributes, weight=scale, bias=shift)
 
 
 def recognise_prelu(node: NodeReader) -> Layer:
@@ -135,12 +102,4 @@ def recognise_prelu(node: NodeReader) -> Layer:
         expected = tuple(size if axis == 1 else 1 for axis, size in enumerate(shape))
         if padded != expected:
             raise RefusedError("its slope varies along more than the channels")
-    return Layer(
-        name=node.name,
-        kind=LayerKind.PRELU,
-        op_type=node.op_type,
-        nodes=(node.name,),
-        inputs=(node.feature(0),),
-        output=node.output(),
-        weight=node.inputs[1],
-    )
+    return node.layer(LayerKind.PRELU, weight=node.inputs[1])
