@@ -231,7 +231,7 @@ def _saved_ranges(
     """
     check_fingerprint(saved, graph.fingerprint, str(path))
     ranges = resolve_ranges(saved, expected_layers(graph, parts, own), str(path)).ranges
-    channels = {**own.channels, **ranges.channels}
+    channels: dict[str, Sequence[Range]] = {**own.channels, **ranges.channels}
     for name in own.channels.keys() - ranges.channels.keys():
         whole = ranges.parameters[name]
         if own.parameters[name].clipped(whole) != own.parameters[name]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import enum
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,50 @@ class Range:
         return Range(min(self.min, 0.0), max(self.max, 0.0), self.origin)
 
 
+@dataclass(frozen=True, eq=False)
+class ChannelRanges(Sequence[Range]):
+    """The ranges of many channels, held as arrays; each becomes a Range when asked for.
+
+    Attributes:
+        low, high: float32 [C], finite, low <= high.
+        origin: of all of them.
+    """
+
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    origin: RangeOrigin = RangeOrigin.MEASURED
+
+    def __post_init__(self) -> None:
+        is_valid = np.isfinite(self.low) & np.isfinite(self.high) & (self.low <= self.high)
+        if not is_valid.all():
+            raise ValueError("ranges of channels need finite min <= max")
+
+    @overload
+    def __getitem__(self, index: int) -> Range: ...
+    @overload
+    def __getitem__(self, index: slice) -> ChannelRanges: ...
+    def __getitem__(self, index: int | slice) -> Range | ChannelRanges:
+        if isinstance(index, slice):
+            return ChannelRanges(self.low[index], self.high[index], self.origin)
+        return Range(float(self.low[index]), float(self.high[index]), self.origin)
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
+def absolute_maxima(ranges: Sequence[Range]) -> NDArray[np.float64]:
+    """max(|min|, |max|) of each range, float64 [len(ranges)]."""
+    if isinstance(ranges, ChannelRanges):
+        return np.maximum(np.abs(ranges.low), np.abs(ranges.high)).astype(np.float64)
+    return np.array([item.absolute_max for item in ranges], np.float64)
+
+
 class ParameterRole(enum.Enum):
     """What a parameter does in its layer."""
 
@@ -86,7 +131,7 @@ class Ranges:
 
     features: Mapping[str, Range]
     parameters: Mapping[str, Range]
-    channels: Mapping[str, tuple[Range, ...]]
+    channels: Mapping[str, Sequence[Range]]
 
 
 class Requantization(enum.Enum):
@@ -194,7 +239,8 @@ class ParameterQuant:
         scales = np.asarray(self.scales, np.float64).reshape(-1, *([1] * (values.ndim - 1)))
         q = values / scales
         np.rint(q, out=q)
-        np.clip(q, self.lowest, self.type.highest, out=q)
+        np.maximum(q, self.lowest, out=q)
+        np.minimum(q, self.type.highest, out=q)
         integers: NDArray[np.signedinteger] = q.astype(self.type.dtype)
         return integers
 

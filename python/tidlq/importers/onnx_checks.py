@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import onnx
 
@@ -74,16 +74,18 @@ def _check_names(graph: onnx.GraphProto) -> None:
     _refuse_repeats((info.name for info in graph.input), "input")
     _refuse_repeats((tensor.name for tensor in graph.initializer), "constant")
     _refuse_repeats((info.name for info in graph.output), "output")
-    produced: dict[str, str] = dict.fromkeys((info.name for info in graph.input), "an input")
-    produced |= dict.fromkeys((tensor.name for tensor in graph.initializer), "a constant")
+    produced: dict[str, str | onnx.NodeProto] = {info.name: "an input" for info in graph.input}
+    produced |= {tensor.name: "a constant" for tensor in graph.initializer}
     for node in graph.node:
         for name in node.output:
             if name and name in produced:
+                earlier = produced[name]
+                role = earlier if isinstance(earlier, str) else f"written by {_called(earlier)}"
                 raise ModelError(
                     f"tensor {name!r} is written by {_called(node)} and is also "
-                    f"{produced[name]}; names of tensors must be unique."
+                    f"{role}; names of tensors must be unique."
                 )
-            produced[name] = f"written by {_called(node)}"
+            produced[name] = node
 
 
 def _refuse_repeats(names: Iterable[str], role: str) -> None:
@@ -104,8 +106,7 @@ def read_names(node: onnx.NodeProto) -> Iterator[str]:
     """Tensors that a node reads, those that its nested graphs take from outside included."""
     yield from (name for name in node.input if name)
     for attribute in node.attribute:
-        nested = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-        for graph in nested:
+        for graph in (*attribute.graphs, *((attribute.g,) if attribute.HasField("g") else ())):
             inner = {info.name for info in graph.input}
             inner |= {tensor.name for tensor in graph.initializer}
             inner |= {name for child in graph.node for name in child.output}
@@ -125,6 +126,7 @@ def _check_references(graph: onnx.GraphProto) -> None:
             )
     edges: dict[int, list[int]] = {}
     index_of = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    is_ordered = True
     for index, node in enumerate(graph.node):
         reads = list(read_names(node))
         for name in reads:
@@ -134,6 +136,12 @@ def _check_references(graph: onnx.GraphProto) -> None:
                     f"{nearest_names(name, available)}"
                 )
         edges[index] = [index_of[name] for name in reads if name not in given]
+        is_ordered = is_ordered and all(source < index for source in edges[index])
+    if not is_ordered:
+        _refuse_cycle(graph, edges)
+
+
+def _refuse_cycle(graph: onnx.GraphProto, edges: Mapping[int, Iterable[int]]) -> None:
     try:
         graphlib.TopologicalSorter(edges).prepare()
     except graphlib.CycleError as error:

@@ -24,11 +24,10 @@ from tidlq.passes.infer_shapes import (
     InferShapes,
     has_open_shapes,
     refuse_absurd_sizes,
-    weightless_proto,
 )
 from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
-from tidlq.passes.node_reading import is_constant
+from tidlq.passes.node_reading import is_constant, is_sorted
 from tidlq.passes.raise_opset import RaiseOpset
 from tidlq.passes.remove_no_ops import RemoveNoOps
 from tidlq.passes.widen_floats import WidenFloats
@@ -71,8 +70,7 @@ def import_onnx(
         model = _to_ir(origin)
         WidenFloats()(model)
         batch = fix_shapes(model, input_shapes)
-        InferShapes()(model)
-        _check_operators(model)
+        _check_operators(InferShapes().call(model).message)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         RaiseOpset()(model)
         refuse_non_finite(model.graph)
@@ -91,8 +89,10 @@ def _to_ir(origin: OnnxSource) -> ir.Model:
             ir.external_data.set_base_dir(model.graph, origin.folder)
         common.RemoveInitializersFromInputsPass()(model)
         load_constants(model.graph)
-        common.InlinePass()(model)
-        model.graph.sort()
+        if model.functions:
+            common.InlinePass()(model)
+        if not is_sorted(model.graph):
+            model.graph.sort()
         NameNodes()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.ClearMetadataAndDocStringPass()(model)
@@ -111,8 +111,7 @@ def _to_ir(origin: OnnxSource) -> ir.Model:
     return model
 
 
-def _check_operators(model: ir.Model) -> None:
-    proto = weightless_proto(model)
+def _check_operators(proto: onnx.ModelProto) -> None:
     for info in proto.graph.output:
         # The checker wants a shape even where none can be known; any will do.
         _give_shape(info.type)

@@ -105,6 +105,8 @@ def _is_text_valid(message: Message) -> bool:
         entries = [text for entry in message.external_data for text in (entry.key, entry.value)]
         return all(isinstance(text, str) for text in (message.name, *entries))
     for field, value in message.ListFields():
+        if isinstance(value, str | int | float):
+            continue
         values = value if field.is_repeated else (value,)
         if field.type == field.TYPE_STRING and not all(isinstance(text, str) for text in values):
             return False

@@ -106,7 +106,7 @@ def load_constants(graph: ir.Graph) -> None:
             raise ModelError(
                 f"the data of constant {name!r} do not fit its shape {list(tensor.shape)}."
             ) from error
-        value.shape = ir.Shape(array.shape)
+        value.shape = value.const_value.shape
         value.type = ir.TensorType(tensor.dtype)
 
 

@@ -34,7 +34,7 @@ def fixed_multipliers(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], N
     if not np.all(np.abs(ratios) < 2.0**MANTISSA_BITS):
         raise ValueError(f"ratios {ratios} are not all inside (-2^31, 2^31)")
     _, exponents = np.frexp(ratios)
-    shifts = np.clip(MANTISSA_BITS - exponents.astype(np.int64), 0, LARGEST_SHIFT)
+    shifts = np.minimum(np.maximum(MANTISSA_BITS - exponents.astype(np.int64), 0), LARGEST_SHIFT)
     multipliers = np.rint(np.ldexp(ratios, shifts)).astype(np.int64)
     rounded_up = np.abs(multipliers) == 1 << MANTISSA_BITS
     if (rounded_up & (shifts == 0)).any():
@@ -70,7 +70,7 @@ def by_shift(shifts: Sequence[int], output: FeatureQuant, clamp: Clamp | None = 
 
 def by_ratio(
     mode: Requantization,
-    numerators: Sequence[Sequence[float]],
+    numerators: Sequence[Sequence[float]] | NDArray[np.float64],
     output: FeatureQuant,
     clamp: Clamp | None = None,
 ) -> Requantize:
@@ -78,7 +78,7 @@ def by_ratio(
 
     Args:
         mode: FIXED or FLOAT; FLOAT multiplies and divides in float32, as ONNX Runtime does.
-        numerators: for each channel the factors of the accumulator's scale.
+        numerators: for each channel the factors of the accumulator's scale, [C, factors].
         output: the output's quantization.
         clamp: fused bounds.
     """
@@ -89,7 +89,7 @@ def by_ratio(
         message.scale.extend((products / np.float32(output.scale)).tolist())
         return message
     message = _requantize(Requantize.MODE_FIXED, output, clamp)
-    multipliers, shifts = fixed_multipliers(np.prod(factors, axis=1) / output.scale)
+    multipliers, shifts = fixed_multipliers(np.multiply.reduce(factors, axis=1) / output.scale)
     message.multiplier.extend(multipliers.tolist())
     message.shift.extend(shifts.tolist())
     return message

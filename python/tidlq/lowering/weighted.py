@@ -25,8 +25,9 @@ def _bias_integers(parameters: LayerParameters, quant: LayerQuant, input_scale: 
         return [0] * channels
     scales = np.asarray(_weight_of(quant).scales, np.float64) * input_scale
     limit = float(1 << (quant.bias_bits - 1))
-    q = np.clip(np.rint(parameters.bias / scales), -limit, limit - 1)
-    return [int(v) for v in q]
+    q = np.minimum(np.maximum(np.rint(parameters.bias / scales), -limit), limit - 1)
+    integers: list[int] = q.astype(np.int64).tolist()
+    return integers
 
 
 def _requantize(
@@ -35,7 +36,9 @@ def _requantize(
     output = builder.feature(layer.output)
     if quant.requantization is Requantization.SHIFT:
         return by_shift(quant.shift, output, layer.clamp)
-    factors = [(source.scale, scale) for scale in _weight_of(quant).scales]
+    scales = np.asarray(_weight_of(quant).scales, np.float64)
+    factors = np.empty((scales.size, 2))
+    factors[:, 0], factors[:, 1] = source.scale, scales
     return by_ratio(quant.requantization, factors, output, layer.clamp)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from tidlq.passes.affine import affine_of, rounded, times
+from tidlq.passes.affine import Affine, affine_of, rounded, times
 from tidlq.passes.node_editing import FreshNames, absorb_next, replace_constant
 from tidlq.passes.node_reading import (
     constant_array,
@@ -35,9 +35,14 @@ class FoldAffine(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits the layers of the main graph in order."""
-        names, modified = FreshNames(model.graph), False
+        names, modified = None, False
         for node in model.graph:
-            while is_op(node, "Conv", "ConvTranspose", "Gemm") and _fold_next(node, names):
+            if not is_op(node, "Conv", "ConvTranspose", "Gemm"):
+                continue
+            while (found := _find_next(node)) is not None:
+                names = names or FreshNames(model.graph)
+                if not _fold(node, *found, names):
+                    break
                 modified = True
         return ir.passes.PassResult(model, modified=modified)
 
@@ -55,12 +60,18 @@ class _Layer:
     bias: NDArray[np.float64]
 
 
-def _fold_next(node: ir.Node, names: FreshNames) -> bool:
+def _find_next(node: ir.Node) -> tuple[ir.Node, Affine] | None:
+    """The affine node that alone reads the layer's output."""
     following = sole_consumer(node.outputs[0])
     if following is None or following.graph is not node.graph:
-        return False
-    affine, layer = affine_of(following, 1), _read(node)
-    if affine is None or layer is None or affine.data is not node.outputs[0]:
+        return None
+    affine = affine_of(following, 1)
+    return None if affine is None or affine.data is not node.outputs[0] else (following, affine)
+
+
+def _fold(node: ir.Node, following: ir.Node, affine: Affine, names: FreshNames) -> bool:
+    layer = _read(node)
+    if layer is None:
         return False
     channels = layer.bias.size
     if not {affine.scale.size, affine.shift.size} <= {1, channels}:

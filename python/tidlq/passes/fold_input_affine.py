@@ -38,10 +38,12 @@ class FoldInputAffine(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits the convolutions of the main graph."""
-        names, modified = FreshNames(model.graph), False
+        names, modified = None, False
         for node in model.graph:
-            if is_op(node, "Conv"):
-                modified |= _fold_previous(node, names)
+            chain = _find_chain(node) if is_op(node, "Conv") else None
+            if chain is not None:
+                names = names or FreshNames(model.graph)
+                modified |= _fold_chain(node, chain, names)
         return ir.passes.PassResult(model, modified=modified)
 
 
@@ -93,9 +95,9 @@ class _Convolution:
         return factor.reshape(groups, 1, inputs, *[1] * (self.weight.ndim - 3))
 
 
-def _fold_previous(conv: ir.Node, names: FreshNames) -> bool:
-    chain, parameters = _find_chain(conv), _read(conv)
-    if chain is None or parameters is None:
+def _fold_chain(conv: ir.Node, chain: _Chain, names: FreshNames) -> bool:
+    parameters = _read(conv)
+    if parameters is None:
         return False
     channels = parameters.channels
     if not {chain.scale.size, chain.shift.size} <= {1, channels}:

@@ -9,12 +9,13 @@ Numerics: none.
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import dataclass
+
 import onnx
 import onnx_ir as ir
 
 from tidlq.errors import ModelError
-from tidlq.passes.node_reading import is_constant, static_shape
+from tidlq.passes.node_reading import is_constant, sizes_product, static_shape
 
 # Elements. A shape vector has fewer; most weights have more.
 _LARGEST_SHAPE_CONSTANT = 256
@@ -34,12 +35,16 @@ def weightless_proto(model: ir.Model, *, hints: bool = False) -> onnx.ModelProto
     for name, value in model.graph.initializers.items():
         if name in fed or value.const_value is None:
             continue
-        if value.dtype != ir.DataType.STRING and value.const_value.size <= _LARGEST_SHAPE_CONSTANT:
-            tensor = ir.serde.serialize_tensor(value.const_value)
-            tensor.name = name
-            graph.initializer.append(tensor)
+        tensor = value.const_value
+        if tensor.dtype != ir.DataType.STRING and tensor.size <= _LARGEST_SHAPE_CONSTANT:
+            graph.initializer.add(
+                name=name,
+                data_type=int(tensor.dtype),
+                dims=tensor.shape.numpy(),
+                raw_data=tensor.tobytes(),
+            )
         else:
-            graph.input.append(ir.serde.serialize_value(value))
+            _declare(graph, name, tensor)
     graph.output.extend(ir.serde.serialize_value(value) for value in model.graph.outputs)
     outputs = set(model.graph.outputs)
     for node in model.graph:
@@ -55,18 +60,39 @@ def weightless_proto(model: ir.Model, *, hints: bool = False) -> onnx.ModelProto
     return proto
 
 
+def _declare(graph: onnx.GraphProto, name: str, tensor: ir.TensorProtocol) -> None:
+    """Adds an input of a constant's dtype and shape."""
+    declared = graph.input.add(name=name).type.tensor_type
+    declared.elem_type = int(tensor.dtype)
+    declared.shape.SetInParent()
+    for size in tensor.shape.numpy():
+        declared.shape.dim.add(dim_value=size)
+
+
+@dataclass
+class InferredShapes(ir.passes.PassResult):
+    """The result of shape inference.
+
+    Attributes:
+        message: the weightless message with all that was inferred.
+    """
+
+    message: onnx.ModelProto
+
+
 class InferShapes(ir.passes.InPlacePass):
     """Sets dtype and shape of every tensor that onnx can infer; what is known stays known."""
 
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
+    def call(self, model: ir.Model) -> InferredShapes:
         """Infers, and once more with the declared shapes as hints where they say more."""
-        modified, declared = self._infer(model, hints=False)
+        found, declared = self._infer(model, hints=False)
         if declared and has_open_shapes(model.graph):
-            modified |= self._infer(model, hints=True)[0]
-        return ir.passes.PassResult(model, modified=modified)
+            again, _ = self._infer(model, hints=True)
+            found = InferredShapes(model, found.modified or again.modified, again.message)
+        return found
 
-    def _infer(self, model: ir.Model, *, hints: bool) -> tuple[bool, bool]:
-        """Returns whether something changed, and whether a declared shape says more."""
+    def _infer(self, model: ir.Model, *, hints: bool) -> tuple[InferredShapes, bool]:
+        """Returns what was inferred, and whether a declared shape says more."""
         try:
             inferred = onnx.shape_inference.infer_shapes(
                 weightless_proto(model, hints=hints), check_type=False, data_prop=True
@@ -90,7 +116,7 @@ class InferShapes(ir.passes.InPlacePass):
                 elif shape is not None and value.shape != shape:
                     value.shape = shape
                     modified = True
-        return modified, declared
+        return InferredShapes(model, modified, inferred), declared
 
 
 def _learn_type(value: ir.Value, proto: onnx.TypeProto) -> bool:
@@ -117,7 +143,7 @@ def refuse_absurd_sizes(model: ir.Model, limit: int) -> None:
         shape = static_shape(value)
         if shape is None or is_constant(value):
             continue
-        count = int(np.prod([int(size) for size in shape], dtype=object))
+        count = sizes_product(shape)
         if count > limit:
             raise ModelError(
                 f"tensor {value.name!r} has shape {'x'.join(map(str, shape))}, {count} elements; "

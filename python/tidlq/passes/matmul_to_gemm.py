@@ -23,9 +23,10 @@ class MatMulToGemm(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits the nodes of the main graph in order."""
-        names, modified = FreshNames(model.graph), False
+        names, modified = None, False
         for node in model.graph:
-            if is_op(node, "MatMul"):
+            if is_op(node, "MatMul") and is_op(sole_consumer(node.outputs[0]), "Add"):
+                names = names or FreshNames(model.graph)
                 modified |= _join(node, names)
         return ir.passes.PassResult(model, modified=modified)
 

@@ -8,19 +8,22 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from tidlq.passes.node_reading import input_at
+from tidlq.passes.node_reading import input_at, nested_graphs
 
 
 class FreshNames:
     """Names of tensors and nodes that do not clash with any in a graph or its nested graphs."""
 
     def __init__(self, graph: ir.Graph) -> None:
-        self._taken = set(graph.initializers) | _names(graph.inputs)
-        for node in graph.all_nodes():
-            self._taken |= _names(node.outputs)
-            self._taken.add(node.name or "")
-        for nested in graph.subgraphs():
-            self._taken |= set(nested.initializers) | _names(nested.inputs)
+        self._taken: set[str] = set()
+        self._reserve(graph)
+
+    def _reserve(self, graph: ir.Graph) -> None:
+        self._taken.update(graph.initializers, _names(graph.inputs))
+        for node in graph:
+            self._taken.update(_names(node.outputs), (node.name or "",))
+            for nested in nested_graphs(node):
+                self._reserve(nested)
 
     def take(self, base: str) -> str:
         """Returns `base`, or `base_1`, `base_2` ... where it is taken, and reserves it."""
@@ -32,8 +35,8 @@ class FreshNames:
         return name
 
 
-def _names(values: Iterable[ir.Value]) -> set[str]:
-    return {value.name for value in values if value.name}
+def _names(values: Iterable[ir.Value]) -> list[str]:
+    return [value.name for value in values if value.name]
 
 
 def add_constant(graph: ir.Graph, name: str, array: NDArray[np.generic]) -> ir.Value:

@@ -65,9 +65,10 @@ def ints_attribute(node: ir.Node, name: str) -> tuple[int, ...] | None:
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """Sizes of a value when all of them are known."""
-    if value is None or value.shape is None or not value.shape.is_static():
+    if value is None or value.shape is None:
         return None
-    return tuple(int(size) for size in value.shape.numpy())
+    sizes = tuple(size for size in value.shape.dims if isinstance(size, int))
+    return sizes if len(sizes) == len(value.shape) else None
 
 
 def rank_of(value: ir.Value | None) -> int | None:
@@ -85,8 +86,30 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
 
 def reads_outer_scope(node: ir.Node) -> bool:
     """Whether the node holds a nested graph (If, Loop, Scan)."""
-    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return any(attribute.type in kinds for attribute in node.attributes.values())
+    return bool(nested_graphs(node))
+
+
+def nested_graphs(node: ir.Node) -> list[ir.Graph]:
+    """The graphs among a node's attributes."""
+    found: list[ir.Graph] = []
+    for attribute in node.attributes.values():
+        if attribute.type is ir.AttributeType.GRAPH:
+            found.append(attribute.as_graph())
+        elif attribute.type is ir.AttributeType.GRAPHS:
+            found.extend(attribute.as_graphs())
+    return found
+
+
+def is_sorted(graph: ir.Graph) -> bool:
+    """Whether every node stands behind those it reads; False where graphs are nested."""
+    ahead: set[ir.Node | None] = {None}
+    for node in graph:
+        if any(value is not None and value.producer() not in ahead for value in node.inputs):
+            return False
+        if nested_graphs(node):
+            return False
+        ahead.add(node)
+    return True
 
 
 def all_equal(array: NDArray[np.generic] | None, expected: float) -> bool:

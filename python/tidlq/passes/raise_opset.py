@@ -13,6 +13,9 @@ as half_pixel, leaves Hardmax's axes unmerged, and keeps empty scales beside siz
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass
+
 import onnx
 import onnx_ir as ir
 
@@ -26,43 +29,84 @@ class RaiseOpset(ir.passes.InPlacePass):
     """Brings the graph to `CANONICAL_OPSET`, or leaves it whole where that is impossible."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrites a copy, so that a failure half-way leaves no trace; weights are shared."""
+        """Rewrites a copy, so that a failure half-way leaves no trace; weights are shared.
+
+        A graph in which no form changes is not copied.
+        """
         opset = model.graph.opset_imports.get("")
         if opset is None or opset >= CANONICAL_OPSET:
             return ir.passes.PassResult(model, modified=False)
-        raised = model.clone()
-        context = FormContext(FreshNames(raised.graph), opset)
-        try:
-            for node in tuple(raised.graph.all_nodes()):
-                if node.domain == "":
-                    _raise_node(node, context)
-        except CannotRaiseError:
+        graph = model.graph
+        nodes = _own_nodes(graph)
+        if any(_changes_form(node, opset) for node in nodes):
+            graph = model.clone().graph
+            nodes = _own_nodes(graph)
+        if not (_raise_forms(graph, nodes, opset) and _are_valid(nodes)):
             return ir.passes.PassResult(model, modified=False)
-        raised.graph.opset_imports[""] = CANONICAL_OPSET
-        model.graph = raised.graph
+        for node in nodes:
+            node.version = None
+        graph.opset_imports[""] = CANONICAL_OPSET
+        model.graph = graph
         return ir.passes.PassResult(model, modified=True)
 
 
-def _raise_node(node: ir.Node, context: FormContext) -> None:
-    since, form = FORMS.get(node.op_type, (0, None))
-    if form is not None and context.opset < since:
-        form(node, context)
-    node.version = None
-    if not _is_valid(node):
-        raise CannotRaiseError
+def _own_nodes(graph: ir.Graph) -> list[ir.Node]:
+    """Operators of the default domain, those of nested graphs included."""
+    return [node for node in graph.all_nodes() if node.domain == ""]
 
 
-def _is_valid(node: ir.Node) -> bool:
+def _changes_form(node: ir.Node, opset: int) -> bool:
+    return node.op_type in FORMS and opset < FORMS[node.op_type][0]
+
+
+def _raise_forms(graph: ir.Graph, nodes: Iterable[ir.Node], opset: int) -> bool:
+    """Rewrites nodes to their newer form; returns False where one has none."""
+    changing = [node for node in nodes if _changes_form(node, opset)]
+    if not changing:
+        return True
+    context = FormContext(FreshNames(graph), opset)
     try:
-        schema = onnx.defs.get_schema(node.op_type, CANONICAL_OPSET, "")
-    except onnx.defs.SchemaError:
+        for node in changing:
+            FORMS[node.op_type][1](node, context)
+    except CannotRaiseError:
         return False
-    required = {name for name, attribute in schema.attributes.items() if attribute.required}
-    present = set(node.attributes)
-    return (
-        not schema.deprecated
-        and present <= set(schema.attributes)
-        and required <= present
-        and schema.min_input <= len(node.inputs) <= schema.max_input
-        and schema.min_output <= len(node.outputs) <= schema.max_output
-    )
+    return True
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """What `CANONICAL_OPSET` demands of an operator's nodes."""
+
+    attributes: Set[str]
+    required: Set[str]
+    inputs: range
+    outputs: range
+
+    @classmethod
+    def find(cls, op_type: str) -> _Signature | None:
+        """None where the opset has no such operator, or a deprecated one."""
+        try:
+            schema = onnx.defs.get_schema(op_type, CANONICAL_OPSET, "")
+        except onnx.defs.SchemaError:
+            return None
+        if schema.deprecated:
+            return None
+        attributes = schema.attributes
+        return cls(
+            attributes.keys(),
+            {name for name, attribute in attributes.items() if attribute.required},
+            range(schema.min_input, schema.max_input + 1),
+            range(schema.min_output, schema.max_output + 1),
+        )
+
+
+def _are_valid(nodes: Sequence[ir.Node]) -> bool:
+    """Whether every node is one that `CANONICAL_OPSET` defines."""
+    signatures = {op_type: _Signature.find(op_type) for op_type in {n.op_type for n in nodes}}
+    for node in nodes:
+        signature, present = signatures[node.op_type], node.attributes.keys()
+        if signature is None or not signature.required <= present <= signature.attributes:
+            return False
+        if len(node.inputs) not in signature.inputs or len(node.outputs) not in signature.outputs:
+            return False
+    return True

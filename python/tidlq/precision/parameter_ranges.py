@@ -11,7 +11,14 @@ from tidlq.errors import ModelError
 from tidlq.graph.layers import Layer, LayerKind, ProductAttributes
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
-from tidlq.spec import ParameterRole, Range, RangeOrigin, Ranges, parameter_name
+from tidlq.spec import (
+    ChannelRanges,
+    ParameterRole,
+    Range,
+    RangeOrigin,
+    Ranges,
+    parameter_name,
+)
 
 
 def operand_index(graph: Graph, layer: Layer) -> int | None:
@@ -36,19 +43,26 @@ def operand_values(graph: Graph, layer: Layer) -> NDArray[np.float64] | None:
 
 
 def _range_of(values: NDArray[np.floating], where: str) -> Range:
+    return _spanned(values, values, where)
+
+
+def _spanned(lows: NDArray[np.floating], highs: NDArray[np.floating], where: str) -> Range:
     # A NaN survives min and max, and a range refuses what float32 cannot hold.
     try:
-        return Range(float(values.min()), float(values.max()), RangeOrigin.PARAMETER)
+        return Range(float(lows.min()), float(highs.max()), RangeOrigin.PARAMETER)
     except ValueError:
         raise ModelError(
             f"{where} holds NaN, Inf or values beyond float32; weights must be finite."
         ) from None
 
 
-def _channel_ranges(weight: NDArray[np.floating]) -> tuple[Range, ...]:
+def _weight_ranges(weight: NDArray[np.floating], where: str) -> tuple[Range, ChannelRanges]:
+    """The range of a whole weight, and that of each output channel."""
     flat = weight.reshape(weight.shape[0], -1)
-    ends = zip(flat.min(axis=1).tolist(), flat.max(axis=1).tolist(), strict=True)
-    return tuple(Range(low, high, RangeOrigin.PARAMETER) for low, high in ends)
+    lows, highs = flat.min(axis=1), flat.max(axis=1)
+    whole = _spanned(lows, highs, where)
+    low, high = lows.astype(np.float32), highs.astype(np.float32)
+    return whole, ChannelRanges(low, high, RangeOrigin.PARAMETER)
 
 
 def measure_parameters(graph: Graph, layers: Iterable[Layer]) -> Ranges:
@@ -61,7 +75,7 @@ def measure_parameters(graph: Graph, layers: Iterable[Layer]) -> Ranges:
         ModelError: A folded parameter is not finite.
     """
     whole: dict[str, Range] = {}
-    channels: dict[str, tuple[Range, ...]] = {}
+    channels: dict[str, ChannelRanges] = {}
     for layer in layers:
         operand = operand_values(graph, layer)
         if operand is not None:
@@ -70,13 +84,13 @@ def measure_parameters(graph: Graph, layers: Iterable[Layer]) -> Ranges:
         if layer.weight is None:
             continue
         parameters = layer_parameters(graph, layer)
-        slope = layer.kind is LayerKind.PRELU
-        role = ParameterRole.SLOPE if slope else ParameterRole.WEIGHT
+        role = ParameterRole.SLOPE if layer.kind is LayerKind.PRELU else ParameterRole.WEIGHT
         key = parameter_name(layer.name, role)
         where = f"The {role.value} of layer {layer.name!r}"
-        whole[key] = _range_of(parameters.weight, where)
-        if not slope:
-            channels[key] = _channel_ranges(parameters.weight)
+        if role is ParameterRole.SLOPE:
+            whole[key] = _range_of(parameters.weight, where)
+        else:
+            whole[key], channels[key] = _weight_ranges(parameters.weight, where)
         if parameters.bias is not None:
             key = parameter_name(layer.name, ParameterRole.BIAS)
             whole[key] = _range_of(parameters.bias, f"The bias of layer {layer.name!r}")

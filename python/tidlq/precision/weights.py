@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.precision.scales import SMALLEST_SCALE, next_power_of_two, parameter_scales
-from tidlq.spec import IntegerType, ParameterQuant, Range, Requantization, ScaleRule, Scheme
+from tidlq.spec import (
+    IntegerType,
+    ParameterQuant,
+    Range,
+    Requantization,
+    ScaleRule,
+    Scheme,
+    absolute_maxima,
+)
 
 Float64 = NDArray[np.float64]
 
@@ -46,8 +54,7 @@ def weight_quant(
     magnitudes = np.abs(bias) if bias is not None else np.zeros(max(len(channels), 1))
     if not scheme.channel_wise:
         channels, magnitudes = (whole,), magnitudes.max(keepdims=True)
-    largest = np.array([channel.absolute_max for channel in channels])
-    scales = _fitted(scheme, bits, largest, magnitudes, input_scale)
+    scales = _fitted(scheme, bits, absolute_maxima(channels), magnitudes, input_scale)
     if scheme.requantization is Requantization.SHIFT:
         scales = _aligned(scales)
     type_ = IntegerType(bits, signed=True)
