@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tidlq.importers.preprocessing import Preprocessing
 
 _OPTIONS = {"accuracy_level": 0, "quantization_scale_type": 4, "calibration_frames": 200}
+# The first of these still warms up.
+_RECOMPILATIONS = 3
 
 
 def run_demo(
@@ -37,7 +39,7 @@ def run_demo(
     """Quantize and evaluate a small trained network that ships with tidlq.
 
     Compiles it with 200 pictures, evaluates float and fixed point on 1,000 others, and compiles it
-    again from the ranges that the first compilation saved.
+    three times more from the ranges that the first compilation saved.
     """
     terminal = Terminal(json, quiet)
 
@@ -52,8 +54,13 @@ def run_demo(
         compiled.save(output)
         evaluation = _evaluate(compiled, preprocessing, threads, progress)
         saved = {**_OPTIONS, "quant_params_proto_path": output / QUANT_PARAMS}
-        again, second = _compile(saved, preprocessing, threads, progress, has_data=False)
-    is_identical = _networks(compiled.artifacts) == _networks(again.artifacts)
+        repeated = [
+            _compile(saved, preprocessing, threads, progress, has_data=False)
+            for _ in range(_RECOMPILATIONS)
+        ]
+    second = min(seconds for _, seconds in repeated)
+    networks = [_networks(again.artifacts) for again, _ in repeated]
+    is_identical = all(network == _networks(compiled.artifacts) for network in networks)
     document = describe_compilation(compiled, measure_footprint(compiled.artifacts), output, first)
     result = {
         "compilation": document,
@@ -67,7 +74,11 @@ def run_demo(
     }
     same = "byte-identical" if is_identical else "NOT identical"
     facts = [
-        ("from saved ranges", f"{second:.3f} s, {second / first:.3f} of the first compilation"),
+        (
+            "from saved ranges",
+            f"{second:.3f} s, {second / first:.3f} of the first compilation "
+            f"(fastest of {_RECOMPILATIONS})",
+        ),
         ("its network", same),
     ]
     terminal.result(
