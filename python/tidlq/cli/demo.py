@@ -76,8 +76,10 @@ def run_demo(
     facts = [
         (
             "from saved ranges",
-            f"{second:.3f} s, {second / first:.3f} of the first compilation "
-            f"(fastest of {_RECOMPILATIONS})",
+            (
+                f"{second:.3f} s, {second / first:.3f} of the first compilation "
+                f"(fastest of {_RECOMPILATIONS})"
+            ),
         ),
         ("its network", same),
     ]
