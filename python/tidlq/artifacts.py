@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,8 +105,8 @@ class Artifacts:
             (folder / stage.file).write_bytes(stage.content)
         if self.quant_params:
             (folder / QUANT_PARAMS).write_bytes(self.quant_params)
-        (folder / REPORT).write_text(_json(self.report))
-        (folder / MANIFEST).write_text(_json(self._manifest()))
+        (folder / REPORT).write_text(_json(self.report), encoding="utf-8")
+        (folder / MANIFEST).write_text(_json(self._manifest()), encoding="utf-8")
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -210,30 +212,68 @@ def check_target(folder: str | os.PathLike[str]) -> None:
         OutputError: The place is a file, or holds something else than artifacts.
     """
     target = Path(folder)
-    if target.is_dir():
-        if any(target.iterdir()) and not (target / MANIFEST).exists():
-            raise OutputError(
-                f"{str(target)!r} holds something else than artifacts; name a new or empty folder."
-            )
-    elif target.exists():
+    try:
+        is_folder = stat.S_ISDIR(target.stat().st_mode)
+        entries = sorted(entry.name for entry in target.iterdir()) if is_folder else []
+    except OSError:
+        # Nothing is there, or writing will say what is wrong.
+        return
+    if not is_folder:
         raise OutputError(f"{str(target)!r} is a file; name a folder.")
+    foreign = _foreign_entry(target, entries)
+    if foreign is not None:
+        raise OutputError(
+            f"{str(target)!r} holds something else than artifacts ({foreign!r}); "
+            "name a new or empty folder."
+        )
+
+
+def _foreign_entry(folder: Path, entries: Sequence[str]) -> str | None:
+    """The name of something in a folder that its own manifest does not account for."""
+    if not entries:
+        return None
+    try:
+        manifest = _read_manifest(folder)
+        known = {MANIFEST, REPORT, QUANT_PARAMS, *(stage["file"] for stage in manifest["stages"])}
+    except (ArtifactError, KeyError, TypeError):
+        return MANIFEST if MANIFEST in entries else entries[0]
+    return next((entry for entry in entries if entry not in known), None)
 
 
 def _put_in_place(partial: Path, target: Path) -> None:
-    """Renames; what stood there before is kept until the new folder is in place."""
-    if not target.exists():
-        partial.rename(target)
-        return
+    """Renames; what stood there before is kept until the new folder is in place.
+
+    Of several compilations into one folder the last one stays.
+    """
     if target.is_symlink():
         target = target.resolve()
-    backup = partial.with_name(partial.name + ".old")
-    target.rename(backup)
+    while True:
+        backup = _set_aside(target, partial.with_name(partial.name + ".old"))
+        try:
+            partial.rename(target)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                # Another compilation has put its folder there in the meantime.
+                _remove(backup)
+                continue
+            if backup is not None:
+                backup.rename(target)
+            raise
+        _remove(backup)
+        return
+
+
+def _set_aside(target: Path, backup: Path) -> Path | None:
+    """Moves what stands at the target away, if anything does."""
     try:
-        partial.rename(target)
-    except BaseException:
-        backup.rename(target)
-        raise
-    shutil.rmtree(backup, ignore_errors=True)
+        return target.rename(backup)
+    except FileNotFoundError:
+        return None
+
+
+def _remove(backup: Path | None) -> None:
+    if backup is not None:
+        shutil.rmtree(backup, ignore_errors=True)
 
 
 def _umask() -> int:

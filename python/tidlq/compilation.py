@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tidlq.artifacts import Artifacts, StageFile
 from tidlq.calibration import CalibrationLevel, measure_features, select_ranges
 from tidlq.calibration.stated import find_stated_ranges
-from tidlq.errors import DataError
+from tidlq.errors import DataError, QuantProtoError
 from tidlq.graph.layers import LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind, partition
@@ -49,6 +49,7 @@ Progress = Callable[[str, int, int | None], None]
 """Called with a step's name, the units done and the total (None: not known)."""
 
 FLOAT_SCHEME = "float"
+FEATURE_BITS = 8
 PROTO_OPTION = "advanced_options:quant_params_proto_path"
 
 
@@ -93,6 +94,7 @@ class _Decided:
     plan: QuantPlan | None = None
     frames: int = 0
     quant_params: bytes = b""
+    to_write: SavedRanges | None = None
     notices: tuple[str, ...] = field(default=())
 
 
@@ -147,6 +149,8 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     artifacts = _assemble(
         graph, parts, decided, options, preprocessing.to_mapping() if preprocessing else {}
     )
+    if options.quant_params_proto_path is not None and decided.to_write is not None:
+        write_quant_params(options.quant_params_proto_path, decided.to_write)
     return Compiled(
         graph,
         parts,
@@ -217,9 +221,7 @@ def _decide(
         frames=frames,
     )
     saved = to_saved(graph, parts, ranges, plan, provenance)
-    if path is not None:
-        write_quant_params(path, saved)
-    return _Decided(ranges, plan, frames, format_quant_params(saved))
+    return _Decided(ranges, plan, frames, format_quant_params(saved), to_write=saved)
 
 
 def _saved_ranges(
@@ -230,13 +232,25 @@ def _saved_ranges(
     Channel ranges that it does not state are the weights' own, within the range of the whole.
     """
     check_fingerprint(saved, graph.fingerprint, str(path))
-    ranges = resolve_ranges(saved, expected_layers(graph, parts, own), str(path)).ranges
+    _check_bits(saved, path)
+    decisions = resolve_ranges(saved, expected_layers(graph, parts, own), str(path))
+    ranges = decisions.ranges
     channels: dict[str, Sequence[Range]] = {**own.channels, **ranges.channels}
     for name in own.channels.keys() - ranges.channels.keys():
         whole = ranges.parameters[name]
         if own.parameters[name].clipped(whole) != own.parameters[name]:
             channels[name] = tuple(channel.clipped(whole) for channel in own.channels[name])
-    return Ranges(ranges.features, ranges.parameters, channels)
+    return Ranges(ranges.features, ranges.parameters, channels, decisions.values)
+
+
+def _check_bits(saved: SavedRanges, path: Path) -> None:
+    for layer in saved.layers:
+        bits = max(layer.bit_depth, layer.parameter_bit_depth or layer.bit_depth)
+        if bits != FEATURE_BITS:
+            raise QuantProtoError(
+                f"Quantization proto {str(path)!r} states {bits} bits for layer {layer.name!r}; "
+                f"this version compiles {FEATURE_BITS} bits."
+            )
 
 
 def _calibrate(

@@ -43,7 +43,17 @@ class NodeArg:
 
 
 class _Stage(Protocol):
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]: ...
+    def run(self, feeds: Mapping[str, Array], frames: int) -> dict[str, Array]: ...
+
+
+class _FixedStage:
+    """A fixed stage in the integer engine; every fixed stage reads at least one tensor."""
+
+    def __init__(self, stage: StageFile, threads: int) -> None:
+        self._stage = FixedStage(stage.content, stage.inputs, stage.outputs, threads)
+
+    def run(self, feeds: Mapping[str, Array], frames: int) -> dict[str, Array]:  # noqa: ARG002
+        return self._stage.run(feeds)
 
 
 class _FloatStage:
@@ -59,10 +69,10 @@ class _FloatStage:
         self.inputs, self.outputs = stage.inputs, stage.outputs
         self._file = stage.file
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        frames = len(next(iter(feeds.values()))) if feeds else 1
+    def run(self, feeds: Mapping[str, Array], frames: int) -> dict[str, Array]:
         rows = [
-            self._run_frame({name: feeds[name][frame] for name in self.inputs})
+            # The ellipsis keeps a scalar an array.
+            self._run_frame({name: feeds[name][frame, ...] for name in self.inputs})
             for frame in range(frames)
         ]
         columns = zip(*rows, strict=True)
@@ -96,11 +106,8 @@ class InferenceSession:
         self.artifacts = artifacts
         self._stages: list[tuple[StageFile, _Stage]] = []
         for stage in artifacts.stages:
-            executor: _Stage
-            if stage.kind is StageKind.FIXED:
-                executor = FixedStage(stage.content, stage.inputs, stage.outputs, threads)
-            else:
-                executor = _FloatStage(stage, threads)
+            is_fixed = stage.kind is StageKind.FIXED
+            executor = _FixedStage(stage, threads) if is_fixed else _FloatStage(stage, threads)
             self._stages.append((stage, executor))
 
     def get_inputs(self) -> list[NodeArg]:
@@ -135,8 +142,9 @@ class InferenceSession:
                     f"{nearest_names(name, known)}"
                 )
         tensors = self._frames(input_feed)
+        frames = len(next(iter(tensors.values()))) if tensors else 1
         for stage, executor in self._stages:
-            tensors |= executor.run({name: tensors[name] for name in stage.inputs})
+            tensors |= executor.run({name: tensors[name] for name in stage.inputs}, frames)
         return [self._batch(tensors[name]) for name in names]
 
     def _frames(self, feed: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,7 +10,7 @@ import enum
 import math
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
@@ -127,11 +127,13 @@ class Ranges:
         features: one range per feature map, by tensor name.
         parameters: one range per weight, bias and slope, by `parameter_name`.
         channels: one range per output channel of a weight, by `parameter_name`.
+        biases: bias values that stand in for the model's own, by `parameter_name`.
     """
 
     features: Mapping[str, Range]
     parameters: Mapping[str, Range]
     channels: Mapping[str, Sequence[Range]]
+    biases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 class Requantization(enum.Enum):
@@ -254,6 +256,8 @@ class LayerQuant:
         weight: quantization of the weight of a weighted layer, or of PReLU's slope.
         operand: quantization of the constant operand of a sum or product.
         shift: SHIFT only: bits, one per output channel or a single one.
+        bias: values of a weighted layer's bias, real units, one per output channel; empty where
+            there is none.
         bias_bits: signed bits that the bias is saturated to.
     """
 
@@ -261,6 +265,7 @@ class LayerQuant:
     weight: ParameterQuant | None = None
     operand: FeatureQuant | None = None
     shift: tuple[int, ...] = ()
+    bias: tuple[float, ...] = ()
     bias_bits: int = 32
 
 

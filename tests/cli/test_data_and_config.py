@@ -215,3 +215,24 @@ def test_an_unknown_key_of_a_configuration_is_named(tidlq: Command, tmp_path: Pa
     assert "'acuracy_level'" in outcome.stderr
     assert "'accuracy_level'" in outcome.stderr
     assert "net_config.yaml" in outcome.stderr
+
+
+def test_what_a_data_function_prints_stays_out_of_the_document(
+    tidlq_process: Command, classifier: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "talking.py").write_text(
+        "import numpy as np\n"
+        "print('imported')\n"
+        "def frames():\n"
+        "    print('called')\n"
+        "    yield {'x': np.ones((1, 1, 8, 8), np.float32)}\n"
+    )
+    for arguments in (
+        ("compile", classifier, "--calib", "talking:frames", "-o", "artifacts"),
+        ("run", "artifacts", "--input", "talking:frames", "-o", "outputs.npz"),
+        ("evaluate", "artifacts", "--data", "talking:frames", "--model", classifier),
+    ):
+        outcome = tidlq_process(*arguments, "--json", cwd=tmp_path)
+        assert outcome.exit_code == 0, outcome.stderr
+        assert outcome.document
+        assert outcome.stderr.splitlines()[:2] == ["imported", "called"]

@@ -306,7 +306,7 @@ def test_earlier_artifacts_survive_a_failed_write(
 ) -> None:
     before = {path.name: path.read_bytes() for path in artifacts.iterdir()}
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", fail)

@@ -1,4 +1,4 @@
-"""Ctrl-C ends a command with a message, and leaves nothing half-written."""
+"""Ctrl-C, or a signal to end, ends a command with a message, and leaves nothing half-written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def frames():
 """
 
 
-def interrupt(folder: Path, *arguments: str) -> tuple[int, str, str]:
+def interrupt(
+    folder: Path, *arguments: str, by: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
     """Starts the command, interrupts it once it reads frames, and returns what it left."""
     (folder / "slow.py").write_text(_SLOW_FRAMES)
     process = subprocess.Popen(
@@ -43,7 +45,7 @@ def interrupt(folder: Path, *arguments: str) -> tuple[int, str, str]:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, "the command never read a frame"
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(by)
         stdout, stderr = process.communicate(timeout=120)
     finally:
         process.kill()
@@ -70,11 +72,14 @@ def test_ctrl_c_during_calibration_writes_nothing(
     assert {path for path in tmp_path.iterdir() if path.name != "__pycache__"} == before
 
 
-def test_ctrl_c_during_a_run_writes_nothing(tmp_path: Path, artifacts: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_end_during_a_run_writes_nothing(
+    tmp_path: Path, artifacts: Path, by: signal.Signals
+) -> None:
     earlier = tmp_path / "outputs.npz"
     earlier.write_bytes(b"earlier outputs")
     code, _, stderr = interrupt(
-        tmp_path, "run", artifacts.name, "--input", "slow:frames", "--output", "outputs.npz"
+        tmp_path, "run", artifacts.name, "--input", "slow:frames", "--output", "outputs.npz", by=by
     )
     assert code == 130
     assert stderr == "error: interrupted, nothing was written\n"

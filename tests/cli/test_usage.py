@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -134,3 +135,11 @@ def test_ascii_terminals_get_replacements_instead_of_an_error(
     outcome = tidlq_process("inspect", demo_artifacts)
     assert outcome.exit_code == 0, outcome.stderr
     assert outcome.stdout.isascii()
+
+
+def test_a_closed_standard_output_is_no_fault(demo_artifacts: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m tidlq inspect {shlex.quote(str(demo_artifacts))}"
+    done = subprocess.run(
+        ["sh", "-c", f"{command} >&-"], env=environment(), stderr=subprocess.PIPE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

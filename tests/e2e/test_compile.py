@@ -258,3 +258,111 @@ def test_advanced_levels_say_that_they_are_compiled_as_level_0() -> None:
     compiled = compile_demo(accuracy_level=1)
     assert "compiled as level 0" in compiled.notices[0]
     assert compiled.artifacts.stages == compile_demo(accuracy_level=0).artifacts.stages
+
+
+def test_an_edited_bias_decides_the_network(tmp_path: Path) -> None:
+    path = tmp_path / "quant.prototxt"
+    options = {"quantization_scale_type": 4, PROTO: str(path)}
+    first = compile_demo(**options)
+    text = path.read_text()
+    found = re.search(r"value: \[([^,]+),", text)
+    assert found is not None
+    path.write_text(text.replace(found[0], f"value: [{float(found[1]) + 1.0!r},", 1))
+    edited = tidlq.compile(demo_data.model_path(), None, options)
+    before, after = (unpack_network(c.artifacts.stages[0].content).layers for c in (first, edited))
+    changed = [x.name for x, y in zip(before, after, strict=True) if x != y]
+    assert len(changed) == 1
+
+
+def test_a_proto_of_16_bits_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "quant.prototxt"
+    options = {"quantization_scale_type": 4, PROTO: str(path)}
+    compile_demo(**options)
+    path.write_text(path.read_text().replace("bit_depth: 8", "bit_depth: 16"))
+    with pytest.raises(tidlq.QuantProtoError, match=r"16 bits.*compiles 8 bits"):
+        tidlq.compile(demo_data.model_path(), None, options)
+
+
+def chain(*nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.ModelProto:
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        list(nodes),
+        "chain",
+        [value("x", TensorProto.FLOAT, ["n", 2, 6, 6])],
+        [value("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+def mixing_weight() -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 0.3, (3, 2, 3, 3)).astype(np.float32)
+
+
+PADDED_RELU = chain(
+    helper.make_node("Relu", ["x"], ["a"], name="r"),
+    helper.make_node("Pad", ["a", "pads", "five"], ["b"], name="p"),
+    helper.make_node("Conv", ["b", "w"], ["y"], name="c"),
+    pads=np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+    five=np.array(5.0, np.float32),
+    w=mixing_weight(),
+)
+OVERFLOW_GUARD = chain(
+    helper.make_node("Conv", ["x", "w"], ["a"], name="c"),
+    helper.make_node("Clip", ["a", "low", "high"], ["y"], name="guard"),
+    w=mixing_weight(),
+    low=np.array(-65504.0, np.float32),
+    high=np.array(65504.0, np.float32),
+)
+PRUNED_CHANNEL = chain(
+    helper.make_node("Conv", ["x", "w"], ["y"], name="c"),
+    w=mixing_weight() * np.array([0.01, 0.0, 0.01], np.float32).reshape(3, 1, 1, 1),
+)
+
+
+@pytest.mark.parametrize("scale_type", [0, 1, 4])
+@pytest.mark.parametrize(
+    "model",
+    [PADDED_RELU, OVERFLOW_GUARD, PRUNED_CHANNEL],
+    ids=["pad_beyond_the_range", "overflow_guard", "pruned_channel"],
+)
+def test_corner_networks_stay_close_to_float(model: onnx.ModelProto, scale_type: int) -> None:
+    x = np.random.default_rng(2).normal(size=(4, 2, 6, 6)).astype(np.float32)
+    options = {
+        "quantization_scale_type": scale_type,
+        "channel_wise_quantization": 1,
+        "accuracy_level": 2,
+    }
+    compiled = tidlq.compile(model, [{"x": frame[None]} for frame in x], options)
+    (y,) = tidlq.InferenceSession(compiled.artifacts).run(None, {"x": x})
+    assert sqnr_db(float_results(model, x), y) > 25
+
+
+def test_a_part_of_a_split_may_share_its_name_with_another_node() -> None:
+    model = chain(
+        helper.make_node("Split", ["x"], ["a", "b"], name="s", axis=1, num_outputs=2),
+        helper.make_node("Sigmoid", ["a"], ["c"], name="s:1"),
+        helper.make_node("Mul", ["b", "c"], ["y"], name="m"),
+    )
+    x = np.random.default_rng(2).normal(size=(4, 2, 6, 6)).astype(np.float32)
+    compiled = tidlq.compile(
+        model, [{"x": frame[None]} for frame in x], {"quantization_scale_type": 4}
+    )
+    names = [layer.name for layer in compiled.partition.layers]
+    assert len(set(names)) == len(names)
+
+
+def test_an_island_that_reads_nothing_joins_a_batch() -> None:
+    model = chain(
+        helper.make_node("Sigmoid", ["x"], ["a"], name="s"),
+        helper.make_node(
+            "RandomUniform", [], ["r"], name="u", shape=[1, 2, 6, 6], high=1.0, low=1.0, seed=1.0
+        ),
+        helper.make_node("Mul", ["a", "r"], ["y"], name="m"),
+    )
+    x = np.random.default_rng(2).normal(size=(4, 2, 6, 6)).astype(np.float32)
+    compiled = tidlq.compile(
+        model, [{"x": frame[None]} for frame in x], {"quantization_scale_type": 4}
+    )
+    (y,) = tidlq.InferenceSession(compiled.artifacts).run(None, {"x": x})
+    assert y.shape == x.shape

@@ -40,7 +40,6 @@ def test_what_is_saved_reads_back_equal(tmp_path: Path) -> None:
 
 def test_a_second_save_replaces_the_first_and_leaves_nothing_else(tmp_path: Path) -> None:
     artifacts().save(tmp_path / "a")
-    (tmp_path / "a" / "stage_9.onnx").write_bytes(b"stale")
     dataclasses.replace(artifacts(), name="other").save(tmp_path / "a")
     assert load_artifacts(tmp_path / "a").name == "other"
     assert sorted(p.name for p in tmp_path.rglob("*")) == [
@@ -50,6 +49,20 @@ def test_a_second_save_replaces_the_first_and_leaves_nothing_else(tmp_path: Path
         "report.json",
         "stage_0.tidlq",
     ]
+
+
+def test_a_file_that_somebody_put_beside_the_artifacts_is_not_deleted(tmp_path: Path) -> None:
+    artifacts().save(tmp_path / "a")
+    (tmp_path / "a" / "results.csv").write_text("mine")
+    with pytest.raises(OutputError, match=r"'results\.csv'"):
+        artifacts().save(tmp_path / "a")
+    assert (tmp_path / "a" / "results.csv").exists()
+
+
+def test_a_manifest_of_another_kind_does_not_make_a_folder_ours(tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text('{"name": "web app"}')
+    with pytest.raises(OutputError, match="something else than artifacts"):
+        artifacts().save(tmp_path)
 
 
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path: Path) -> None:
@@ -70,7 +83,7 @@ def test_a_failed_write_leaves_the_earlier_artifacts(
 ) -> None:
     artifacts().save(tmp_path / "a")
 
-    def full(self: Path, text: str) -> int:
+    def full(self: Path, text: str, encoding: str) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)

@@ -8,9 +8,14 @@ from tidlq.graph.layers import Clamp, Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.spec import Range, RangeOrigin
 
+OVERFLOW_GUARD = 2.0**15
+"""Bounds this large keep float16 from overflowing; they say nothing about the range."""
+
 
 def _stated(clamp: Clamp | None) -> Range | None:
     if clamp is None or clamp.low is None or clamp.high is None:
+        return None
+    if max(abs(clamp.low), abs(clamp.high)) >= OVERFLOW_GUARD:
         return None
     return Range(clamp.low, clamp.high, RangeOrigin.STATED)
 

@@ -6,10 +6,12 @@ import contextlib
 import inspect
 import json
 import os
+import signal
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -167,11 +169,28 @@ _register(proto, "validate", proto_validate.validate_proto)
 app.add_typer(proto, name="proto")
 
 
+def _open_closed_streams() -> None:
+    """A closed stream (`>&-`) is None in Python, and its number would go to the next file."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for the whole process
+
+
+def _interrupt_when_asked_to_end() -> None:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, so that no scratch file stays."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
 def main() -> NoReturn:
     """Runs the command with the process's arguments."""
     if not os.environ.get(DEBUG_VARIABLE):
         # Remarks of libraries about their own future are not for the user of a command.
         warnings.simplefilter("ignore")
+    _open_closed_streams()
+    _interrupt_when_asked_to_end()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

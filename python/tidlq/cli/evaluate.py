@@ -110,18 +110,19 @@ def evaluate_network(
     from tidlq.session import InferenceSession
 
     session = InferenceSession(artifacts, threads=threads)
-    source = open_evaluation_data(
-        data,
-        session.artifacts.inputs,
-        prepare(session.artifacts.preprocessing, given),
-        labels=labels,
-        classes=classes,
-        limit=limit,
-        use_labels=not no_labels,
-    )
     gates = Gates(min_top1, min_agreement, min_sqnr)
-    check_measurable(gates, has_labels=source.labels is not None, has_reference=model is not None)
     with terminal.progress() as progress:
+        source = open_evaluation_data(
+            data,
+            session.artifacts.inputs,
+            prepare(session.artifacts.preprocessing, given),
+            labels=labels,
+            classes=classes,
+            limit=limit,
+            use_labels=not no_labels,
+        )
+        has_labels = source.labels is not None
+        check_measurable(gates, has_labels=has_labels, has_reference=model is not None)
         reference = None
         if model is not None:
             progress("import", 0, None)

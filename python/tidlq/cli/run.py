@@ -65,9 +65,9 @@ def run_network(
     check_output_file(output)
     session = InferenceSession(artifacts, threads=threads)
     preprocessing = prepare(session.artifacts.preprocessing, given)
-    frames = open_frames(data, session.artifacts.inputs, preprocessing)
     done = 0
     with terminal.progress() as progress:
+        frames = open_frames(data, session.artifacts.inputs, preprocessing)
 
         def count(number: int) -> None:
             nonlocal done

@@ -69,13 +69,18 @@ class Terminal:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
-        """A bar on standard error while it is a terminal; silent otherwise."""
+        """A bar on standard error while it is a terminal; silent otherwise.
+
+        What the user's own functions print meanwhile goes to standard error: standard output is
+        for results.
+        """
         console = make_console(sys.stderr)
-        if self.quiet or not console.is_terminal:
-            yield _show_nothing
-            return
-        with _Bars(console) as bars:
-            yield bars.show
+        with contextlib.redirect_stdout(sys.stderr):
+            if self.quiet or not console.is_terminal:
+                yield _show_nothing
+                return
+            with _Bars(console) as bars:
+                yield bars.show
 
 
 def _render(parts: Sequence[RenderableType]) -> str:

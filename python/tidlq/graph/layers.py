@@ -8,6 +8,7 @@ ranges and the Network all speak of layers.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field, replace
 
 
@@ -33,11 +34,6 @@ class LayerKind(enum.Enum):
     SOFTMAX = "softmax"
 
     @property
-    def keeps_quantization(self) -> bool:
-        """The output is made of input values, so it shares their scale and zero point."""
-        return self in _KEEPING
-
-    @property
     def keeps_float(self) -> bool:
         """The layer only moves elements, so a float input gives the same float output."""
         return self in _MOVING
@@ -50,7 +46,7 @@ class LayerKind(enum.Enum):
 
 _WEIGHTED = frozenset({LayerKind.CONVOLUTION, LayerKind.INNER_PRODUCT, LayerKind.BATCH_NORM})
 _MOVING = frozenset({LayerKind.RESHAPE, LayerKind.TRANSPOSE, LayerKind.SLICE})
-_KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.PAD, LayerKind.RESIZE}
+_KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.RESIZE}
 
 
 @dataclass(frozen=True)
@@ -260,6 +256,18 @@ class Layer:
     weight: str | None = None
     bias: str | None = None
     clamp: Clamp | None = None
+
+    @property
+    def keeps_quantization(self) -> bool:
+        """The output is made of input values, so it shares their scale and zero point.
+
+        A finite constant other than zero that a Pad writes is a new value; an infinite one
+        saturates, as the lowest integer below a max pool should.
+        """
+        if isinstance(self.attributes, PadAttributes):
+            constant = self.attributes.mode is PadMode.CONSTANT
+            return not constant or self.attributes.value == 0 or math.isinf(self.attributes.value)
+        return self.kind in _KEEPING
 
     def fused(
         self, node: str, output: str, *, clamp: Clamp | None = None, bias: str | None = None

@@ -140,7 +140,7 @@ def _check_array(
             f"{where}: input {signature.name!r} is {array.dtype} {list(array.shape)}, "
             f"the network takes {signature.dtype} {list(signature.shape)}."
         )
-    return np.ascontiguousarray(array)
+    return np.asarray(array, order="C")
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ def load_function(spec: str) -> FrameFunction:
     sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DataError(
             f"data {spec!r}: module {module_name!r} cannot be imported: {_in_one_line(error)}."
         ) from error
@@ -81,7 +81,7 @@ class StreamedFrames(FrameSource):
                 break
             except TidlqError:
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise DataError(
                     f"{self.name} failed at frame {index}: {_in_one_line(error)}."
                 ) from error
@@ -136,5 +136,5 @@ def check_item(item: object, inputs: Sequence[TensorSignature], where: str) -> F
     )
 
 
-def _in_one_line(error: Exception) -> str:
+def _in_one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")

@@ -11,7 +11,7 @@ from tidlq.graph.layers import (
     TransposeAttributes,
 )
 from tidlq.lowering import network_pb2 as pb
-from tidlq.lowering.builder import NetworkBuilder, identity, permuted
+from tidlq.lowering.builder import Layout, NetworkBuilder, identity, permuted
 from tidlq.lowering.requantize import by_ratio
 
 _PAD_MODES = {
@@ -21,24 +21,26 @@ _PAD_MODES = {
 }
 
 
+def _rescaled(builder: NetworkBuilder, layer: Layer, name: str, layout: Layout) -> int:
+    """An input in the scale of the layer's output."""
+    source, target = builder.feature(name), builder.feature(layer.output)
+    x = builder.integer(name, layout)
+    if source == target:
+        return x
+    mode = builder.plan.layers[layer.name].requantization
+    scaled = builder.add_tensor(
+        f"{layer.name}/{name}", permuted(builder.shape(name), layout), target
+    )
+    rescale = builder.add_layer(f"{layer.name}/rescale", [x], scaled).rescale
+    rescale.requantize.CopyFrom(by_ratio(mode, [(source.scale,)], target))
+    return scaled
+
+
 def lower_concat(builder: NetworkBuilder, layer: Layer) -> None:
     """Concat: inputs of another scale are rescaled first."""
     assert isinstance(layer.attributes, AxisAttributes)
     layout = builder.any_layout(layer.inputs[0])
-    target = builder.feature(layer.output)
-    mode = builder.plan.layers[layer.name].requantization
-    parts: list[int] = []
-    for name in layer.inputs:
-        source = builder.feature(name)
-        x = builder.integer(name, layout)
-        if source != target:
-            scaled = builder.add_tensor(
-                f"{layer.name}/{name}", permuted(builder.shape(name), layout), target
-            )
-            rescale = builder.add_layer(f"{layer.name}/rescale", [x], scaled).rescale
-            rescale.requantize.CopyFrom(by_ratio(mode, [(source.scale,)], target))
-            x = scaled
-        parts.append(x)
+    parts = [_rescaled(builder, layer, name, layout) for name in layer.inputs]
     output = builder.new_integer(layer.output, layout)
     op = builder.add_layer(layer.name, parts, output).concat
     op.axis = layout.index(layer.attributes.axis)
@@ -77,7 +79,7 @@ def lower_pad(builder: NetworkBuilder, layer: Layer) -> None:
     attributes = layer.attributes
     assert isinstance(attributes, PadAttributes)
     layout = builder.any_layout(layer.inputs[0])
-    x = builder.integer(layer.inputs[0], layout)
+    x = _rescaled(builder, layer, layer.inputs[0], layout)
     output = builder.new_integer(layer.output, layout)
     op = builder.add_layer(layer.name, [x], output).pad
     op.begin.extend(permuted(attributes.begin, layout))

@@ -14,31 +14,34 @@ from tidlq.spec import FeatureQuant, Requantization
 
 LARGEST_SHIFT = 62
 MANTISSA_BITS = 31
+LARGEST_MULTIPLIER = 2.0**MANTISSA_BITS - 1
+LARGEST_FLOAT32 = np.finfo(np.float32).max
 SUM_MANTISSA_BITS = 30
+LARGEST_SUM_MULTIPLIER = 2.0**SUM_MANTISSA_BITS
 
 
 def fixed_multipliers(ratios: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The multipliers and shifts nearest to ratios:  ratio ~ multiplier / 2^shift.
 
-    A multiplier has 31 bits, fewer where the shift would pass 62.
+    A multiplier has 31 bits, fewer where the shift would pass 62. A ratio beyond 2^31 - 1 becomes
+    2^31 - 1: with either one, every accumulator but 0 saturates an output of 8 or 16 bits.
 
     Args:
-        ratios: float64 [n].
+        ratios: float64 [n], finite.
 
     Returns:
         Multipliers and shifts, int64 [n].
 
     Raises:
-        ValueError: |ratio| is 2^31 or more, or not finite.
+        ValueError: A ratio is not finite.
     """
-    if not np.all(np.abs(ratios) < 2.0**MANTISSA_BITS):
-        raise ValueError(f"ratios {ratios} are not all inside (-2^31, 2^31)")
+    if not np.isfinite(ratios).all():
+        raise ValueError(f"ratios {ratios} are not all finite")
+    ratios = np.clip(ratios, -LARGEST_MULTIPLIER, LARGEST_MULTIPLIER)
     _, exponents = np.frexp(ratios)
     shifts = np.minimum(np.maximum(MANTISSA_BITS - exponents.astype(np.int64), 0), LARGEST_SHIFT)
     multipliers = np.rint(np.ldexp(ratios, shifts)).astype(np.int64)
     rounded_up = np.abs(multipliers) == 1 << MANTISSA_BITS
-    if (rounded_up & (shifts == 0)).any():
-        raise ValueError(f"ratios {ratios} are not all inside (-2^31, 2^31)")
     multipliers[rounded_up] //= 2
     shifts[rounded_up] -= 1
     return multipliers, np.where(multipliers == 0, 0, shifts)
@@ -62,9 +65,12 @@ def _requantize(
 
 
 def by_shift(shifts: Sequence[int], output: FeatureQuant, clamp: Clamp | None = None) -> Requantize:
-    """Add half, shift right."""
+    """Add half, shift right.
+
+    A shift beyond 62 becomes 62, which leaves nothing of an accumulator either.
+    """
     message = _requantize(Requantize.MODE_SHIFT, output, clamp)
-    message.shift.extend(shifts)
+    message.shift.extend(min(shift, LARGEST_SHIFT) for shift in shifts)
     return message
 
 
@@ -77,7 +83,8 @@ def by_ratio(
     """A real ratio per channel:  product of numerators / output scale.
 
     Args:
-        mode: FIXED or FLOAT; FLOAT multiplies and divides in float32, as ONNX Runtime does.
+        mode: FIXED or FLOAT; FLOAT multiplies and divides in float32, as ONNX Runtime does, and
+            an overflow becomes the largest float32.
         numerators: for each channel the factors of the accumulator's scale, [C, factors].
         output: the output's quantization.
         clamp: fused bounds.
@@ -86,7 +93,9 @@ def by_ratio(
     if mode is Requantization.FLOAT:
         message = _requantize(Requantize.MODE_FLOAT, output, clamp)
         products = np.multiply.reduce(factors.astype(np.float32), axis=1, dtype=np.float32)
-        message.scale.extend((products / np.float32(output.scale)).tolist())
+        with np.errstate(over="ignore"):
+            scales = products / np.float32(output.scale)
+        message.scale.extend(np.clip(scales, -LARGEST_FLOAT32, LARGEST_FLOAT32).tolist())
         return message
     message = _requantize(Requantize.MODE_FIXED, output, clamp)
     multipliers, shifts = fixed_multipliers(np.multiply.reduce(factors, axis=1) / output.scale)
@@ -101,13 +110,17 @@ def by_operand(
     output: FeatureQuant,
     clamp: Clamp | None = None,
 ) -> Requantize:
-    """A signed scale per operand of a sum; FIXED gives all multipliers one shift."""
+    """A signed scale per operand of a sum; FIXED gives all multipliers one shift.
+
+    A ratio beyond 2^30, which saturates any output, becomes 2^30.
+    """
     if mode is Requantization.FLOAT:
         message = _requantize(Requantize.MODE_FLOAT, output, clamp)
         message.scale.extend(scales)
         return message
     message = _requantize(Requantize.MODE_FIXED, output, clamp)
-    ratios = [scale / output.scale for scale in scales]
+    limit = LARGEST_SUM_MULTIPLIER
+    ratios = [min(max(scale / output.scale, -limit), limit) for scale in scales]
     _, exponent = math.frexp(max(abs(ratio) for ratio in ratios))
     shift = max(min(SUM_MANTISSA_BITS - exponent, LARGEST_SHIFT), 0)
     message.multiplier.extend(round(math.ldexp(ratio, shift)) for ratio in ratios)

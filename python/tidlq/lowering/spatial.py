@@ -82,7 +82,7 @@ def lower_pool(builder: NetworkBuilder, layer: Layer) -> None:
         average.count.extend(_counts(window, sizes, outs, average.count_include_pad))
         source = builder.feature(layer.inputs[0])
         mode = builder.plan.layers[layer.name].requantization
-        ratios = [(source.scale / count,) for count in average.count]
+        ratios = [(source.scale / count if count else 0.0,) for count in average.count]
         average.requantize.CopyFrom(by_ratio(mode, ratios, target, layer.clamp))
     if not kept:
         assert is_same_memory(pooled, layout, identity(len(pooled)))

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tidlq.errors import QuantProtoError
+from tidlq.errors import ModelError, QuantProtoError
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
@@ -63,6 +64,7 @@ def make_plan(
 
     Raises:
         QuantProtoError: A range is missing.
+        ModelError: Ranges are too large for integers and shifts.
     """
     planner = _Planner(graph, ranges, scheme, bits, is_asymmetric or (lambda _: True))
     for stage in partition.stages:
@@ -85,7 +87,7 @@ def ranged_features(partition: Partition) -> tuple[str, ...]:
     for stage in partition.stages:
         if stage.kind is not StageKind.FIXED:
             continue
-        kept = {layer.output for layer in stage.layers if layer.kind.keeps_quantization}
+        kept = {layer.output for layer in stage.layers if layer.keeps_quantization}
         names |= dict.fromkeys(stage.inputs)
         names |= dict.fromkeys(x.output for x in stage.layers if x.output not in kept)
     return tuple(names)
@@ -142,12 +144,18 @@ class _Planner:
         """A layer's output: shifted from its accumulator where the scheme says so."""
         if self.scheme.feature_rule is ScaleRule.SHIFTED_ACCUMULATOR:
             value_range = self.feature_range(layer.output)
-            return shifted_feature(value_range, accumulator_scale, self.bits, least_shift)
+            try:
+                return shifted_feature(value_range, accumulator_scale, self.bits, least_shift)
+            except ValueError as error:
+                raise ModelError(
+                    f"Layer {layer.name!r} cannot be quantized by shifts: {error}; its input or "
+                    "its weights are far too large."
+                ) from None
         return self.free_feature(layer.kind, layer.output), 0
 
     def add(self, layer: Layer) -> None:
         """Plans one layer; its inputs are planned already."""
-        if layer.kind.keeps_quantization:
+        if layer.keeps_quantization:
             self.features[layer.output] = self.features[layer.inputs[0]]
             self.layers[layer.name] = LayerQuant(self.exact_mode)
         elif layer.kind.has_weight:
@@ -168,7 +176,7 @@ class _Planner:
             raise QuantProtoError(
                 f"The channel ranges of the weight of layer {layer.name!r} are missing."
             )
-        bias = layer_parameters(self.graph, layer).bias
+        bias = self._bias(layer)
         weight = weight_quant(self.scheme, self.bits, whole, channels, bias, x.scale)
         coarsest = max(weight.scales)
         feature, shift = self.output_feature(layer, x.scale * coarsest, 0)
@@ -177,8 +185,17 @@ class _Planner:
         if self.is_shift:
             shifts = tuple(shift + round(math.log2(coarsest / s)) for s in weight.scales)
         self.layers[layer.name] = LayerQuant(
-            self.scheme.requantization, weight, shift=shifts, bias_bits=bias_bits(self.scheme)
+            self.scheme.requantization,
+            weight,
+            shift=shifts,
+            bias=() if bias is None else tuple(bias.tolist()),
+            bias_bits=bias_bits(self.scheme),
         )
+
+    def _bias(self, layer: Layer) -> NDArray[np.float64] | None:
+        own = layer_parameters(self.graph, layer).bias
+        given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
+        return own if given is None else np.asarray(given, np.float64)
 
     def _operand(self, layer: Layer) -> FeatureQuant | None:
         if operand_index(self.graph, layer) is None:

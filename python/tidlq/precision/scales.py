@@ -1,8 +1,8 @@
 """Scales from ranges, one function per rule.
 
-Every scale is returned as a float32 value and is at least `SMALLEST_SCALE`, so that its reciprocal
-and its products with other scales stay normal numbers. A range without extent (a dead layer) gets
-scale 1.
+Every scale is returned as a float32 value between `SMALLEST_SCALE` and `LARGEST_SCALE`, so that its
+reciprocal and its products with other scales stay normal numbers. A feature map without extent (a
+dead layer) gets `DEAD_FEATURE_SCALE`: the biases that follow are multiples of it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from tidlq.spec import FeatureQuant, IntegerType, Range, ScaleRule
 Float64 = NDArray[np.float64]
 
 SMALLEST_SCALE = 2.0**-100
+LARGEST_SCALE = 2.0**122
+DEAD_FEATURE_SCALE = 2.0**-16
 
 
 def _float32(scale: float) -> float:
-    return float(np.float32(max(scale, SMALLEST_SCALE)))
+    return float(np.float32(min(max(scale, SMALLEST_SCALE), LARGEST_SCALE)))
 
 
 def feature_type(value_range: Range, bits: int) -> IntegerType:
@@ -47,7 +49,7 @@ def symmetric_feature(value_range: Range, bits: int, rule: ScaleRule) -> Feature
     value_range = value_range.with_zero()
     type_ = feature_type(value_range, bits)
     if value_range.absolute_max == 0:
-        return FeatureQuant(type_, 1.0)
+        return FeatureQuant(type_, DEAD_FEATURE_SCALE)
     real = value_range.absolute_max / type_.highest
     if rule is not ScaleRule.POWER_OF_TWO:
         return FeatureQuant(type_, _float32(real))
@@ -67,7 +69,7 @@ def asymmetric_feature(value_range: Range, bits: int) -> FeatureQuant:
     type_ = IntegerType(bits, signed=False)
     extent = value_range.max - value_range.min
     if extent == 0:
-        return FeatureQuant(type_, 1.0)
+        return FeatureQuant(type_, DEAD_FEATURE_SCALE)
     scale = _float32(extent / type_.highest)
     zero_point = min(max(round(-value_range.min / scale), 0), type_.highest)
     return FeatureQuant(type_, scale, zero_point)
@@ -103,13 +105,19 @@ def shifted_feature(
 
     Returns:
         The feature's quantization and the shift in bits.
+
+    Raises:
+        ValueError: The accumulator's own scale is beyond `LARGEST_SCALE`.
     """
+    if accumulator_scale > LARGEST_SCALE:
+        raise ValueError(f"an accumulator scale of {accumulator_scale:g} is too large")
     value_range = value_range.with_zero()
     type_ = feature_type(value_range, bits)
     shift = least_shift
     if value_range.absolute_max > 0:
         real = value_range.absolute_max / (type_.highest + 1)
         shift = max(least_shift, math.floor(math.log2(real / accumulator_scale)) - 1)
-    while not is_fitting(value_range, math.ldexp(accumulator_scale, shift), type_):
-        shift += 1
-    return FeatureQuant(type_, _float32(math.ldexp(accumulator_scale, shift))), shift
+    scale = math.ldexp(accumulator_scale, shift)
+    while scale < SMALLEST_SCALE or not is_fitting(value_range, scale, type_):
+        shift, scale = shift + 1, scale * 2
+    return FeatureQuant(type_, _float32(scale)), shift

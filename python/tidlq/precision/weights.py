@@ -71,7 +71,7 @@ def _fitted(
     # A channel without weights is its bias alone: its scale is free, so it serves the bias.
     is_bias_alone = (largest == 0) & (bias_magnitudes > 0)
     scales = np.where(is_bias_alone, SMALLEST_SCALE, scales)
-    dead_bits = min(scheme.bias_bits, DEAD_CHANNEL_BIAS_BITS)
+    dead_bits = min(bias_bits(scheme), DEAD_CHANNEL_BIAS_BITS)
     stored_bits = np.where(is_bias_alone, dead_bits, scheme.bias_bits)
     # One unit below the limit leaves room for the rounding of the scale to float32.
     needed = bias_magnitudes / (input_scale * (2.0 ** (stored_bits - 1) - 2)) * (1 + 2.0**-22)
@@ -79,7 +79,12 @@ def _fitted(
         needed = np.where(is_bias_alone, needed, 0.0)
     if scheme.weight_rule is ScaleRule.POWER_OF_TWO:
         needed = np.where(needed > 0, next_power_of_two(needed), 0.0)
-    return np.maximum(scales, needed)
+    scales = np.maximum(scales, needed)
+    # A channel without weights and bias is zero at any scale: it must not coarsen the others.
+    is_dead = (largest == 0) & (bias_magnitudes == 0)
+    if is_dead.any() and not is_dead.all():
+        scales = np.where(is_dead, scales[~is_dead].min(), scales)
+    return scales
 
 
 def _aligned(scales: Float64) -> Float64:

@@ -96,7 +96,7 @@ def feature_ranges(partition: Partition, ranges: Ranges) -> dict[str, Range]:
     """Ranges of all features; a layer that only moves or selects values has its input's."""
     known = dict(ranges.features)
     for layer in partition.layers:
-        if layer.kind.keeps_quantization and layer.inputs[0] in known:
+        if layer.keeps_quantization and layer.inputs[0] in known:
             known[layer.output] = known[layer.inputs[0]]
     return known
 
@@ -143,10 +143,10 @@ def _saved_layer(
         role = ParameterRole.SLOPE if layer.kind is LayerKind.PRELU else ParameterRole.WEIGHT
         tensor = _parameter(layer, role, parameters.weight.size, ranges, quant.weight)
         weights, slope = ((), (tensor,)) if role is ParameterRole.SLOPE else ((tensor,), ())
-        if parameters.bias is not None:
+        if quant.bias:
             scales = quant.weight.scales
             step = plan.features[layer.inputs[0]].scale * scales[0] if len(scales) == 1 else None
-            bias = (_bias(layer, parameters.bias.tolist(), ranges, step),)
+            bias = (_bias(layer, quant.bias, ranges, step),)
     elif quant.operand is not None:
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
         constant = next(x for x in map(graph.constant, layer.inputs) if x is not None)
@@ -190,13 +190,15 @@ def _parameter(
     )
 
 
-def _bias(layer: Layer, values: list[float], ranges: Ranges, step: float | None) -> SavedTensor:
+def _bias(
+    layer: Layer, values: tuple[float, ...], ranges: Ranges, step: float | None
+) -> SavedTensor:
     name = parameter_name(layer.name, ParameterRole.BIAS)
     return SavedTensor(
         name=name,
         range=ranges.parameters[name],
         size=len(values),
-        values=tuple(values),
+        values=values,
         scales=() if step is None else (tidl_scale(step),),
         zero_points=() if step is None else (0,),
     )

@@ -39,6 +39,9 @@ def wrong_shape():
 
 def no_iterable():
     return 5
+
+def leaves():
+    raise SystemExit(3)
 """
 
 
@@ -111,6 +114,7 @@ def test_function_spec_is_told_from_paths(text: str, expected: bool) -> None:
                 "iterable."
             ),
         ),
+        ("leaves", "data function '{0}:leaves' failed at frame 0: SystemExit: 3."),
     ],
 )
 def test_failing_function_is_one_sentence(module: str, function: str, message: str) -> None:

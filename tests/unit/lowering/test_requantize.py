@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidlq.graph.layers import Clamp
-from tidlq.lowering.requantize import by_operand, by_ratio, clamp_integers, fixed_multipliers
+from tidlq.lowering.requantize import (
+    by_operand,
+    by_ratio,
+    by_shift,
+    clamp_integers,
+    fixed_multipliers,
+)
 from tidlq.spec import FeatureQuant, IntegerType, Requantization
 
 
@@ -41,10 +47,20 @@ def test_ratio_just_below_a_power_of_two_does_not_overflow() -> None:
     assert (multiplier, shift) == (2**30, 30)
 
 
-@pytest.mark.parametrize("ratio", [2.0**31, -(2.0**31), float("inf"), float("nan")])
-def test_ratios_beyond_31_bits_are_refused(ratio: float) -> None:
-    with pytest.raises(ValueError, match="inside"):
+@pytest.mark.parametrize("ratio", [2.0**31 - 0.5, 2.0**31, 2.0**64, 1e300])
+def test_ratios_beyond_31_bits_become_the_largest_multiplier(ratio: float) -> None:
+    assert fixed_multiplier(ratio) == (2**31 - 1, 0)
+    assert fixed_multiplier(-ratio) == (-(2**31) + 1, 0)
+
+
+@pytest.mark.parametrize("ratio", [float("inf"), float("nan")])
+def test_ratios_that_are_not_finite_are_refused(ratio: float) -> None:
+    with pytest.raises(ValueError, match="finite"):
         fixed_multiplier(ratio)
+
+
+def test_shifts_beyond_62_bits_become_62() -> None:
+    assert list(by_shift([0, 62, 134], U8).shift) == [0, 62, 62]
 
 
 def test_clamp_integers_follow_zero_point_and_open_sides() -> None:
@@ -61,7 +77,20 @@ def test_a_sum_has_one_shift_and_signed_multipliers() -> None:
     assert Fraction(message.multiplier[0], 2 ** message.shift[0]) == 1
 
 
+def test_a_sum_of_coarse_operands_saturates_its_multipliers() -> None:
+    message = by_operand(Requantization.FIXED, [2.0**64, -(2.0**40), 0.5], U8)
+    assert list(message.multiplier) == [2**30, -(2**30), 1]
+    assert list(message.shift) == [0]
+
+
 def test_float_ratios_are_computed_in_float32() -> None:
     message = by_ratio(Requantization.FLOAT, [(0.1, 0.3)], U8)
     product = np.float32(0.1) * np.float32(0.3)
     assert message.scale[0] == np.float32(product / np.float32(0.5))
+
+
+def test_float_ratios_beyond_float32_become_its_largest_number() -> None:
+    tiny = FeatureQuant(IntegerType(8, signed=False), 2.0**-100)
+    message = by_ratio(Requantization.FLOAT, [(1e20, 1e18), (-1e20, 1e18)], tiny)
+    largest = float(np.finfo(np.float32).max)
+    assert list(message.scale) == [largest, -largest]

@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidlq.precision.scales import (
+    DEAD_FEATURE_SCALE,
+    LARGEST_SCALE,
+    SMALLEST_SCALE,
     asymmetric_feature,
     is_fitting,
     parameter_scales,
@@ -58,9 +61,19 @@ def test_a_parameter_of_zeros_has_scale_one() -> None:
     assert parameter_scale(0.0, ScaleRule.REAL, full_code=False) == 1.0
 
 
-def test_a_range_without_extent_has_scale_one() -> None:
-    assert asymmetric_feature(Range(0.0, 0.0), 8).scale == 1.0
-    assert symmetric_feature(Range(0.0, 0.0), 8, ScaleRule.REAL).scale == 1.0
+def test_a_range_without_extent_has_a_small_scale() -> None:
+    assert asymmetric_feature(Range(0.0, 0.0), 8).scale == DEAD_FEATURE_SCALE
+    assert symmetric_feature(Range(0.0, 0.0), 8, ScaleRule.REAL).scale == DEAD_FEATURE_SCALE
+
+
+def test_scales_of_absurd_ranges_stay_within_their_limits() -> None:
+    widest = Range(-3e38, 3e38)
+    assert asymmetric_feature(widest, 8).scale <= LARGEST_SCALE
+    with pytest.raises(ValueError, match="too large"):
+        shifted_feature(widest, 1e60, 8)
+    feature, shift = shifted_feature(Range(0.0, 1e-38), 1e-33, 8)
+    assert feature.scale == float(np.float32(math.ldexp(1e-33, shift)))
+    assert feature.scale >= SMALLEST_SCALE
 
 
 def test_a_denormal_range_keeps_a_usable_scale() -> None:

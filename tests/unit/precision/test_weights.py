@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,3 +86,20 @@ def test_quantized_weights_are_nearest_and_saturate(values: list[float]) -> None
     assert q.max() <= 127
     inside = np.abs(array) <= 1.0
     assert np.all(np.abs(q * quant.scales[0] - array)[inside] <= quant.scales[0] / 2 + 1e-9)
+
+
+def test_a_clipped_bias_of_a_channel_without_weights_fits_its_16_bits() -> None:
+    rules = scheme(4, bias_clipping=1)
+    channels = (WIDE, Range(0.0, 0.0))
+    quant = weight_quant(rules, 8, WIDE, channels, np.array([0.1, 3.0]), input_scale=0.01)
+    step = 0.01 * quant.scales[1]
+    assert round(3.0 / step) <= 32767
+    assert abs(round(3.0 / step) * step - 3.0) < 1e-3
+
+
+@pytest.mark.parametrize("scale_type", [0, 1, 4])
+def test_a_pruned_channel_does_not_coarsen_the_others(scale_type: int) -> None:
+    rules = dataclasses.replace(scheme(scale_type), channel_wise=True)
+    small = Range(-0.01, 0.01)
+    quant = weight_quant(rules, 8, small, (small, Range(0.0, 0.0)), None, input_scale=0.01)
+    assert max(quant.scales) <= 0.01 / 64

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import onnx_ir as ir
 
-from tidlq.graph.layers import FloatNode, Layer, LayerKind, LayerTable
+from tidlq.graph.layers import FloatNode, InnerProductAttributes, Layer, LayerKind, LayerTable
 from tidlq.graph.model import Graph
 from tidlq.graph.recognition import elementwise, movement, pools, resize, weighted
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
@@ -77,6 +78,7 @@ def find_layers(graph: Graph, denied: Mapping[str, str] | None = None) -> LayerT
     layers: list[Layer] = []
     float_nodes: list[FloatNode] = []
     absorbed: set[str] = set()
+    taken = {node.name or "" for node in graph.nodes}
     for node in graph.nodes:
         reader = NodeReader(graph, node)
         if reader.name in absorbed:
@@ -94,6 +96,7 @@ def find_layers(graph: Graph, denied: Mapping[str, str] | None = None) -> LayerT
                 )
             )
             continue
+        found = tuple(_with_own_name(layer, reader.name, taken) for layer in found)
         if len(found) == 1:
             layer = _absorb_successors(graph, found[0], denied)
             absorbed.update(layer.nodes)
@@ -110,6 +113,15 @@ def _recognise(node: NodeReader, denied: Mapping[str, str]) -> tuple[Layer, ...]
         raise RefusedError("the engine has no integer kernel for it")
     found = recogniser(node)
     return found if isinstance(found, tuple) else (found,)
+
+
+def _with_own_name(layer: Layer, node: str, taken: set[str]) -> Layer:
+    """A part of a node must not be called like another node."""
+    name = layer.name
+    while name != node and name in taken:
+        name += "'"
+    taken.add(name)
+    return layer if name == layer.name else replace(layer, name=name)
 
 
 def _captured(node: ir.Node) -> list[str]:
@@ -166,7 +178,9 @@ def _absorb_bias(layer: Layer, node: NodeReader) -> Layer | None:
         return None
     if constant.size not in (1, shape[-1]) or (constant.size > 1 and constant.shape[-1] == 1):
         return None
-    return layer.fused(node.name, node.outputs[0], bias=node.inputs[index])
+    assert isinstance(layer.attributes, InnerProductAttributes)
+    plain = replace(layer, attributes=replace(layer.attributes, beta=1.0))
+    return plain.fused(node.name, node.outputs[0], bias=node.inputs[index])
 
 
 def _absorb_clamp(layer: Layer, node: NodeReader) -> Layer | None:

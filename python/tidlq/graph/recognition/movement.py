@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tidlq.graph.layers import (
     AxisAttributes,
     Layer,
@@ -59,6 +61,8 @@ def recognise_pad(node: NodeReader) -> Layer:
     value = node.real("value", 0.0)
     if node.has_input(2):
         value = float(node.constant(2, "pad value").reshape(-1)[0])
+    if math.isnan(value):
+        raise RefusedError("it pads with NaN")
     return node.layer(LayerKind.PAD, PadAttributes(tuple(begin), tuple(end), mode, value))
 
 
@@ -87,12 +91,19 @@ def recognise_split(node: NodeReader) -> tuple[Layer, ...]:
     axis = node.axis(node.integer("axis", 0), len(shape))
     layers: list[Layer] = []
     start = 0
+    sizes = node.listed(1, "split", "list of sizes")
     for index, output in enumerate(node.outputs):
-        size = node.float_shape(output)[axis]
+        if sizes is not None:
+            size = sizes[index]
+        else:
+            # Equal parts, the last one smaller where they do not come out even.
+            size = min(-(-shape[axis] // len(node.outputs)), shape[axis] - start)
         begin = tuple(start if position == axis else 0 for position in range(len(shape)))
         start += size
-        if not node.is_used(output):
+        if not output or not node.is_used(output):
             continue
+        if node.float_shape(output)[axis] != size:
+            raise RefusedError(f"its part {output!r} does not have {size} elements")
         layers.append(
             Layer(
                 name=node.name if index == 0 else f"{node.name}:{index}",

@@ -16,7 +16,19 @@ def recognise_max_pool(node: NodeReader) -> Layer:
     """MaxPool over 1 or 2 axes, without indices."""
     node.feature(0)
     window = read_window(node, node.integers("kernel_shape", ()))
+    sizes, outs = node.float_shape(node.inputs[0])[2:], node.float_shape(node.output())[2:]
+    for axis in range(len(sizes)):
+        if not all(
+            _sees_input(window, axis, sizes[axis], position) for position in range(outs[axis])
+        ):
+            raise RefusedError("a window of it lies wholly in the padding")
     return node.layer(LayerKind.MAX_POOL, PoolAttributes(window))
+
+
+def _sees_input(window: Window, axis: int, size: int, position: int) -> bool:
+    start = position * window.stride[axis] - window.pad_begin[axis]
+    taps = range(window.kernel[axis])
+    return any(0 <= start + tap * window.dilation[axis] < size for tap in taps)
 
 
 def recognise_average_pool(node: NodeReader) -> Layer:
