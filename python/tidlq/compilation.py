@@ -23,7 +23,7 @@ from tidlq.importers.preprocessing import Preprocessing
 from tidlq.lowering.island import build_island
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
-from tidlq.lowering.placement import PlacementLists, find_denied
+from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import make_plan, ranged_features
 from tidlq.quantproto import (
@@ -186,7 +186,7 @@ def place_layers(graph: Graph, options: Options) -> Partition:
         options.allow_list_layer_name,
         "tensor_bits is 32" if options.tensor_bits == 32 else None,
     )
-    table = find_layers(graph, find_denied(graph, lists))
+    table = find_layers(graph, find_denied(graph, lists), find_allowed(graph, lists))
     return partition(graph, table, options.max_num_subgraphs)
 
 

@@ -13,7 +13,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import StageKind, partition
 from tidlq.graph.recognition import find_layers
 from tidlq.importers.onnx_model import import_onnx
-from tidlq.lowering.placement import PlacementLists, find_denied
+from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
 
 WEIGHT = np.ones((4, 3, 1, 1), np.float32)
 DENSE = np.ones((6, 5), np.float32)
@@ -135,7 +135,18 @@ def test_a_layer_is_denied_by_its_name_its_output_or_its_type() -> None:
     assert set(find_denied(graph, PlacementLists(denied_names=("Conv_c",)))) == {"Conv_c"}
     assert set(find_denied(graph, PlacementLists(denied_names=("c",)))) == {"Conv_c"}
     assert set(find_denied(graph, PlacementLists(denied_types=("Add",)))) == {"Add_y"}
-    assert set(find_denied(graph, PlacementLists(allowed_names=("Add_y",)))) == {"Conv_c", "Erf_e"}
+
+
+def test_an_allowed_layer_brings_its_relu_along() -> None:
+    nodes = [
+        node("Conv", ["x", "w"], "c"),
+        node("Relu", ["c"], "r"),
+        node("Sigmoid", ["r"], "y"),
+    ]
+    graph = graph_of(nodes, w=WEIGHT)
+    table = find_layers(graph, allowed=find_allowed(graph, PlacementLists(allowed_names=("c",))))
+    assert [layer.nodes for layer in table.layers] == [("Conv_c", "Relu_r")]
+    assert [float_node.name for float_node in table.float_nodes] == ["Sigmoid_y"]
 
 
 def test_an_unknown_layer_in_a_list_is_an_error_with_the_nearest_name() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -64,12 +64,17 @@ CLAMPABLE = frozenset(
 """Kinds whose saturation can take in the ReLU or Clip that follows."""
 
 
-def find_layers(graph: Graph, denied: Mapping[str, str] | None = None) -> LayerTable:
+def find_layers(
+    graph: Graph,
+    denied: Mapping[str, str] | None = None,
+    allowed: Collection[str] | None = None,
+) -> LayerTable:
     """Splits a Graph's nodes into fixed-point layers and float nodes.
 
     Args:
         graph: the canonical Graph.
         denied: node names that must stay in float, each with the reason.
+        allowed: node names that may lead a layer; what they absorb comes along. None allows all.
 
     Returns:
         Every node exactly once, layers with their fused successors, in execution order.
@@ -84,6 +89,8 @@ def find_layers(graph: Graph, denied: Mapping[str, str] | None = None) -> LayerT
         if reader.name in absorbed:
             continue
         try:
+            if allowed is not None and reader.name not in allowed:
+                raise RefusedError("it is not among the allowed layers")
             found = _recognise(reader, denied)
         except RefusedError as refusal:
             float_nodes.append(
