@@ -213,15 +213,20 @@ def check_target(folder: str | os.PathLike[str]) -> None:
     """
     target = Path(folder)
     try:
-        is_folder = stat.S_ISDIR(target.stat().st_mode)
+        found = target.stat()
+        is_folder = stat.S_ISDIR(found.st_mode)
         entries = sorted(entry.name for entry in target.iterdir()) if is_folder else []
+        foreign = _foreign_entry(target, entries)
+        is_same = os.path.samestat(found, target.stat())
     except OSError:
         # Nothing is there, or writing will say what is wrong.
         return
     if not is_folder:
         raise OutputError(f"{str(target)!r} is a file; name a folder.")
-    foreign = _foreign_entry(target, entries)
-    if foreign is not None:
+    if foreign is not None and not is_same:
+        # Another compilation has replaced the folder while it was read.
+        check_target(target)
+    elif foreign is not None:
         raise OutputError(
             f"{str(target)!r} holds something else than artifacts ({foreign!r}); "
             "name a new or empty folder."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_a_manifest_of_another_kind_does_not_make_a_folder_ours(tmp_path: Path) 
     (tmp_path / MANIFEST).write_text('{"name": "web app"}')
     with pytest.raises(OutputError, match="something else than artifacts"):
         artifacts().save(tmp_path)
+
+
+def test_saves_into_one_folder_at_the_same_time_all_succeed(tmp_path: Path) -> None:
+    def save(number: int) -> None:
+        dataclasses.replace(artifacts(), name=str(number)).save(tmp_path / "a")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(save, range(100)))
+    assert load_artifacts(tmp_path / "a").name in map(str, range(100))
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path: Path) -> None:
