@@ -366,3 +366,13 @@ def test_an_island_that_reads_nothing_joins_a_batch() -> None:
     )
     (y,) = tidlq.InferenceSession(compiled.artifacts).run(None, {"x": x})
     assert y.shape == x.shape
+
+
+def test_an_initializer_that_is_an_output_is_returned() -> None:
+    model = chain(helper.make_node("Conv", ["x", "w"], ["y"], name="c"), w=mixing_weight())
+    model.graph.output.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [3, 2, 3, 3]))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    x = np.ones((1, 2, 6, 6), np.float32)
+    compiled = tidlq.compile(model, [{"x": x}], {"quantization_scale_type": 4})
+    _, w = tidlq.InferenceSession(compiled.artifacts).run(None, {"x": x})
+    np.testing.assert_array_equal(w, mixing_weight())

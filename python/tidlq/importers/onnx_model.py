@@ -17,6 +17,7 @@ from tidlq.importers.onnx_checks import check_structure
 from tidlq.importers.onnx_shapes import fix_shapes, interface_shapes
 from tidlq.importers.onnx_source import OnnxSource, read_onnx
 from tidlq.importers.onnx_weights import check_constants, load_constants, refuse_non_finite
+from tidlq.passes.detach_constant_outputs import DetachConstantOutputs
 from tidlq.passes.fold_affine import FoldAffine
 from tidlq.passes.fold_constants import FoldConstants
 from tidlq.passes.fold_input_affine import FoldInputAffine
@@ -161,6 +162,7 @@ def _canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
         FoldInputAffine()(model)
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
+    DetachConstantOutputs()(model)
     NameNodes()(model)
     model.ir_version = max(model.ir_version, 8)
 
