@@ -12,6 +12,7 @@ from tidlq.graph.layers import (
     InnerProductAttributes,
     Layer,
     LayerKind,
+    ProductAttributes,
 )
 from tidlq.graph.model import Graph
 
@@ -71,3 +72,24 @@ def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
         case _ if layer.kind is LayerKind.PRELU:
             weight = weight.reshape(-1)
     return LayerParameters(weight, bias)
+
+
+def operand_index(graph: Graph, layer: Layer) -> int | None:
+    """Which input of a sum or product is constant, if any."""
+    if layer.kind not in (LayerKind.SUM, LayerKind.PRODUCT):
+        return None
+    for index, name in enumerate(layer.inputs):
+        if graph.constant(name) is not None:
+            return index
+    return None
+
+
+def operand_values(graph: Graph, layer: Layer) -> NDArray[np.float64] | None:
+    """The constant operand of a sum or product as a factor: a divisor is inverted."""
+    index = operand_index(graph, layer)
+    if index is None:
+        return None
+    values = _constant(graph, layer.inputs[index])
+    if isinstance(layer.attributes, ProductAttributes) and layer.attributes.reciprocal:
+        return np.asarray(1.0 / values, np.float64)
+    return values

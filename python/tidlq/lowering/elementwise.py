@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tidlq.graph.layers import AxisAttributes, FunctionAttributes, Layer, SumAttributes
+from tidlq.graph.parameters import operand_index, operand_values
 from tidlq.lowering.builder import Layout, NetworkBuilder, Placed, identity, permuted
 from tidlq.lowering.functions import exponential_table, function_table
 from tidlq.lowering.requantize import by_operand, by_ratio, by_shift
@@ -26,13 +27,13 @@ def _operand(builder: NetworkBuilder, layer: Layer, index: int, layout: Layout) 
     rank = len(layout)
     shape = builder.shape(name)
     full = (1,) * (rank - len(shape)) + shape
-    constant = builder.graph.constant(name)
-    if constant is not None:
-        quant = builder.plan.layers[layer.name].operand
+    if index == operand_index(builder.graph, layer):
+        quant, values = (
+            builder.plan.layers[layer.name].operand,
+            operand_values(builder.graph, layer),
+        )
         assert quant is not None
-        values = np.asarray(constant, np.float64)
-        reciprocal = getattr(layer.attributes, "reciprocal", False)
-        values = 1.0 / values if reciprocal else values
+        assert values is not None
         q = np.clip(np.rint(values / quant.scale), quant.type.lowest, quant.type.highest)
         q = q.reshape(full).transpose(layout)
         return builder.add_tensor(f"{layer.name}/operand", q.shape, quant, q)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.errors import ModelError
-from tidlq.graph.layers import Layer, LayerKind, ProductAttributes
+from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters
+from tidlq.graph.parameters import layer_parameters, operand_values
 from tidlq.spec import (
     ChannelRanges,
     ParameterRole,
@@ -19,27 +19,6 @@ from tidlq.spec import (
     Ranges,
     parameter_name,
 )
-
-
-def operand_index(graph: Graph, layer: Layer) -> int | None:
-    """Which input of a sum or product is constant, if any."""
-    if layer.kind not in (LayerKind.SUM, LayerKind.PRODUCT):
-        return None
-    for index, name in enumerate(layer.inputs):
-        if graph.constant(name) is not None:
-            return index
-    return None
-
-
-def operand_values(graph: Graph, layer: Layer) -> NDArray[np.float64] | None:
-    """The constant operand of a sum or product as a factor: a divisor is inverted."""
-    index = operand_index(graph, layer)
-    if index is None:
-        return None
-    values = np.asarray(graph.constant(layer.inputs[index]), np.float64)
-    if isinstance(layer.attributes, ProductAttributes) and layer.attributes.reciprocal:
-        return np.asarray(1.0 / values, np.float64)
-    return values
 
 
 def _range_of(values: NDArray[np.floating], where: str) -> Range:

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from tidlq.errors import ModelError, QuantProtoError
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters
+from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.graph.partition import Partition, StageKind
-from tidlq.precision.parameter_ranges import operand_index
 from tidlq.precision.scales import (
     asymmetric_feature,
     parameter_scales,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters
+from tidlq.graph.parameters import layer_parameters, operand_values
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.quantproto.matching import ExpectedLayer, ExpectedTensor
 from tidlq.quantproto.model import Provenance, SavedLayer, SavedRanges, SavedTensor, tidl_scale
@@ -149,7 +149,8 @@ def _saved_layer(
             bias = (_bias(layer, quant.bias, ranges, step),)
     elif quant.operand is not None:
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
-        constant = next(x for x in map(graph.constant, layer.inputs) if x is not None)
+        constant = operand_values(graph, layer)
+        assert constant is not None
         weights = (
             SavedTensor(
                 name=name,
