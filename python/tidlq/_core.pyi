@@ -78,6 +78,108 @@ class Engine:
         """
 
 @final
+class FrameStepper:
+    """A Network and the features of several frames, advanced layer by layer.
+
+    Between two layers the features can be looked at, and the biases of the layers to come changed.
+    A layer is named by its index. An advance that is interrupted may leave the frames at different
+    layers: the same advance, or a restart, puts them together again; until then everything that
+    needs them together is refused.
+    """
+
+    def __new__(
+        cls, file: bytes, inputs: list[NDArray[np.generic]], threads: int = 0
+    ) -> FrameStepper:
+        """Loads the bytes of a `.tidlq` file and puts frames before its first layer.
+
+        Args:
+            file: bytes of the file.
+            inputs: one array per Network input, shape [frames, *input.shape], of the input's dtype;
+                copied.
+            threads: 0 means one per core. They do not change results.
+
+        Raises:
+            ArtifactError: The bytes are not a valid Network, or memory is not to be had.
+            DataError: Count, dtype or shape of the arrays differ from the Network's inputs.
+        """
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, in execution order."""
+    @property
+    def position(self) -> int:
+        """The next layer to run, of the frame that is furthest behind."""
+    @property
+    def frames(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the feature-map buffers of one frame, with reuse."""
+
+    def advance(self, layer: int) -> None:
+        """Runs all frames through the layers before `layer`; len(layers) is the end.
+
+        Raises:
+            OptionError: The frames are already beyond it, or there are fewer layers.
+        """
+
+    def restart(self) -> None:
+        """Goes back before the first layer, with the same inputs and the biases as they are."""
+
+    def input_sums(self, layer: int, start: int, stop: int) -> NDArray[np.int64]:
+        """Sums what a layer's window sees: S[k] = sum of (q - zero_point) of its input.
+
+        The sum is over frames start..stop and all output positions and exact; what lies outside of
+        the input counts 0. With the layer's integer weights and n = (stop - start) *
+        output_positions(layer), an output channel's accumulators add up to
+        n * bias[o] + sum over k of weight[o, k] * S[k].
+
+        Args:
+            layer: the next layer to run, a convolution or an inner product.
+            start: first frame.
+            stop: frame after the last.
+
+        Returns:
+            [kernel_h, kernel_w, C_in] of a convolution, all groups' channels; [K] of an inner
+            product.
+
+        Raises:
+            OptionError: The layer is not the next to run or is of another kind, or there are fewer
+                frames.
+        """
+
+    def output_positions(self, layer: int) -> int:
+        """Accumulators per frame and output channel of a convolution or an inner product."""
+
+    def bias(self, layer: int) -> list[int]:
+        """The bias of a convolution or an inner product, one entry per output channel."""
+
+    def set_bias(self, layer: int, bias: list[int]) -> None:
+        """Changes a bias; it counts from the layer's next run on.
+
+        Raises:
+            OptionError: The layer has no bias, or the length or an entry (within +-2^47) is wrong.
+        """
+
+    def tensor(self, name: str) -> NDArray[np.generic]:
+        """Returns a tensor of all frames, shape [frames, *shape].
+
+        Inputs, constants and what the last layer has read and written are there; an earlier tensor
+        is as long as its memory is not reused.
+
+        Raises:
+            OptionError: The tensor does not exist, is not written yet, or is overwritten.
+        """
+
+    def outputs(self) -> list[NDArray[np.generic]]:
+        """Returns the Network's outputs, shape [frames, *output.shape].
+
+        Raises:
+            OptionError: Layers are left to run.
+        """
+
+@final
 class TensorStatistics:
     """Exact, mergeable statistics of one float tensor over frames.
 
@@ -90,6 +192,49 @@ class TensorStatistics:
 
         NaN and Inf are counted and left out of everything else; an empty frame, or one without a
         finite value, returns (nan, nan).
+        """
+
+    def select_range(
+        self,
+        method: str,
+        bits: int,
+        asymmetric: bool,
+        unit: float,
+        least_shift: int,
+        parameter: float,
+    ) -> tuple[float, float]:
+        """Chooses a range for the scales that a tensor may have; docs/numerics.md, "Range search".
+
+        The same for every order, sharding and thread count of the same frames; never beyond the
+        extremes, and exactly (min, max) unless another range is better.
+
+        Args:
+            method: "mse" (least expected squared error), "percentile" (the central part of the
+                values) or "entropy" (least Kullback-Leibler divergence).
+            bits: of the integer, 2 to 16.
+            asymmetric: unsigned with a zero point and any scale; otherwise the zero point is 0.
+            unit: 0 for any scale, else the scale is unit * 2^k; with asymmetric only 0.
+            least_shift: least k.
+            parameter: "mse": weight of squared saturation errors, positive. "percentile": part of
+                the values that is kept, above 0 and up to 100. "entropy": unused.
+
+        Returns:
+            (min, max), float32 values.
+
+        Raises:
+            OptionError: An argument is not allowed.
+            DataError: There is no finite value.
+        """
+
+    def to_bytes(self) -> bytes:
+        """Returns the exact state."""
+
+    @staticmethod
+    def from_bytes(state: bytes) -> TensorStatistics:
+        """Returns the statistics whose `to_bytes` gave the state.
+
+        Raises:
+            ArtifactError: The bytes are not such a state, damaged, or of another version.
         """
 
     def merge(self, other: TensorStatistics) -> None: ...
@@ -119,6 +264,37 @@ class TensorStatistics:
     @property
     def counts(self) -> NDArray[np.uint64]: ...
 
+def select_weight_range(
+    weight: NDArray[np.float32] | NDArray[np.float64],
+    moments: NDArray[np.float64] | None,
+    bits: int,
+    power_of_two: bool,
+    full_code: bool,
+    per_channel: bool,
+) -> NDArray[np.float64]:
+    """Chooses the largest magnitude of a weight that is kept.
+
+    The one with the least  sum over k of moments[k] * (w[k] - Q(w[k]))^2,  where Q is the
+    quantizer that `precision.scales.parameter_scales` leads to; the weight's own largest
+    magnitude unless another is better.
+
+    Args:
+        weight: float32 or float64 [channels, K].
+        moments: float64 [channels, K] or [1, K]. Second moment of what each element multiplies,
+            not negative; None for 1 everywhere.
+        bits: of the integer, 2 to 16.
+        power_of_two: the scale is the next coarser power of two.
+        full_code: the largest magnitude maps to 2^(bits-1), not to 2^(bits-1) - 1.
+        per_channel: one number per channel; otherwise one for the whole weight.
+
+    Returns:
+        float64 [channels] or [1]; 0 where all elements are 0.
+
+    Raises:
+        OptionError: The bits are not allowed.
+        DataError: An element is not finite, a moment is negative, or shapes do not fit.
+    """
+
 @final
 class ErrorStatistics:
     """Error of one float tensor against its reference, over frames."""
@@ -137,6 +313,98 @@ class ErrorStatistics:
     @property
     def sqnr_db(self) -> float:
         """10 log10(sum of reference^2 / sum of error^2); inf when the error is zero."""
+
+@final
+class WindowSums:
+    """Sums of a float feature over the output positions of a window: what its bias has to know.
+
+    float64, added in a fixed order: the values and their order decide every bit, threads and
+    instruction sets do not. NaN and Inf go through as IEEE arithmetic has it.
+    """
+
+    def __new__(
+        cls,
+        kernel: list[int],
+        stride: list[int],
+        dilation: list[int],
+        pad_begin: list[int],
+        output_size: list[int],
+    ) -> WindowSums:
+        """Takes the geometry of a convolution, one entry per spatial axis (1 or 2).
+
+        Raises:
+            OptionError: The lists differ in length, or an entry is not allowed.
+        """
+
+    def update(self, values: NDArray[np.float32]) -> None:
+        """Adds features [N, C, *spatial]; the first ones decide C.
+
+        Raises:
+            DataError: Rank or C differ.
+        """
+
+    @property
+    def sums(self) -> NDArray[np.float64]:
+        """[C, *kernel]: what each tap sees, over all positions; outside of the input counts 0."""
+    @property
+    def positions(self) -> int:
+        """Positions of the window so far, over all samples."""
+
+    def to_bytes(self) -> bytes:
+        """The exact state."""
+
+    @staticmethod
+    def from_bytes(state: bytes) -> WindowSums:
+        """The state that `to_bytes` wrote.
+
+        Raises:
+            ArtifactError: The bytes are corrupt, or of another statistic.
+        """
+
+@final
+class ChannelStatistics:
+    """Extremes, sums and sums of squares of each channel of a float tensor.
+
+    float64 sums, added in a fixed order: the values and their order decide every bit, threads and
+    instruction sets do not. NaN takes no part in the extremes, Inf does; sums take both as IEEE
+    arithmetic has it.
+    """
+
+    def __new__(cls, axis: int) -> ChannelStatistics:
+        """Channels lie along `axis`; a negative one counts from the last."""
+
+    def update(self, values: NDArray[np.float32]) -> None:
+        """Adds values of any rank; the first ones decide the number of channels C.
+
+        Raises:
+            DataError: The values lack the axis, or have another number of channels.
+        """
+
+    @property
+    def axis(self) -> int: ...
+    @property
+    def count(self) -> int:
+        """Values of each channel."""
+    @property
+    def minima(self) -> NDArray[np.float32]:
+        """[C]; inf where there is no value."""
+    @property
+    def maxima(self) -> NDArray[np.float32]:
+        """[C]; -inf where there is no value."""
+    @property
+    def sums(self) -> NDArray[np.float64]: ...
+    @property
+    def sums_of_squares(self) -> NDArray[np.float64]: ...
+    def to_bytes(self) -> bytes:
+        """The exact state."""
+
+    @staticmethod
+    def from_bytes(state: bytes) -> ChannelStatistics:
+        """The state that `to_bytes` wrote.
+
+        Raises:
+            ArtifactError: The bytes are corrupt, or of another statistic.
+        """
 
 @final
 class TextForm:

@@ -34,6 +34,7 @@ BOUND = float(np.nextafter(np.finfo(np.float32).max, np.float32(0)))
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 float32s = st.floats(-BOUND, BOUND, width=32)
 doubles = st.floats(allow_nan=False, allow_infinity=False)
+factors = st.floats(0.0, allow_infinity=False, exclude_min=True)
 
 
 def ranges(origin: RangeOrigin) -> st.SearchStrategy[Range]:
@@ -80,6 +81,7 @@ def saved_ranges(draw: st.DrawFn) -> SavedRanges:
             slope=draw(some_tensors),
             bit_depth=draw(st.sampled_from([8, 16])),
             parameter_bit_depth=draw(st.sampled_from([None, 8, 16])),
+            equalization=tuple(draw(st.lists(factors, max_size=3))),
         )
         for name in draw(st.lists(texts, min_size=1, max_size=3, unique=True))
     )
@@ -91,6 +93,8 @@ def saved_ranges(draw: st.DrawFn) -> SavedRanges:
         accuracy_level=st.integers(0, 9),
         frames=st.integers(0, 10_000),
         options=st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
+        calibration_method=st.just("") | texts,
+        ingredients=st.lists(texts, max_size=3).map(tuple),
     )
     return SavedRanges(
         layers, draw(st.booleans()), draw(st.booleans()), draw(st.none() | provenance)
@@ -133,6 +137,7 @@ def test_a_strict_file_keeps_ranges_and_has_no_extension(saved: SavedRanges) -> 
     assert read.provenance is None
     for layer, original in zip(read.layers, saved.layers, strict=True):
         assert (layer.name, layer.bit_depth) == (original.name, original.bit_depth)
+        assert (layer.equalization, layer.parameter_bit_depth) == ((), None)
         for role, found in layer.roles.items():
             for tensor, source in zip(found, original.roles[role], strict=True):
                 assert (tensor.name, tensor.channels) == ("", ())

@@ -95,6 +95,124 @@ pub enum Fault {
     },
 }
 
+/// What is wrong with a call of the stepper.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum StepFault {
+    /// A layer that does not exist.
+    #[error("layer {got} does not exist, the network has {layers} layers")]
+    Layer {
+        /// Layer asked for.
+        got: i128,
+        /// Number of layers.
+        layers: usize,
+    },
+    /// The frames are beyond a layer.
+    #[error(
+        "the frames cannot advance to layer {layer}: they already stand before layer {position}"
+    )]
+    Backwards {
+        /// Layer asked for.
+        layer: usize,
+        /// Next layer to run.
+        position: usize,
+    },
+    /// A layer whose input is asked for is not the next to run.
+    #[error("layer {layer:?} is not the next to run: the frames stand before layer {position}")]
+    NotNext {
+        /// The layer's name.
+        layer: String,
+        /// Next layer to run.
+        position: usize,
+    },
+    /// A layer without weights and bias.
+    #[error("layer {layer:?} is neither a convolution nor an inner product: it has no bias")]
+    NotWeighted {
+        /// The layer's name.
+        layer: String,
+    },
+    /// An interrupted advance.
+    #[error("an interrupted advance left the frames at different layers: advance again or restart")]
+    Uneven,
+    /// Outputs are asked for before the last layer has run.
+    #[error(
+        "the outputs exist after all {layers} layers: the frames stand before layer {position}"
+    )]
+    Unfinished {
+        /// Next layer to run.
+        position: usize,
+        /// Number of layers.
+        layers: usize,
+    },
+    /// Frames that do not exist.
+    #[error("frames {start} to {stop} are asked for, there are {frames}")]
+    Frames {
+        /// First frame asked for.
+        start: usize,
+        /// Frame after the last one asked for.
+        stop: usize,
+        /// Number of frames.
+        frames: usize,
+    },
+    /// A tensor whose memory does not hold it.
+    #[error(
+        "tensor {tensor:?} is not in memory before layer {position}: not written yet, or reused"
+    )]
+    NotHeld {
+        /// The tensor's name.
+        tensor: String,
+        /// Next layer to run.
+        position: usize,
+    },
+    /// A bias that is not allowed.
+    #[error("the bias given to layer {layer:?} is not valid: {fault}")]
+    Bias {
+        /// The layer's name.
+        layer: String,
+        /// What is wrong.
+        fault: Box<Fault>,
+    },
+}
+
+/// What is wrong with a search for a range.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum SearchFault {
+    /// An argument is not allowed.
+    #[error("{what} is {got}, allowed is {want}")]
+    Argument {
+        /// The argument.
+        what: &'static str,
+        /// Value found, printed.
+        got: String,
+        /// What is allowed.
+        want: &'static str,
+    },
+    /// There is no value that a range could be chosen for.
+    #[error("no range can be chosen: the statistics hold no finite value")]
+    Empty,
+    /// Arrays of a weight and its moments do not belong together.
+    #[error("the moments have shape {got}, {want} is needed for the weight")]
+    Moments {
+        /// What is needed, printed.
+        want: String,
+        /// Shape given.
+        got: Shape,
+    },
+    /// An element is not what it must be.
+    #[error("{what}[{row}, {column}] is {got}, {want} is needed")]
+    Element {
+        /// The array.
+        what: &'static str,
+        /// Index along its first axis.
+        row: usize,
+        /// Index along its second axis.
+        column: usize,
+        /// Value found.
+        got: f64,
+        /// What is allowed.
+        want: &'static str,
+    },
+}
+
 /// Everything that the core refuses.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Error {
@@ -200,6 +318,30 @@ pub enum Error {
         /// Frames of this input.
         got: usize,
     },
+    /// Features have another shape than a statistic takes.
+    #[error("features of shape {got} do not fit the {what}: {want} is needed")]
+    FeatureShape {
+        /// The statistic.
+        what: &'static str,
+        /// What is needed, printed.
+        want: String,
+        /// Shape given.
+        got: Shape,
+    },
+    /// A sliding window that is not allowed.
+    #[error("the window is not valid: {fault}")]
+    Window {
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// Bytes are not the state of a statistic.
+    #[error("the saved state of {what} cannot be read: {reason}")]
+    State {
+        /// The statistic.
+        what: &'static str,
+        /// What is wrong with the bytes.
+        reason: &'static str,
+    },
     /// A name that no tensor of the network bears.
     #[error("the network has no tensor named {name:?}")]
     UnknownTensor {
@@ -242,6 +384,12 @@ pub enum Error {
         /// Its size.
         bytes: u64,
     },
+    /// A step of a run, layer by layer, is not possible.
+    #[error(transparent)]
+    Step(#[from] StepFault),
+    /// A range cannot be searched for.
+    #[error(transparent)]
+    Search(#[from] SearchFault),
     /// Protobuf descriptors are none, or use what the text form does not cover.
     #[error("the protobuf schema cannot be used: {reason}")]
     Schema {

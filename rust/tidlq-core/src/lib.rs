@@ -3,6 +3,7 @@
 //! | module | role |
 //! |---|---|
 //! | [`fixed`] | the one definition of the arithmetic |
+//! | `coverage` | which positions the taps of a sliding window visit |
 //! | [`element`] | element types |
 //! | [`isa`] | instruction sets and the way into code compiled for one |
 //! | [`network`] | the `.tidlq` file, its validation, the memory plan, the executor |
@@ -18,6 +19,7 @@
 compile_error!("the .tidlq format is little-endian and is read in place");
 
 pub mod analysis;
+mod coverage;
 pub mod element;
 pub mod error;
 pub mod fixed;

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::prelude::*;
-use tidlq_core::error::{Error, Result};
+use tidlq_core::error::{Error, Result, SearchFault};
 use tidlq_core::isa::{Cpu, Isa};
 
 /// Environment variable that pins the instruction set.
@@ -53,16 +53,22 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         | Error::Tensor { .. }
         | Error::Layer { .. }
         | Error::Network { .. }
+        | Error::State { .. }
         | Error::Memory { .. } => "ArtifactError",
         Error::InputCount { .. }
         | Error::InputType { .. }
         | Error::InputShape { .. }
-        | Error::FrameCount { .. } => "DataError",
+        | Error::FrameCount { .. }
+        | Error::FeatureShape { .. } => "DataError",
         Error::UnknownTensor { .. }
         | Error::UnknownIsa { .. }
         | Error::UnsupportedIsa { .. }
         | Error::ThreadCount { .. }
+        | Error::Window { .. }
+        | Error::Step(_)
         | Error::Threads { .. } => "OptionError",
+        Error::Search(SearchFault::Argument { .. }) => "OptionError",
+        Error::Search(_) => "DataError",
         Error::Schema { .. } | Error::Internal { .. } => "InternalError",
     };
     raise(py, class, &sentence(&error.to_string()))

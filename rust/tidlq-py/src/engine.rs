@@ -4,13 +4,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use tidlq_core::error::Error;
 use tidlq_core::isa::Isa;
-use tidlq_core::network::{self, TensorSpec, ValuesView};
+use tidlq_core::network::{self, Program, TensorSpec, ValuesView};
 
 use crate::array::{InputArray, check_shapes, input_arrays, output_array};
 use crate::door::{enter, raise, selected_isa, to_python};
 
 /// Frames per thread between two looks at Python's signals.
-const FRAMES_PER_THREAD: usize = 4;
+pub(crate) const FRAMES_PER_THREAD: usize = 4;
 
 /// Instruction sets that this CPU can run, slowest first.
 #[pyfunction]
@@ -78,24 +78,19 @@ impl Engine {
     #[new]
     #[pyo3(signature = (file, threads = 0))]
     fn new(py: Python<'_>, file: &[u8], threads: i64) -> PyResult<Self> {
-        let engine = enter(py, || {
-            let count = usize::try_from(threads).map_err(|_| Error::ThreadCount {
-                got: i128::from(threads),
-                bound: network::MAX_THREADS,
-            })?;
-            network::Engine::load(file, selected_isa()?, count)
-        })?;
-        Ok(Self { engine })
+        Ok(Self { engine: load(py, file, threads)? })
     }
 
     #[getter]
     fn inputs(&self) -> Vec<TensorInfo> {
-        self.tensors_at(&self.engine.program().inputs).into_iter().map(TensorInfo::from).collect()
+        let program = self.engine.program();
+        tensors_at(program, &program.inputs).into_iter().map(TensorInfo::from).collect()
     }
 
     #[getter]
     fn outputs(&self) -> Vec<TensorInfo> {
-        self.tensors_at(&self.engine.program().outputs).into_iter().map(TensorInfo::from).collect()
+        let program = self.engine.program();
+        tensors_at(program, &program.outputs).into_iter().map(TensorInfo::from).collect()
     }
 
     /// Every tensor, constants included, in the Network's order.
@@ -121,7 +116,8 @@ impl Engine {
         py: Python<'py>,
         inputs: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let (arrays, frames) = self.parse(py, &inputs, 1)?;
+        let program = self.engine.program();
+        let (arrays, frames) = parse_inputs(py, program, &inputs, 1)?;
         let views = views(&arrays)?;
         let mut outputs = enter(py, || self.engine.allocate_outputs(frames))?;
         let step = FRAMES_PER_THREAD * self.engine.threads();
@@ -130,7 +126,7 @@ impl Engine {
             enter(py, || self.engine.run_into(&views, frames, range, &mut outputs))?;
             py.check_signals()?;
         }
-        let tensors = self.tensors_at(&self.engine.program().outputs);
+        let tensors = tensors_at(program, &program.outputs);
         let shapes = tensors.into_iter().map(|tensor| [&[frames], &tensor.shape[..]].concat());
         outputs
             .into_iter()
@@ -146,12 +142,13 @@ impl Engine {
         inputs: Vec<Bound<'py, PyAny>>,
         tensors: Vec<String>,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let indices =
-            tensors.iter().map(|name| self.find(py, name)).collect::<PyResult<Vec<_>>>()?;
-        let (arrays, _) = self.parse(py, &inputs, 0)?;
+        let program = self.engine.program();
+        let indices: Vec<usize> =
+            tensors.iter().map(|name| find_tensor(py, program, name)).collect::<PyResult<_>>()?;
+        let (arrays, _) = parse_inputs(py, program, &inputs, 0)?;
         let views = views(&arrays)?;
         let values = enter(py, || self.engine.trace(&views, &indices))?;
-        let shapes = self.tensors_at(&indices).into_iter().map(|tensor| tensor.shape.clone());
+        let shapes = tensors_at(program, &indices).into_iter().map(|tensor| tensor.shape.clone());
         values
             .into_iter()
             .zip(shapes)
@@ -160,38 +157,46 @@ impl Engine {
     }
 }
 
-impl Engine {
-    fn tensors_at(&self, indices: &[usize]) -> Vec<&TensorSpec> {
-        let tensors = &self.engine.program().tensors;
-        indices.iter().map(|&index| &tensors[index]).collect()
-    }
-
-    /// Checked input arrays and the number of frames; `leading` 1 when there is a frame axis.
-    fn parse<'py>(
-        &self,
-        py: Python<'py>,
-        inputs: &[Bound<'py, PyAny>],
-        leading: usize,
-    ) -> PyResult<(Vec<InputArray<'py>>, usize)> {
-        let tensors = self.tensors_at(&self.engine.program().inputs);
-        let arrays = input_arrays(py, inputs, &tensors)?;
-        let frames = check_shapes(&arrays, &tensors, leading);
-        Ok((arrays, frames.map_err(|error| to_python(py, &error))?))
-    }
-
-    /// Index of a named tensor; the error suggests near names.
-    fn find(&self, py: Python<'_>, name: &str) -> PyResult<usize> {
-        if let Some(index) = self.engine.program().find(name) {
-            return Ok(index);
-        }
-        let names: Vec<&str> =
-            self.engine.program().tensors.iter().map(|tensor| &tensor.name[..]).collect();
-        let nearest = py.import("tidlq.errors")?.call_method1("nearest_names", (name, names))?;
-        let message = format!("The network has no tensor named {name:?}.{nearest}");
-        Err(raise(py, "OptionError", &message))
-    }
+/// Loads a network with the instruction set in use.
+pub(crate) fn load(py: Python<'_>, file: &[u8], threads: i64) -> PyResult<network::Engine> {
+    enter(py, || {
+        let count = usize::try_from(threads).map_err(|_| Error::ThreadCount {
+            got: i128::from(threads),
+            bound: network::MAX_THREADS,
+        })?;
+        network::Engine::load(file, selected_isa()?, count)
+    })
 }
 
-fn views<'a>(arrays: &'a [InputArray<'_>]) -> PyResult<Vec<ValuesView<'a>>> {
+fn tensors_at<'a>(program: &'a Program, indices: &[usize]) -> Vec<&'a TensorSpec> {
+    indices.iter().map(|&index| &program.tensors[index]).collect()
+}
+
+/// Checked input arrays and the number of frames; `leading` 1 when there is a frame axis.
+pub(crate) fn parse_inputs<'py>(
+    py: Python<'py>,
+    program: &Program,
+    inputs: &[Bound<'py, PyAny>],
+    leading: usize,
+) -> PyResult<(Vec<InputArray<'py>>, usize)> {
+    let tensors = tensors_at(program, &program.inputs);
+    let arrays = input_arrays(py, inputs, &tensors)?;
+    let frames = check_shapes(&arrays, &tensors, leading);
+    Ok((arrays, frames.map_err(|error| to_python(py, &error))?))
+}
+
+/// Index of a named tensor; the error suggests near names.
+pub(crate) fn find_tensor(py: Python<'_>, program: &Program, name: &str) -> PyResult<usize> {
+    if let Some(index) = program.find(name) {
+        return Ok(index);
+    }
+    let names: Vec<&str> = program.tensors.iter().map(|tensor| &tensor.name[..]).collect();
+    let nearest = py.import("tidlq.errors")?.call_method1("nearest_names", (name, names))?;
+    let message = format!("The network has no tensor named {name:?}.{nearest}");
+    Err(raise(py, "OptionError", &message))
+}
+
+/// Views of arrays.
+pub(crate) fn views<'a>(arrays: &'a [InputArray<'_>]) -> PyResult<Vec<ValuesView<'a>>> {
     arrays.iter().map(InputArray::view).collect()
 }

@@ -3,7 +3,9 @@
 mod array;
 mod door;
 mod engine;
+mod feature_sums;
 mod stats;
+mod stepper;
 mod text_proto;
 
 use pyo3::prelude::*;
@@ -16,8 +18,12 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(engine::isa_active, module)?)?;
     module.add_class::<engine::TensorInfo>()?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<stepper::FrameStepper>()?;
     module.add_class::<stats::TensorStatistics>()?;
     module.add_class::<stats::ErrorStatistics>()?;
+    module.add_function(wrap_pyfunction!(stats::select_weight_range, module)?)?;
+    module.add_class::<feature_sums::WindowSums>()?;
+    module.add_class::<feature_sums::ChannelStatistics>()?;
     module.add_class::<text_proto::TextForm>()?;
     Ok(())
 }

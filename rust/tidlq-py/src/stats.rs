@@ -1,16 +1,21 @@
-//! Doors of the statistics: `TensorStatistics` and `ErrorStatistics`.
+//! Doors of the statistics: `TensorStatistics`, `ErrorStatistics`, and the searches for ranges.
 
 use std::borrow::Cow;
 
-use numpy::{PyArray1, PyReadonlyArrayDyn, PyUntypedArrayMethods, ToPyArray};
+use numpy::{
+    Element, PyArray1, PyReadonlyArray2, PyReadonlyArrayDyn, PyUntypedArrayMethods, ToPyArray,
+};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tidlq_core::error::{Error, SearchFault, Shape};
 use tidlq_core::isa::Cpu;
+use tidlq_core::stats::{FeatureScales, Form, Method, WeightRule};
 use tidlq_core::{analysis, stats};
 
 use crate::door::{cpu, enter, raise};
 
 /// The elements in C order; copied unless they lie in memory that way.
-fn elements<'a>(array: &'a PyReadonlyArrayDyn<'_, f32>) -> Cow<'a, [f32]> {
+pub(crate) fn elements<'a>(array: &'a PyReadonlyArrayDyn<'_, f32>) -> Cow<'a, [f32]> {
     match array.as_slice() {
         Ok(slice) if array.is_c_contiguous() => Cow::Borrowed(slice),
         _ => Cow::Owned(array.as_array().iter().copied().collect()),
@@ -43,6 +48,35 @@ impl TensorStatistics {
         let values = elements(&values);
         let extremes = enter(py, || Ok(self.inner.update(self.cpu, &values)))?;
         Ok(as_pair(extremes))
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the signature of the stub")]
+    fn select_range(
+        &self,
+        py: Python<'_>,
+        method: &str,
+        bits: u32,
+        asymmetric: bool,
+        unit: f64,
+        least_shift: i64,
+        parameter: f64,
+    ) -> PyResult<(f64, f64)> {
+        let range = enter(py, || {
+            let method = Method::new(method, parameter)?;
+            let form = form(asymmetric, unit, least_shift)?;
+            self.inner.select_range(method, &FeatureScales::new(bits, form)?)
+        })?;
+        Ok(as_pair(Some(range)))
+    }
+
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.to_bytes())
+    }
+
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, state: &[u8]) -> PyResult<Self> {
+        let inner = enter(py, || stats::TensorStatistics::from_bytes(state))?;
+        Ok(Self { cpu: cpu()?, inner })
     }
 
     fn merge(slf: &Bound<'_, Self>, other: &Bound<'_, Self>) -> PyResult<()> {
@@ -105,6 +139,77 @@ impl TensorStatistics {
     #[getter]
     fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
         self.inner.counts().to_pyarray(py)
+    }
+}
+
+/// A unit of 0 stands for any scale.
+fn form(asymmetric: bool, unit: f64, least_shift: i64) -> Result<Form, Error> {
+    match (asymmetric, unit == 0.0) {
+        (true, true) => Ok(Form::Asymmetric),
+        (false, true) => Ok(Form::Symmetric),
+        (false, false) => {
+            let bounded = least_shift.clamp(i32::MIN.into(), i32::MAX.into());
+            Ok(Form::Multiples { unit, least_shift: bounded as i32 })
+        }
+        (true, false) => {
+            let (what, want) = ("the unit of asymmetric scales", "0");
+            Err(SearchFault::Argument { what, got: unit.to_string(), want }.into())
+        }
+    }
+}
+
+/// The largest magnitude of a weight that is kept, for each channel or for all.
+#[pyfunction]
+pub fn select_weight_range<'py>(
+    py: Python<'py>,
+    weight: &Bound<'py, PyAny>,
+    moments: Option<PyReadonlyArray2<'py, f64>>,
+    bits: u32,
+    power_of_two: bool,
+    full_code: bool,
+    per_channel: bool,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let rule = WeightRule { bits, power_of_two, full_code };
+    let moments = moments.as_ref();
+    let chosen = if let Ok(weight) = weight.extract::<PyReadonlyArray2<'py, f32>>() {
+        weight_range(py, &weight, moments, rule, per_channel)
+    } else if let Ok(weight) = weight.extract::<PyReadonlyArray2<'py, f64>>() {
+        weight_range(py, &weight, moments, rule, per_channel)
+    } else {
+        let message = "A weight is an array of two axes of float32 or float64.";
+        Err(raise(py, "DataError", message))
+    };
+    Ok(PyArray1::from_vec(py, chosen?))
+}
+
+fn weight_range<T: Element + Copy + Into<f64> + Sync>(
+    py: Python<'_>,
+    weight: &PyReadonlyArray2<'_, T>,
+    moments: Option<&PyReadonlyArray2<'_, f64>>,
+    rule: WeightRule,
+    per_channel: bool,
+) -> PyResult<Vec<f64>> {
+    let (channels, columns) = (weight.shape()[0], weight.shape()[1]);
+    let values = rows(weight);
+    let cpu = cpu()?;
+    let shape = moments.map(|moments| moments.shape().to_vec());
+    let moments = moments.map(rows);
+    enter(py, || {
+        if let Some(shape) =
+            shape.filter(|shape| *shape != [1, columns] && *shape != [channels, columns])
+        {
+            let want = format!("[1, {columns}] or [{channels}, {columns}]");
+            return Err(SearchFault::Moments { want, got: Shape(shape) }.into());
+        }
+        stats::select_weight_range(cpu, &values, channels, moments.as_deref(), rule, per_channel)
+    })
+}
+
+/// The elements in C order; copied unless they lie in memory that way.
+fn rows<'a, T: Element + Copy>(array: &'a PyReadonlyArray2<'_, T>) -> Cow<'a, [T]> {
+    match array.as_slice() {
+        Ok(slice) if array.is_c_contiguous() => Cow::Borrowed(slice),
+        _ => Cow::Owned(array.as_array().iter().copied().collect()),
     }
 }
 

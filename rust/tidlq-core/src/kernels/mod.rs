@@ -9,6 +9,7 @@ mod depthwise;
 mod elementwise;
 mod gemm;
 mod inner_product;
+mod input_sums;
 mod lookup;
 mod movement;
 mod pool;
@@ -25,6 +26,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use input_sums::InputSums;
 pub(crate) use select::kernel_for;
 pub(crate) use work::{Scratch, Work};
 

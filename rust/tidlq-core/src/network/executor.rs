@@ -6,37 +6,29 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::buffer::AlignedBuffer;
+use super::frame::{Frame, Workspace, internal};
 use super::plan::{MemoryPlan, Place};
 use super::program::Program;
 use super::values::{Values, ValuesView};
 use super::{file, validate};
 use crate::error::{Error, Result, Shape};
 use crate::isa::{Cpu, Isa};
-use crate::kernels::{Kernel, Scratch, Work, kernel_for};
-
-/// Inputs of a layer that are gathered without allocating.
-const FEW_INPUTS: usize = 8;
+use crate::kernels::{Kernel, Scratch, kernel_for};
 
 /// Greatest number of threads of one engine.
 pub const MAX_THREADS: usize = 1024;
 
 /// A loaded network, ready to run from any number of threads.
 pub struct Engine {
-    program: Program,
-    plan: MemoryPlan,
+    pub(super) program: Program,
+    pub(super) plan: MemoryPlan,
     /// Per layer; `None` for a reshape.
-    kernels: Vec<Option<Box<dyn Kernel>>>,
-    cpu: Cpu,
+    pub(super) kernels: Vec<Option<Box<dyn Kernel>>>,
+    pub(super) cpu: Cpu,
     pool: ThreadPool,
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
     /// Workspaces that no run uses now.
     idle: Mutex<Vec<Workspace>>,
-}
-
-/// Feature memory of one frame.
-struct Workspace {
-    slots: Vec<AlignedBuffer>,
 }
 
 impl Engine {
@@ -128,17 +120,26 @@ impl Engine {
         self.check_inputs(inputs, frames)?;
         let mut targets = self.frame_targets(outputs, frames);
         let targets = targets.get_mut(range.clone()).unwrap_or_default();
+        self.for_each_frame(targets, |index, outputs, threads| {
+            self.run_frame(inputs, range.start + index, outputs, threads)
+        })
+    }
+
+    /// Calls `body(index, frame, threads)` for each frame, on the engine's threads: whole rounds run
+    /// a frame per thread; what is left runs frame by frame on all threads.
+    pub(super) fn for_each_frame<T: Send>(
+        &self,
+        frames: &mut [T],
+        body: impl Fn(usize, &mut T, usize) -> Result<()> + Sync,
+    ) -> Result<()> {
         let threads = self.threads();
-        // Whole rounds run a frame per thread; what is left runs frame by frame on all threads.
-        let side_by_side = if threads > 1 { targets.len() / threads * threads } else { 0 };
-        let (first, rest) = targets.split_at_mut(side_by_side);
+        let side_by_side = if threads > 1 { frames.len() / threads * threads } else { 0 };
+        let (first, rest) = frames.split_at_mut(side_by_side);
         self.pool.install(|| {
-            first.par_iter_mut().enumerate().try_for_each(|(index, outputs)| {
-                self.run_frame(inputs, range.start + index, outputs, 1)
-            })?;
-            rest.iter_mut().enumerate().try_for_each(|(index, outputs)| {
-                self.run_frame(inputs, range.start + side_by_side + index, outputs, threads)
-            })
+            let first = first.par_iter_mut().enumerate();
+            first.try_for_each(|(index, frame)| body(index, frame, 1))?;
+            let mut rest = rest.iter_mut().enumerate();
+            rest.try_for_each(|(index, frame)| body(side_by_side + index, frame, threads))
         })
     }
 
@@ -164,14 +165,14 @@ impl Engine {
                     tap(tensor, frame.bytes(workspace, tensor))?;
                 }
             }
-            self.pool.install(|| frame.execute(workspace, self.threads(), &mut tap))
+            self.pool.install(|| frame.execute(workspace, self.layers(), self.threads(), &mut tap))
         })?;
         taps.into_iter()
             .map(|value| value.ok_or(internal("", "a traced tensor has no value")))
             .collect()
     }
 
-    fn check_inputs(&self, inputs: &[ValuesView<'_>], frames: usize) -> Result<()> {
+    pub(super) fn check_inputs(&self, inputs: &[ValuesView<'_>], frames: usize) -> Result<()> {
         let want = self.program.inputs.len();
         if inputs.len() != want {
             return Err(Error::InputCount { want, got: inputs.len() });
@@ -213,6 +214,10 @@ impl Engine {
         targets
     }
 
+    fn layers(&self) -> Range<usize> {
+        0..self.program.layers.len()
+    }
+
     fn run_frame(
         &self,
         inputs: &[ValuesView<'_>],
@@ -222,7 +227,7 @@ impl Engine {
     ) -> Result<()> {
         self.with_workspace(|workspace| {
             let frame = Frame { engine: self, inputs, frame };
-            frame.execute(workspace, threads, &mut |_, _| Ok(()))?;
+            frame.execute(workspace, self.layers(), threads, &mut |_, _| Ok(()))?;
             for (target, &output) in outputs.iter_mut().zip(&self.program.outputs) {
                 target.copy_from_slice(frame.bytes(workspace, output));
             }
@@ -234,14 +239,7 @@ impl Engine {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
         let mut workspace = match idle {
             Some(workspace) => workspace,
-            None => Workspace {
-                slots: self
-                    .plan
-                    .slot_bytes
-                    .iter()
-                    .map(|&bytes| AlignedBuffer::zeroed(bytes, "features"))
-                    .collect::<Result<_>>()?,
-            },
+            None => Workspace::new(&self.plan)?,
         };
         let result = body(&mut workspace);
         if let Ok(mut idle) = self.idle.lock() {
@@ -249,72 +247,4 @@ impl Engine {
         }
         result
     }
-}
-
-/// One frame of a run.
-struct Frame<'a> {
-    engine: &'a Engine,
-    inputs: &'a [ValuesView<'a>],
-    frame: usize,
-}
-
-impl Frame<'_> {
-    /// Runs every layer; `tap` sees each tensor as soon as it is written.
-    fn execute(
-        &self,
-        workspace: &mut Workspace,
-        threads: usize,
-        tap: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let engine = self.engine;
-        let work = Work { cpu: engine.cpu, threads, scratch: &engine.scratch };
-        for (layer, kernel) in engine.program.layers.iter().zip(&engine.kernels) {
-            if let Some(kernel) = kernel {
-                let Place::Slot(slot) = engine.plan.places[layer.output] else {
-                    return Err(internal(&layer.name, "its output has no slot"));
-                };
-                let mut output = std::mem::take(&mut workspace.slots[slot]);
-                let size = engine.program.tensors[layer.output].size_bytes();
-                self.with_inputs(workspace, &layer.inputs, |inputs| {
-                    kernel.run(inputs, &mut output.bytes_mut()[..size], &work);
-                });
-                workspace.slots[slot] = output;
-            }
-            tap(layer.output, self.bytes(workspace, layer.output))?;
-        }
-        Ok(())
-    }
-
-    fn with_inputs(&self, workspace: &Workspace, tensors: &[usize], body: impl FnOnce(&[&[u8]])) {
-        let mut few: [&[u8]; FEW_INPUTS] = [&[]; FEW_INPUTS];
-        if tensors.len() <= FEW_INPUTS {
-            for (bytes, &tensor) in few.iter_mut().zip(tensors) {
-                *bytes = self.bytes(workspace, tensor);
-            }
-            body(&few[..tensors.len()]);
-        } else {
-            let many: Vec<&[u8]> =
-                tensors.iter().map(|&tensor| self.bytes(workspace, tensor)).collect();
-            body(&many);
-        }
-    }
-
-    /// A tensor's bytes, where the plan has put them.
-    fn bytes<'a>(&'a self, workspace: &'a Workspace, tensor: usize) -> &'a [u8] {
-        let tensors = &self.engine.program.tensors;
-        let size = tensors[tensor].size_bytes();
-        match self.engine.plan.places[tensor] {
-            Place::Slot(slot) => &workspace.slots[slot].bytes()[..size],
-            Place::Input(position) => {
-                &self.inputs[position].bytes()[self.frame * size..(self.frame + 1) * size]
-            }
-            Place::Constant(index) => {
-                tensors[index].constant.as_ref().map_or(&[], |constant| constant.bytes())
-            }
-        }
-    }
-}
-
-fn internal(layer: &str, reason: &'static str) -> Error {
-    Error::Internal { layer: layer.to_owned(), reason }
 }

@@ -1,13 +1,16 @@
 //! The `.tidlq` file and what runs it.
 //!
 //! `file` checks the header and decodes, `validate` turns the message into a [`Program`] in which
-//! every index, size and number is known to be good, `plan` assigns memory, `executor` runs.
+//! every index, size and number is known to be good, `plan` assigns memory, `executor` runs whole
+//! networks and `stepper` layer by layer, both on the `frame`.
 
 mod buffer;
 mod executor;
 mod file;
+mod frame;
 mod plan;
 mod program;
+mod stepper;
 mod validate;
 mod values;
 
@@ -19,6 +22,7 @@ mod tests;
 pub use executor::{Engine, MAX_THREADS};
 pub use file::FORMAT_VERSION;
 pub use program::{Program, TensorSpec};
+pub use stepper::Stepper;
 pub use values::{Values, ValuesView};
 
 pub(crate) use buffer::AlignedBuffer;

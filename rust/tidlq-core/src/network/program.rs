@@ -104,6 +104,26 @@ pub(crate) enum Op {
     Softmax(Vec<f32>),
 }
 
+impl Op {
+    /// One entry per output channel; `None` for an operation without weights.
+    pub fn bias(&self) -> Option<&[i64]> {
+        match self {
+            Self::Convolution(Convolution { bias, .. })
+            | Self::InnerProduct(InnerProduct { bias, .. }) => Some(bias),
+            _ => None,
+        }
+    }
+
+    /// See [`Op::bias`].
+    pub fn bias_mut(&mut self) -> Option<&mut Vec<i64>> {
+        match self {
+            Self::Convolution(Convolution { bias, .. })
+            | Self::InnerProduct(InnerProduct { bias, .. }) => Some(bias),
+            _ => None,
+        }
+    }
+}
+
 /// Sizes of channels-last features; `height` is 1 for rank 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Map2d {

@@ -188,6 +188,15 @@ impl Sample {
         self.network.outputs.push(output);
     }
 
+    /// Replaces the bias of a layer with weights.
+    pub fn set_bias(&mut self, layer: usize, entries: &[i64]) {
+        match &mut self.network.layers[layer].op {
+            Some(Op::Convolution(proto::Convolution { bias, .. }))
+            | Some(Op::InnerProduct(proto::InnerProduct { bias, .. })) => *bias = entries.to_vec(),
+            _ => panic!("layer {layer} has no bias"),
+        }
+    }
+
     /// The bytes of the file.
     pub fn file(&self) -> Vec<u8> {
         with_header(&self.network.encode_to_vec())

@@ -3,7 +3,7 @@
 const LIMB_BITS: u32 = 32;
 const LIMB_MASK: i64 = (1 << LIMB_BITS) - 1;
 /// 2^-1074 up to 2^1024, and room above for 2^64 terms.
-const LIMBS: usize = 68;
+pub(super) const LIMBS: usize = 68;
 /// Exponent of the unit of limb 0: the smallest positive `f64`.
 const UNIT_EXPONENT: i32 = -1074;
 /// One term adds less than 2^32 to a limb, so this many fit before carries must move on.
@@ -88,6 +88,20 @@ impl ExactSum {
         }
         let magnitude = scale(head as f64, UNIT_EXPONENT + low as i32 * LIMB_BITS as i32);
         if negative { -magnitude } else { magnitude }
+    }
+
+    /// The one form that a sum has, to be saved: limbs of 32 bits, the last with the sign.
+    pub(super) fn to_limbs(&self) -> [i64; LIMBS] {
+        self.carried()
+    }
+
+    /// A saved sum; `None` if the limbs are not of that form.
+    pub(super) fn from_limbs(limbs: &[i64]) -> Option<Self> {
+        let limbs: [i64; LIMBS] = limbs.try_into().ok()?;
+        let (last, rest) = limbs.split_last()?;
+        // A sum of fewer than 2^64 terms leaves the last limb far from its type's limits.
+        let is_carried = rest.iter().all(|limb| (0..=LIMB_MASK).contains(limb));
+        (is_carried && last.abs_diff(0) < 1 << 62).then_some(Self { limbs, uncarried: 0 })
     }
 
     fn carry(&mut self) {

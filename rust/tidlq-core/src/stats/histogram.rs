@@ -11,6 +11,12 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Counts on a grid, one per bin.
+    pub fn restored(grid: Option<Grid>, mut counts: Vec<u64>) -> Self {
+        counts.resize(grid.map_or(0, |_| MAX_BINS), 0);
+        Self { grid, counts }
+    }
+
     /// The grid, once there is a non-zero value.
     pub fn grid(&self) -> Option<Grid> {
         self.grid

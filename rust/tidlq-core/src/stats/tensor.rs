@@ -1,11 +1,16 @@
 //! Statistics of one tensor over frames.
 
+use crate::error::Result;
 use crate::isa::{Body, Cpu};
 
 use super::chunk::{self, CHUNK, Tally};
-use super::exact_sum::ExactSum;
+use super::exact_sum::{ExactSum, LIMBS};
 use super::grid::Grid;
 use super::histogram::Histogram;
+use super::state::{StateReader, StateWriter};
+
+/// Kind and version of the saved state.
+const STATE_KIND: u32 = 0x0001_5400;
 
 /// Exact, mergeable statistics of a float tensor.
 ///
@@ -87,6 +92,52 @@ impl TensorStatistics {
     /// Non-zero finite values per bin; zeros are in [`Self::zeros`] alone.
     pub fn counts(&self) -> &[u64] {
         self.histogram.counts()
+    }
+
+    /// The exact state.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut state = StateWriter::new(STATE_KIND);
+        let (min, max) = self.extremes.unwrap_or_default();
+        state.list([min, max].iter().map(|end| end.to_le_bytes()));
+        for number in [self.count, self.zeros, self.nan_count, self.inf_count] {
+            state.number(number);
+        }
+        for sum in [&self.sum, &self.sum_of_squares] {
+            state.list(sum.to_limbs().iter().map(|limb| limb.to_le_bytes()));
+        }
+        state.list(self.counts().iter().map(|count| count.to_le_bytes()));
+        state.finish()
+    }
+
+    /// The statistics of a state.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no state of tensor statistics, are damaged, or contradict themselves.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let mut state = StateReader::new("tensor statistics", STATE_KIND, bytes)?;
+        let ends = state.list(2, f32::from_le_bytes)?;
+        let (min, max) = (ends[0], ends[1]);
+        if !(min.is_finite() && max.is_finite() && min <= max) {
+            return Err(state.fault("its extremes are not a range"));
+        }
+        let [count, zeros, nan_count, inf_count] =
+            [state.number()?, state.number()?, state.number()?, state.number()?];
+        let mut sum = || {
+            let limbs = state.list(LIMBS, i64::from_le_bytes)?;
+            ExactSum::from_limbs(&limbs).ok_or_else(|| state.fault("a sum is not in its one form"))
+        };
+        let (sum, sum_of_squares) = (sum()?, sum()?);
+        let extremes = (count > 0).then_some((min, max));
+        let grid = extremes.and_then(|(min, max)| Grid::of_extremes(min, max));
+        let counts = state.list(grid.map_or(0, Grid::bins), u64::from_le_bytes)?;
+        let counted = counts.iter().try_fold(zeros, |sum, &count| u64::checked_add(sum, count));
+        if counted != Some(count) {
+            return Err(state.fault("its counts do not add up"));
+        }
+        state.finish()?;
+        let histogram = Histogram::restored(grid, counts);
+        Ok(Self { extremes, count, zeros, nan_count, inf_count, sum, sum_of_squares, histogram })
     }
 
     /// The extremes, widened to hold two more values.

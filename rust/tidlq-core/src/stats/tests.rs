@@ -264,3 +264,53 @@ fn a_frame_without_a_finite_value_has_no_extremes() {
     assert_eq!(found.update(baseline(), &[2.0, -3.0]), Some((-3.0, 2.0)));
     assert_eq!(found.update(baseline(), &[1.0]), Some((1.0, 1.0)));
 }
+
+proptest! {
+    #[test]
+    fn a_state_is_exact_and_goes_on_as_if_never_saved(
+        values in any_values(), more in any_values()
+    ) {
+        let mut found = of(baseline(), &values);
+        found.update(baseline(), &[f32::NAN, f32::INFINITY, f32::NAN]);
+        let state = found.to_bytes();
+        let mut restored = TensorStatistics::from_bytes(&state).unwrap();
+        prop_assert_eq!(&restored, &found);
+        prop_assert_eq!(restored.to_bytes(), state);
+        restored.update(baseline(), &more);
+        found.update(baseline(), &more);
+        prop_assert_eq!(restored.to_bytes(), found.to_bytes());
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused(
+        values in any_values(), place in any::<prop::sample::Index>(), change in 1u8..=255,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let state = of(baseline(), &values).to_bytes();
+        let mut changed = state.clone();
+        changed[place.index(state.len())] ^= change;
+        prop_assert!(TensorStatistics::from_bytes(&changed).is_err());
+        prop_assert!(TensorStatistics::from_bytes(&state[..cut.index(state.len())]).is_err());
+    }
+
+    #[test]
+    fn a_state_that_contradicts_itself_is_refused_even_with_a_right_checksum(
+        values in prop::collection::vec(-4.0f32..4.0, 1..50),
+        place in any::<prop::sample::Index>(), change in 1u8..=255,
+    ) {
+        let mut state = of(baseline(), &values).to_bytes();
+        let place = 16 + place.index(state.len() - 16);
+        state[place] ^= change;
+        let checksum = crc32fast::hash(&state[12..]);
+        state[8..12].copy_from_slice(&checksum.to_le_bytes());
+        // Whatever is accepted can be worked with.
+        if let Ok(mut found) = TensorStatistics::from_bytes(&state) {
+            let rebuilt = found.to_bytes();
+            prop_assert_eq!(TensorStatistics::from_bytes(&rebuilt), Ok(found.clone()));
+            found.update(baseline(), &[1.0, -100.0]);
+            let scales = FeatureScales { bits: 8, form: Form::Asymmetric };
+            let _ = found.select_range(Method::Mse { saturation_weight: 1.0 }, &scales);
+            let _ = (found.sum(), found.sum_of_squares());
+        }
+    }
+}

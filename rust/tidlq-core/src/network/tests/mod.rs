@@ -4,6 +4,7 @@ mod corrupt;
 mod memory;
 mod refusals;
 mod running;
+mod stepping;
 
 use super::proto::{self, layer::Op};
 use super::sample::{Random, Sample, requantize};

@@ -62,14 +62,15 @@ impl<'a> Scope<'a> {
         in_range("the number of weights of one output", depth, 1, MAX_DEPTH)?;
         Ok((tensor, weights))
     }
+}
 
-    pub fn bias(&self, bias: Vec<i64>, channels: usize) -> Checked<Vec<i64>> {
-        count("bias", bias.len(), channels)?;
-        for &entry in &bias {
-            in_range("bias", entry, -MAX_BIAS, MAX_BIAS)?;
-        }
-        Ok(bias)
+/// A bias of as many entries as there are output channels.
+pub(crate) fn bias(bias: Vec<i64>, channels: usize) -> Checked<Vec<i64>> {
+    count("bias", bias.len(), channels)?;
+    for &entry in &bias {
+        in_range("bias", entry, -MAX_BIAS, MAX_BIAS)?;
     }
+    Ok(bias)
 }
 
 /// Checks an operation against its operands.
@@ -137,7 +138,7 @@ fn inner_product(scope: &Scope<'_>, message: proto::InnerProduct) -> Checked<Inn
     let lists = Lists::all(weights.shape[0]);
     Ok(InnerProduct {
         weight,
-        bias: scope.bias(message.bias, weights.shape[0])?,
+        bias: bias(message.bias, weights.shape[0])?,
         requantizer: requantizer(message.requantize, scope.output(), lists)?,
     })
 }

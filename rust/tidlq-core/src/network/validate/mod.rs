@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use self::check::{Checked, MAX_BYTES, count, floats, in_range, index};
 use self::layer::Scope;
+pub(super) use self::layer::bias;
 use super::buffer::AlignedBuffer;
 use super::program::{LayerSpec, Program, TensorSpec};
 use super::proto;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::check::{
     Checked, MAX_COORDINATE, count, in_range, integer, pair, present, same, same_quantization,
 };
-use super::layer::Scope;
+use super::layer::{Scope, bias};
 use super::requantize::{Lists, requantizer};
 use crate::error::Fault;
 use crate::network::proto;
@@ -61,7 +61,7 @@ pub(super) fn convolution(scope: &Scope<'_>, message: proto::Convolution) -> Che
     reach(&window, &output)?;
     Ok(Convolution {
         weight,
-        bias: scope.bias(message.bias, output.channels)?,
+        bias: bias(message.bias, output.channels)?,
         window,
         groups,
         requantizer: requantizer(message.requantize, scope.output(), Lists::all(output.channels))?,

@@ -1,0 +1,97 @@
+//! One frame on its way through the layers.
+
+use std::ops::Range;
+
+use super::buffer::AlignedBuffer;
+use super::executor::Engine;
+use super::plan::{MemoryPlan, Place};
+use super::values::ValuesView;
+use crate::error::{Error, Result};
+use crate::kernels::Work;
+
+/// Inputs of a layer that are gathered without allocating.
+const FEW_INPUTS: usize = 8;
+
+/// Feature memory of one frame.
+pub(super) struct Workspace {
+    slots: Vec<AlignedBuffer>,
+}
+
+impl Workspace {
+    /// Zeroed memory.
+    pub fn new(plan: &MemoryPlan) -> Result<Self> {
+        let slots = plan.slot_bytes.iter().map(|&bytes| AlignedBuffer::zeroed(bytes, "features"));
+        Ok(Self { slots: slots.collect::<Result<_>>()? })
+    }
+}
+
+/// One frame of a run.
+pub(super) struct Frame<'a> {
+    pub engine: &'a Engine,
+    /// Of all frames.
+    pub inputs: &'a [ValuesView<'a>],
+    pub frame: usize,
+}
+
+impl Frame<'_> {
+    /// Runs consecutive layers; `tap` sees each tensor as soon as it is written.
+    pub fn execute(
+        &self,
+        workspace: &mut Workspace,
+        layers: Range<usize>,
+        threads: usize,
+        tap: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let engine = self.engine;
+        let work = Work { cpu: engine.cpu, threads, scratch: &engine.scratch };
+        let kernels = &engine.kernels[layers.clone()];
+        for (layer, kernel) in engine.program.layers[layers].iter().zip(kernels) {
+            if let Some(kernel) = kernel {
+                let Place::Slot(slot) = engine.plan.places[layer.output] else {
+                    return Err(internal(&layer.name, "its output has no slot"));
+                };
+                let mut output = std::mem::take(&mut workspace.slots[slot]);
+                let size = engine.program.tensors[layer.output].size_bytes();
+                self.with_inputs(workspace, &layer.inputs, |inputs| {
+                    kernel.run(inputs, &mut output.bytes_mut()[..size], &work);
+                });
+                workspace.slots[slot] = output;
+            }
+            tap(layer.output, self.bytes(workspace, layer.output))?;
+        }
+        Ok(())
+    }
+
+    fn with_inputs(&self, workspace: &Workspace, tensors: &[usize], body: impl FnOnce(&[&[u8]])) {
+        let mut few: [&[u8]; FEW_INPUTS] = [&[]; FEW_INPUTS];
+        if tensors.len() <= FEW_INPUTS {
+            for (bytes, &tensor) in few.iter_mut().zip(tensors) {
+                *bytes = self.bytes(workspace, tensor);
+            }
+            body(&few[..tensors.len()]);
+        } else {
+            let many: Vec<&[u8]> =
+                tensors.iter().map(|&tensor| self.bytes(workspace, tensor)).collect();
+            body(&many);
+        }
+    }
+
+    /// A tensor's bytes, where the plan has put them.
+    pub fn bytes<'a>(&'a self, workspace: &'a Workspace, tensor: usize) -> &'a [u8] {
+        let tensors = &self.engine.program.tensors;
+        let size = tensors[tensor].size_bytes();
+        match self.engine.plan.places[tensor] {
+            Place::Slot(slot) => &workspace.slots[slot].bytes()[..size],
+            Place::Input(position) => {
+                &self.inputs[position].bytes()[self.frame * size..(self.frame + 1) * size]
+            }
+            Place::Constant(index) => {
+                tensors[index].constant.as_ref().map_or(&[], |constant| constant.bytes())
+            }
+        }
+    }
+}
+
+pub(super) fn internal(layer: &str, reason: &'static str) -> Error {
+    Error::Internal { layer: layer.to_owned(), reason }
+}
