@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tidlq.artifacts import Artifacts, StageFile
-from tidlq.calibration import CalibrationLevel, measure_features, select_ranges
-from tidlq.calibration.stated import find_stated_ranges
-from tidlq.errors import DataError, QuantProtoError
-from tidlq.graph.layers import LayerKind
+from tidlq.calibration import BiasCalibration
+from tidlq.decision import Decision, Progress, decide, place_layers
+from tidlq.errors import DataError
 from tidlq.graph.model import Graph
-from tidlq.graph.partition import Partition, StageKind, partition
-from tidlq.graph.recognition import find_layers
+from tidlq.graph.partition import Partition, StageKind
 from tidlq.importers.frames import Data, FrameSource, open_frames
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.importers.preprocessing import Preprocessing
 from tidlq.lowering.island import build_island
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
-from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
-from tidlq.precision.parameter_ranges import measure_parameters
-from tidlq.precision.plan import make_plan, ranged_features
-from tidlq.quantproto import (
-    TEXT_SUFFIXES,
-    Provenance,
-    SavedRanges,
-    check_fingerprint,
-    format_quant_params,
-    read_quant_params,
-    resolve_ranges,
-    write_quant_params,
-)
-from tidlq.quantproto.network_ranges import expected_layers, feature_ranges, to_saved
+from tidlq.quantproto import write_quant_params
+from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.layers import layer_report
-from tidlq.spec import QuantPlan, Range, Ranges
-from tidlq.target import Options, TidlLayerType, is_asymmetric, scheme_of
+from tidlq.spec import QuantPlan, Ranges
+from tidlq.target import Options
 from tidlq.version import __version__
 
 if TYPE_CHECKING:
     import onnx
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a step's name, the units done and the total (None: not known)."""
-
 FLOAT_SCHEME = "float"
-FEATURE_BITS = 8
 PROTO_OPTION = "advanced_options:quant_params_proto_path"
 
 
@@ -58,12 +40,13 @@ class Compiled:
     """A compilation: its nouns and the artifacts.
 
     Attributes:
-        graph: the canonical Graph.
+        graph: the Graph that was quantized; channels may be rescaled.
         partition: fixed and float stages.
         ranges: every range; empty for a float network.
         plan: every decision; None for a float network.
         artifacts: what `save` writes.
         frames: calibration frames used; 0 when a saved proto replaced calibration.
+        bias: what bias calibration did; None where there was none.
         notices: what the user should know, in plain sentences.
     """
 
@@ -73,6 +56,7 @@ class Compiled:
     plan: QuantPlan | None
     artifacts: Artifacts
     frames: int = 0
+    bias: BiasCalibration | None = None
     notices: tuple[str, ...] = ()
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -86,16 +70,6 @@ class Compiled:
 
 def _silent(_step: str, _done: int, _total: int | None) -> None:
     """Progress that nobody asked for."""
-
-
-@dataclass(frozen=True)
-class _Decided:
-    ranges: Ranges
-    plan: QuantPlan | None = None
-    frames: int = 0
-    quant_params: bytes = b""
-    to_write: SavedRanges | None = None
-    notices: tuple[str, ...] = field(default=())
 
 
 def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
@@ -136,29 +110,29 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         model, input_shapes=input_shapes or {}, pre_batchnorm_fold=options.pre_batchnorm_fold
     )
     parts = place_layers(graph, options)
-    has_fixed = any(stage.kind is StageKind.FIXED for stage in parts.stages)
-    decided = _Decided(Ranges({}, {}, {}))
-    if has_fixed:
+    decided = Decision(graph, parts, Ranges({}, {}, {}))
+    if any(stage.kind is StageKind.FIXED for stage in parts.stages):
         limit = options.calibration_frames
         open_calibration = partial(_open_data, calibration, graph, preprocessing, limit)
-        decided = _decide(graph, parts, options, open_calibration, threads, report)
+        decided = decide(graph, parts, options, open_calibration, threads, report)
     elif options.tensor_bits != 32:
         notice = "No layer of the network runs in fixed point; the artifacts are its float form."
-        decided = _Decided(Ranges({}, {}, {}), notices=(notice,))
+        decided = replace(decided, notices=(notice,))
     report("lower", 0, None)
     artifacts = _assemble(
-        graph, parts, decided, options, preprocessing.to_mapping() if preprocessing else {}
+        graph, decided, options, preprocessing.to_mapping() if preprocessing else {}
     )
     if options.quant_params_proto_path is not None and decided.to_write is not None:
         write_quant_params(options.quant_params_proto_path, decided.to_write)
     return Compiled(
-        graph,
-        parts,
+        decided.graph,
+        decided.partition,
         decided.ranges,
         decided.plan,
         artifacts,
         decided.frames,
-        (*options.notices(), *decided.notices),
+        decided.bias,
+        decided.notices,
     )
 
 
@@ -173,134 +147,13 @@ def _open_data(
     return open_frames(data, graph.inputs, preprocessing, limit)
 
 
-def place_layers(graph: Graph, options: Options) -> Partition:
-    """Says which layers run in fixed point and which nodes in float islands.
-
-    Raises:
-        OptionError: A list of the options names a layer or operator that the network does not have.
-    """
-    lists = PlacementLists(
-        options.deny_list_layer_type,
-        options.deny_list_layer_name,
-        options.deny_list,
-        options.allow_list_layer_name,
-        "tensor_bits is 32" if options.tensor_bits == 32 else None,
-    )
-    table = find_layers(graph, find_denied(graph, lists), find_allowed(graph, lists))
-    return partition(graph, table, options.max_num_subgraphs)
-
-
-def _decide(
-    graph: Graph,
-    parts: Partition,
-    options: Options,
-    open_calibration: Callable[[], FrameSource],
-    threads: int,
-    report: Progress,
-) -> _Decided:
-    """Ranges, from data or from the saved proto, and the plan that follows from them."""
-    scheme = scheme_of(options)
-    own = measure_parameters(graph, parts.layers)
-    path = options.quant_params_proto_path
-    asymmetry = _asymmetry(options)
-    if path is not None and Path(path).exists():
-        saved = read_quant_params(path)
-        ranges = _saved_ranges(graph, parts, own, saved, Path(path))
-        plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=asymmetry)
-        is_text = Path(path).suffix.lower() in TEXT_SUFFIXES
-        content = Path(path).read_bytes() if is_text else format_quant_params(saved)
-        return _Decided(ranges, plan, quant_params=content)
-    features, frames = _calibrate(graph, parts, options, open_calibration(), threads, report)
-    ranges = Ranges(features, own.parameters, own.channels)
-    plan = make_plan(graph, parts, ranges, scheme, is_asymmetric=asymmetry)
-    provenance = Provenance(
-        tool_version=__version__,
-        graph_fingerprint=graph.fingerprint,
-        scheme=scheme.name,
-        accuracy_level=options.effective_accuracy_level,
-        frames=frames,
-    )
-    saved = to_saved(graph, parts, ranges, plan, provenance)
-    return _Decided(ranges, plan, frames, format_quant_params(saved), to_write=saved)
-
-
-def _saved_ranges(
-    graph: Graph, parts: Partition, own: Ranges, saved: SavedRanges, path: Path
-) -> Ranges:
-    """The saved proto's ranges.
-
-    Channel ranges that it does not state are the weights' own, within the range of the whole.
-    """
-    check_fingerprint(saved, graph.fingerprint, str(path))
-    _check_bits(saved, path)
-    decisions = resolve_ranges(saved, expected_layers(graph, parts, own), str(path))
-    ranges = decisions.ranges
-    channels: dict[str, Sequence[Range]] = {**own.channels, **ranges.channels}
-    for name in own.channels.keys() - ranges.channels.keys():
-        whole = ranges.parameters[name]
-        if own.parameters[name].clipped(whole) != own.parameters[name]:
-            channels[name] = tuple(channel.clipped(whole) for channel in own.channels[name])
-    return Ranges(ranges.features, ranges.parameters, channels, decisions.values)
-
-
-def _check_bits(saved: SavedRanges, path: Path) -> None:
-    for layer in saved.layers:
-        bits = max(layer.bit_depth, layer.parameter_bit_depth or layer.bit_depth)
-        if bits != FEATURE_BITS:
-            raise QuantProtoError(
-                f"Quantization proto {str(path)!r} states {bits} bits for layer {layer.name!r}; "
-                f"this version compiles {FEATURE_BITS} bits."
-            )
-
-
-def _calibrate(
-    graph: Graph,
-    parts: Partition,
-    options: Options,
-    calibration: FrameSource,
-    threads: int,
-    report: Progress,
-) -> tuple[dict[str, Range], int]:
-    """Measures what the model does not state."""
-    stated = find_stated_ranges(graph, parts.layers)
-    wanted = ranged_features(parts)
-    measured = [name for name in wanted if name not in stated]
-    total = calibration.length
-    statistics = measure_features(
-        graph,
-        measured,
-        calibration,
-        limit=options.calibration_frames,
-        threads=threads,
-        progress=lambda done: report("calibrate", done, total),
-    )
-    level = CalibrationLevel(options.effective_accuracy_level)
-    ranges = select_ranges(level, statistics.features)
-    features = {name: stated.get(name) or ranges[name] for name in wanted}
-    return features, statistics.frames
-
-
-def _asymmetry(options: Options) -> Callable[[LayerKind | None], bool]:
-    """The device's restriction of asymmetric features, by kind of layer."""
-    types = {
-        LayerKind.CONVOLUTION: TidlLayerType.CONVOLUTION,
-        LayerKind.INNER_PRODUCT: TidlLayerType.INNER_PRODUCT,
-        LayerKind.CONCAT: TidlLayerType.CONCAT,
-        LayerKind.SUM: TidlLayerType.ELTWISE,
-        LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
-    }
-    return lambda kind: (
-        options.device is None or (kind in types and is_asymmetric(types[kind], options.device))
-    )
-
-
 def _assemble(
-    graph: Graph,
-    parts: Partition,
-    decided: _Decided,
+    source: Graph,
+    decided: Decision,
     options: Options,
     preprocessing: Mapping[str, Any],
 ) -> Artifacts:
+    graph, parts = decided.graph, decided.partition
     stages: list[StageFile] = []
     for number, stage in enumerate(parts.stages):
         name = f"stage_{number}"
@@ -317,7 +170,7 @@ def _assemble(
     return Artifacts(
         name=graph.name,
         tool_version=__version__,
-        graph_fingerprint=graph.fingerprint,
+        graph_fingerprint=source.fingerprint,
         scheme=decided.plan.scheme.name if decided.plan else FLOAT_SCHEME,
         free_batch=graph.free_batch,
         inputs=graph.inputs,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tidlq.artifacts import Artifacts
-from tidlq.compilation import place_layers
+from tidlq.decision import place_layers
 from tidlq.engine import FixedStage
 from tidlq.errors import QuantProtoError
 from tidlq.graph.layers import Layer
@@ -148,7 +148,7 @@ def _mismatches(
     except QuantProtoError as error:
         return (str(error),)
     own = measure_parameters(graph, parts.layers)
-    missing = find_missing(saved, expected_layers(graph, parts, own))
+    missing = find_missing(saved, expected_layers(parts, own))
     return tuple(f"the file lacks {item}" for item in missing)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FLOAT32_PAIR = struct.Struct("<ff")
+_BLOCK_ELEMENTS = 1 << 15
 
 
 class RangeOrigin(enum.Enum):
@@ -120,6 +121,24 @@ def parameter_name(layer: str, role: ParameterRole) -> str:
 
 
 @dataclass(frozen=True)
+class Equalization:
+    """Channels rescaled between layers before anything is quantized; empty where none is.
+
+    Attributes:
+        factors: by layer that writes rescaled channels, one per output channel: its outputs are
+            divided by them.
+        bounds: by layer whose output a Clip bounds: the largest bound after the division, where
+            each channel has its own, min(clip / factor, bound). Other layers keep their Clip.
+    """
+
+    factors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.factors)
+
+
+@dataclass(frozen=True)
 class Ranges:
     """Everything that data (or a saved proto) decided about a graph.
 
@@ -127,13 +146,16 @@ class Ranges:
         features: one range per feature map, by tensor name.
         parameters: one range per weight, bias and slope, by `parameter_name`.
         channels: one range per output channel of a weight, by `parameter_name`.
-        biases: bias values that stand in for the model's own, by `parameter_name`.
+        biases: bias values that stand in for the model's own, or that a layer without a bias gets,
+            by `parameter_name`.
+        equalization: rescaling of channels, after which all the ranges are.
     """
 
     features: Mapping[str, Range]
     parameters: Mapping[str, Range]
     channels: Mapping[str, Sequence[Range]]
     biases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    equalization: Equalization = field(default_factory=Equalization)
 
 
 class Requantization(enum.Enum):
@@ -153,6 +175,47 @@ class ScaleRule(enum.Enum):
 
 
 @dataclass(frozen=True)
+class FeatureScales:
+    """The scales that a feature map may have: what a search for its range chooses among.
+
+    Attributes:
+        bits: 8 or 16.
+        asymmetric: unsigned with a zero point and any real scale; otherwise the zero point is 0.
+        unit: None: any real scale; otherwise the scale is unit * 2^k: 1.0 for plain powers of two,
+            the accumulator's scale for shifted features.
+        least_shift: k >= least_shift; None where k has no bound.
+    """
+
+    bits: int
+    asymmetric: bool = False
+    unit: float | None = None
+    least_shift: int | None = None
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Bits of features (by tensor) and of parameters (by layer), 8 or 16.
+
+    Attributes:
+        default: where a name is not listed.
+        features: by tensor.
+        parameters: weight, slope or constant operand, by layer.
+    """
+
+    default: int = 8
+    features: Mapping[str, int] = field(default_factory=dict)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    def feature_bits(self, tensor: str) -> int:
+        """Bits of a feature map."""
+        return self.features.get(tensor, self.default)
+
+    def parameter_bits(self, layer: str) -> int:
+        """Bits of a layer's parameters."""
+        return self.parameters.get(layer, self.default)
+
+
+@dataclass(frozen=True)
 class Scheme:
     """A quantization scheme as data.
 
@@ -165,7 +228,8 @@ class Scheme:
         weight_rule: scales of parameters.
         requantization: of every layer with parameters.
         full_weight_code: the largest weight maps to 2^(bits-1), not to 2^(bits-1) - 1.
-        bias_bits: signed bits that a bias must fit into.
+        bias_bits: signed bits that the bias of an 8-bit layer must fit into.
+        wide_bias_bits: the same for a layer whose input or parameters have 16 bits.
         bias_clipping: a bias that does not fit is clipped; otherwise the weight scale grows.
     """
 
@@ -178,6 +242,7 @@ class Scheme:
     requantization: Requantization
     full_weight_code: bool
     bias_bits: int = 32
+    wide_bias_bits: int = 48
     bias_clipping: bool = False
 
 
@@ -238,13 +303,36 @@ class ParameterQuant:
         Args:
             values: float32 or float64 [C_out, ...].
         """
-        scales = np.asarray(self.scales, np.float64).reshape(-1, *([1] * (values.ndim - 1)))
-        q = values / scales
-        np.rint(q, out=q)
-        np.maximum(q, self.lowest, out=q)
-        np.minimum(q, self.type.highest, out=q)
-        integers: NDArray[np.signedinteger] = q.astype(self.type.dtype)
-        return integers
+        scales = np.asarray(self.scales, np.float64).reshape(-1, 1)
+        flat = values.reshape(len(values), -1)
+        integers = np.empty(flat.shape, self.type.dtype)
+        # In blocks that stay in the cache; a whole weight in float64 would not.
+        rows = max(1, _BLOCK_ELEMENTS // flat.shape[1])
+        for start in range(0, len(flat), rows):
+            block = slice(start, start + rows)
+            q = flat[block] / (scales if len(scales) == 1 else scales[block])
+            np.rint(q, out=q)
+            np.maximum(q, self.lowest, out=q)
+            np.minimum(q, self.type.highest, out=q)
+            integers[block] = q
+        return integers.reshape(values.shape)
+
+
+def bias_integers(
+    bias: NDArray[np.float64], weight: ParameterQuant, input_scale: float, bits: int
+) -> NDArray[np.int64]:
+    """Integers of a bias:  round(bias / (input scale * weight scale)), saturated to signed bits.
+
+    Args:
+        bias: float64 [C_out]. Real units.
+        weight: quantization of the weight that the bias is added to.
+        input_scale: scale of the layer's input.
+        bits: of the bias.
+    """
+    scales = np.asarray(weight.scales, np.float64) * input_scale
+    limit = float(1 << (bits - 1))
+    q = np.minimum(np.maximum(np.rint(bias / scales), -limit), limit - 1)
+    return np.asarray(q, np.float64).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -259,6 +347,10 @@ class LayerQuant:
         bias: values of a weighted layer's bias, real units, one per output channel; empty where
             there is none.
         bias_bits: signed bits that the bias is saturated to.
+        headroom_bits: weighted layers only: bits of the accumulator that its largest possible
+            value leaves unused, the sign aside; of the worst channel.
+        largest_bias: weighted layers only: the largest magnitude of each output channel's bias
+            that leaves the scales of the plan as they are; real units.
     """
 
     requantization: Requantization
@@ -267,6 +359,22 @@ class LayerQuant:
     shift: tuple[int, ...] = ()
     bias: tuple[float, ...] = ()
     bias_bits: int = 32
+    headroom_bits: float | None = None
+    largest_bias: tuple[float, ...] = ()
+
+    def quantize_bias(self, input_scale: float) -> NDArray[np.int64]:
+        """Integers of the bias:  round(bias / (input scale * weight scale)), saturated to its bits.
+
+        Halves go to even.
+
+        Args:
+            input_scale: scale of the layer's input.
+
+        Returns:
+            int64 [C_out]; empty where the layer has no bias.
+        """
+        assert self.weight is not None
+        return bias_integers(np.asarray(self.bias), self.weight, input_scale, self.bias_bits)
 
 
 @dataclass(frozen=True)

@@ -115,10 +115,10 @@ def test_notices_are_warnings_on_standard_error(
 ) -> None:
     outcome = tidlq(
         "compile", classifier, "--calib", frames, "-o", tmp_path / "artifacts", "--json",
-        "--option", "accuracy_level=1",
+        "--option", "deny_list:layer_type=Conv,GlobalAveragePool,Gemm",
     )  # fmt: skip
     assert outcome.exit_code == 0
-    assert outcome.stderr.startswith("warning: accuracy_level 1")
+    assert outcome.stderr.startswith("warning: No layer of the network runs in fixed point")
     assert outcome.document["notices"]
 
 
@@ -262,7 +262,12 @@ def test_inspect_shows_every_layer_of_artifacts(tidlq: Command, demo_artifacts: 
     first = layers[0]
     assert first["output"]["origin"] in ("stated", "measured")
     assert first["weight"]["scales"] > 1
+    assert first["weight"]["type"] == "s8"
+    headroom = [layer["headroom_bits"] for layer in layers if "weight" in layer]
+    assert all(0 <= bits < 31 for bits in headroom)
     text = tidlq("inspect", demo_artifacts).stdout.replace("\n", "")
+    assert "headroom" in text
+    assert f"{headroom[0]:.1f}" in text
     assert "softmax" in text
     assert "fixed, 0 float" in text
 

@@ -169,4 +169,4 @@ def test_show_has_every_layer_and_its_provenance(tidlq: Command, artifacts: Path
     assert len(bias["values"]) == 4
     text = tidlq("proto", "show", path).stdout
     assert all(name in text for name in names)
-    assert "level 0, 6 frames" in text
+    assert "level 1, 6 frames" in text

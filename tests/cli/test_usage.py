@@ -138,8 +138,11 @@ def test_ascii_terminals_get_replacements_instead_of_an_error(
 
 
 def test_a_closed_standard_output_is_no_fault(demo_artifacts: Path) -> None:
-    command = f"{shlex.quote(sys.executable)} -m tidlq inspect {shlex.quote(str(demo_artifacts))}"
+    inspect = f"{shlex.quote(sys.executable)} -m tidlq inspect -q"
     done = subprocess.run(
-        ["sh", "-c", f"{command} >&-"], env=environment(), stderr=subprocess.PIPE, check=False
+        ["sh", "-c", f"{inspect} {shlex.quote(str(demo_artifacts))} >&-"],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -37,6 +37,15 @@ class OperatorCase:
     outputs: int = 1
     opset: int = 18
 
+    @property
+    def has_parameters(self) -> bool:
+        """The operator multiplies by, or adds, a constant."""
+        return self.operator in _PARAMETRIC and bool(self.constants)
+
+    def with_fine_weights(self) -> OperatorCase:
+        """The same case with weights on the 16-bit grid."""
+        return replace(self, constants=[_refined(constant) for constant in self.constants])
+
     def model(self) -> onnx.ModelProto:
         """Inputs pass a max pool first (exact), so that moved elements are in fixed point."""
         nodes, inputs = [], []
@@ -65,6 +74,21 @@ class OperatorCase:
             graph, opset_imports=[helper.make_opsetid("", self.opset)], ir_version=8
         )
         return onnx.shape_inference.infer_shapes(model)
+
+
+_PARAMETRIC = frozenset(
+    {"Conv", "Gemm", "MatMul", "BatchNormalization", "PRelu", "Mul", "Div", "Add", "Sub"}
+)
+
+
+def _refined(constant: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A weight of the 8-bit grid on the grid of step 2^-16, its largest values at +-32767."""
+    if constant.dtype != np.float32 or constant.ndim < 2 or np.abs(constant).max() != 127 / 256:
+        return constant
+    q = constant * 256
+    fine = q * 258 + np.arange(q.size).reshape(q.shape) % 255 - 127
+    ends = np.sign(q) * 32767
+    return (np.where(np.abs(q) == 127, ends, fine) * 2.0**-16).astype(np.float32)
 
 
 def _exact_passage(source: str, target: str, shape: tuple[int, ...]) -> list[onnx.NodeProto]:

@@ -254,12 +254,6 @@ def test_32_bits_run_the_float_network_through_the_same_road() -> None:
     assert compiled.artifacts.quant_params == b""
 
 
-def test_advanced_levels_say_that_they_are_compiled_as_level_0() -> None:
-    compiled = compile_demo(accuracy_level=1)
-    assert "compiled as level 0" in compiled.notices[0]
-    assert compiled.artifacts.stages == compile_demo(accuracy_level=0).artifacts.stages
-
-
 def test_an_edited_bias_decides_the_network(tmp_path: Path) -> None:
     path = tmp_path / "quant.prototxt"
     options = {"quantization_scale_type": 4, PROTO: str(path)}
@@ -272,15 +266,6 @@ def test_an_edited_bias_decides_the_network(tmp_path: Path) -> None:
     before, after = (unpack_network(c.artifacts.stages[0].content).layers for c in (first, edited))
     changed = [x.name for x, y in zip(before, after, strict=True) if x != y]
     assert len(changed) == 1
-
-
-def test_a_proto_of_16_bits_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "quant.prototxt"
-    options = {"quantization_scale_type": 4, PROTO: str(path)}
-    compile_demo(**options)
-    path.write_text(path.read_text().replace("bit_depth: 8", "bit_depth: 16"))
-    with pytest.raises(tidlq.QuantProtoError, match=r"16 bits.*compiles 8 bits"):
-        tidlq.compile(demo_data.model_path(), None, options)
 
 
 def chain(*nodes: onnx.NodeProto, **constants: np.ndarray) -> onnx.ModelProto:

@@ -38,16 +38,38 @@ def on_grid(compiled: Compiled, name: str, values: np.ndarray) -> np.ndarray:
     return ((q - quant.zero_point) * quant.scale).astype(np.float32)
 
 
-@pytest.mark.parametrize("scale_type", [0, 1, 4])
-@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: case.name)
+WIDTHS = {
+    "8 bits": {},
+    "16 bits": {"tensor_bits": 16},
+    "16-bit parameters": {"params_16bit_names_list": "op"},
+}
+ARITHMETICS = {
+    "type 0": {"quantization_scale_type": 0},
+    "type 1": {"quantization_scale_type": 1},
+    "type 4": {"quantization_scale_type": 4},
+    "type 4 in float": {"quantization_scale_type": 4, "tidlq:requantization": "float"},
+}
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+@pytest.mark.parametrize(
+    ("case", "width"),
+    [
+        pytest.param(case, width, id=f"{case.name}-{width}")
+        for width in WIDTHS
+        for case in ALL_CASES
+        if case.has_parameters or width != "16-bit parameters"
+    ],
+)
 def test_operator_differs_from_onnx_runtime_by_its_rounding_only(
-    case: OperatorCase, scale_type: int
+    case: OperatorCase, width: str, arithmetic: str
 ) -> None:
+    if width != "8 bits":
+        case = case.with_fine_weights()
     model = case.model()
     frames = frames_of(case, 1)
-    compiled = tidlq.compile(
-        model, frames, {"quantization_scale_type": scale_type, "accuracy_level": 2}
-    )
+    options = {**ARITHMETICS[arithmetic], **WIDTHS[width], "accuracy_level": 2}
+    compiled = tidlq.compile(model, frames, options)
     kinds = [stage.kind for stage in compiled.partition.stages]
     assert kinds == [StageKind.FIXED], compiled.partition.float_nodes
     assert compiled.plan is not None
@@ -64,32 +86,29 @@ def test_operator_differs_from_onnx_runtime_by_its_rounding_only(
                 np.testing.assert_allclose(got, want, atol=2e-6)
                 continue
             quant = compiled.plan.features[output.name]
+            assert quant.type.bits == (16 if width == "16 bits" else 8)
             low = (quant.type.lowest - quant.zero_point) * quant.scale
             high = (quant.type.highest - quant.zero_point) * quant.scale
             steps = np.abs(got - np.clip(want, low, high)).max() / quant.scale
-            assert steps <= 0.5 + slack(case, scale_type), f"{steps} steps of {quant.scale}"
+            allowed = 0.5 + slack(case, width, ARITHMETICS[arithmetic]["quantization_scale_type"])
+            assert steps <= allowed, f"{steps} steps of {quant.scale}"
 
 
-def slack(case: OperatorCase, scale_type: int) -> float:
+def slack(case: OperatorCase, width: str, scale_type: object) -> float:
     """Steps beyond the output's own rounding, each for a reason.
 
-    Float32 in the oracle: 0.002. Parameters that are not on the grid of scale types 0 and 1 (their
-    largest weight saturates by a step, batch-norm gains and slopes have one scale for all
-    channels, power-of-2 constants): bounded by the accumulated weight error, at most two steps
-    here. Linear resize: weights of 11 bits per axis, 2^-12 of the whole range of 255 steps each.
+    Float32 in the oracle and in float requantization: 0.002 of 8 bits, 0.02 of 16. Linear resize:
+    weights of 11 bits per axis, 2^-12 of the whole range of 255 steps each; of 15 bits, 2^-16 of
+    65,535 steps.
+
+    Parameters that are not on the grid of the scheme: the largest weight of types 0 and 1 saturates
+    by a step, batch-norm gains and slopes have one scale for all channels, constants are powers of
+    two. Bounded by the accumulated weight error: two steps here, one where all has 16 bits, none to
+    speak of where only the parameters have 16.
     """
     if case.operator == "Resize" and case.attributes["mode"] == "linear":
-        return 2 * 255 * 2.0**-11
-    if case.operator in (
-        "Conv",
-        "Gemm",
-        "MatMul",
-        "BatchNormalization",
-        "PRelu",
-        "Mul",
-        "Div",
-        "Add",
-        "Sub",
-    ) and (scale_type != 4 or case.operator not in ("Conv", "Gemm", "MatMul")):
-        return 2.0 if case.constants else 0.002
-    return 0.002
+        return 2 * 65535 * 2.0**-16 if width == "16 bits" else 2 * 255 * 2.0**-11
+    is_on_grid = scale_type == 4 and case.operator in ("Conv", "Gemm", "MatMul")
+    if case.has_parameters and not is_on_grid:
+        return {"8 bits": 2.0, "16 bits": 1.0, "16-bit parameters": 0.01}[width]
+    return 0.02 if width == "16 bits" else 0.002

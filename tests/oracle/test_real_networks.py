@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -15,12 +16,22 @@ from oracle.comparison import find_difference, first_difference, ordered_inputs
 from oracle.real_models import CALIBRATION_FRAMES, EVERY_SCALE_TYPE, REAL_MODELS, Frames
 from tidlq._core import Engine
 from tidlq.artifacts import StageFile
+from tidlq.decision import place_layers
 from tidlq.graph.partition import StageKind
+from tidlq.importers.onnx_model import import_onnx
+from tidlq.target import Options
 
 CompiledModel = tuple[tuple[StageFile, ...], Frames]
 
+EIGHT, SIXTEEN, MIXED = "8 bits", "16 bits", "16-bit parameters"
 CASES = [
-    pytest.param(name, scale_type, marks=() if model.is_packaged else pytest.mark.slow)
+    pytest.param(
+        name,
+        scale_type,
+        width,
+        marks=() if model.is_packaged else pytest.mark.slow,
+    )
+    for width in (EIGHT, SIXTEEN, MIXED)
     for name, model in REAL_MODELS.items()
     for scale_type in model.scale_types
 ]
@@ -32,23 +43,33 @@ SMALL_MODELS = [
 
 
 @pytest.fixture(scope="module")
-def compile_model(request: pytest.FixtureRequest) -> Callable[[str, int], CompiledModel]:
-    """Compiles a real model once per scale type: its stages, and frames that it has not seen."""
-    done: dict[tuple[str, int], CompiledModel] = {}
+def compile_model(request: pytest.FixtureRequest) -> Callable[[str, int, str], CompiledModel]:
+    """Compiles a real model once per scale type and width: its stages, and unseen frames."""
+    done: dict[tuple[str, int, str], CompiledModel] = {}
 
-    def compile_once(name: str, scale_type: int) -> CompiledModel:
-        key = (name, scale_type)
+    def compile_once(name: str, scale_type: int, width: str) -> CompiledModel:
+        key = (name, scale_type, width)
         if key not in done:
             path, frames = REAL_MODELS[name].load(request)
-            compiled = tidlq.compile(
-                path,
-                calibration=frames[:CALIBRATION_FRAMES],
-                options={"advanced_options:quantization_scale_type": scale_type},
-            )
+            options: dict[str, object] = {
+                "advanced_options:quantization_scale_type": scale_type,
+                "accuracy_level": 0,
+                "tensor_bits": 16 if width == SIXTEEN else 8,
+            }
+            if width == MIXED:
+                options["params_16bit_names_list"] = weighted_layers(path)
+            compiled = tidlq.compile(path, frames[:CALIBRATION_FRAMES], options)
             done[key] = compiled.artifacts.stages, frames[CALIBRATION_FRAMES:]
         return done[key]
 
     return compile_once
+
+
+def weighted_layers(path: Path) -> list[str]:
+    """Names of the layers of a model that have a weight, every other one."""
+    graph = import_onnx(path)
+    layers = place_layers(graph, Options()).layers
+    return [layer.name for layer in layers if layer.kind.has_weight][::2]
 
 
 def _compare_stage(stage: StageFile, tensors: dict[str, Array]) -> dict[str, Array]:
@@ -70,11 +91,14 @@ def _run_island(stage: StageFile, tensors: dict[str, Array]) -> dict[str, Array]
     return dict(zip(stage.outputs, session.run(list(stage.outputs), feeds), strict=True))
 
 
-@pytest.mark.parametrize(("name", "scale_type"), CASES)
+@pytest.mark.parametrize(("name", "scale_type", "width"), CASES)
 def test_every_tensor_of_a_real_network_equals_the_oracle(
-    name: str, scale_type: int, compile_model: Callable[[str, int], CompiledModel]
+    name: str,
+    scale_type: int,
+    width: str,
+    compile_model: Callable[[str, int, str], CompiledModel],
 ) -> None:
-    stages, frames = compile_model(name, scale_type)
+    stages, frames = compile_model(name, scale_type, width)
     assert stages[0].kind is StageKind.FIXED
     for frame in frames:
         tensors: dict[str, Array] = dict(frame)
@@ -83,11 +107,12 @@ def test_every_tensor_of_a_real_network_equals_the_oracle(
             tensors |= step(stage, tensors)
 
 
+@pytest.mark.parametrize("width", [EIGHT, SIXTEEN])
 @pytest.mark.parametrize("name", SMALL_MODELS)
 def test_frames_and_threads_do_not_change_a_real_network(
-    name: str, compile_model: Callable[[str, int], CompiledModel]
+    name: str, width: str, compile_model: Callable[[str, int, str], CompiledModel]
 ) -> None:
-    stages, frames = compile_model(name, 4)
+    stages, frames = compile_model(name, 4, width)
     first = stages[0]
     assert first.kind is StageKind.FIXED
     network = unpack_file(first.content)

@@ -13,7 +13,7 @@ from itertools import islice, repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq._core import TensorStatistics
+from tidlq._core import ChannelStatistics, TensorStatistics
 from tidlq.calibration.float_features import FloatFeatures
 from tidlq.calibration.frames import iterate_frames, not_finite
 from tidlq.errors import DataError, ModelError
@@ -42,10 +42,12 @@ class MeasuredFeatures:
     Attributes:
         features: statistics by tensor name.
         frames: number of frames.
+        channels: statistics of channels, by tensor name, of the tensors for which they were asked.
     """
 
     features: Mapping[str, FeatureStatistics]
     frames: int
+    channels: Mapping[str, ChannelStatistics] = field(default_factory=dict)
 
 
 def measure_features(
@@ -53,6 +55,7 @@ def measure_features(
     tensors: Sequence[str],
     frames: Iterable[Mapping[str, NDArray[np.generic]]],
     *,
+    channel_axes: Mapping[str, int] | None = None,
     limit: int | None = None,
     threads: int = 0,
     progress: Callable[[int], None] | None = None,
@@ -66,6 +69,7 @@ def measure_features(
         graph: the float network.
         tensors: names of inputs, inner tensors or outputs with float values.
         frames: arrays by input name; with a free batch, an array may hold several frames.
+        channel_axes: by tensor, the axis along which its channels are to be told apart.
         limit: frames to take at most; None takes all.
         threads: worker threads; 0 means one per core.
         progress: called after each frame with the number of frames done.
@@ -78,8 +82,16 @@ def measure_features(
             feature holds NaN or Inf.
         ModelError: A name is no feature of the graph, or ONNX Runtime fails on the graph.
     """
-    features = FloatFeatures(graph, tensors, threads=threads)
-    gathered = {name: _Gathered(name) for name in _in_execution_order(graph, features.tensors)}
+    axes = channel_axes or {}
+    features = FloatFeatures(graph, tuple(dict.fromkeys((*tensors, *axes))), threads=threads)
+    gathered = {
+        name: _Gathered(
+            name,
+            TensorStatistics() if name in tensors else None,
+            ChannelStatistics(axes[name]) if name in axes else None,
+        )
+        for name in _in_execution_order(graph, features.tensors)
+    }
     workers = threads or os.cpu_count() or 1
     shares = _equal_shares(graph, list(gathered.values()), workers)
     done = 0
@@ -95,7 +107,11 @@ def measure_features(
                 progress(done)
     if done == 0:
         raise DataError("the calibration data are empty; at least one frame is needed.")
-    return MeasuredFeatures({n: gathered[n].freeze() for n in features.tensors}, done)
+    return MeasuredFeatures(
+        {name: gathered[name].freeze() for name in tensors},
+        done,
+        {name: item.channels for name, item in gathered.items() if item.channels is not None},
+    )
 
 
 def _in_execution_order(graph: Graph, tensors: Iterable[str]) -> list[str]:
@@ -118,25 +134,33 @@ def _add_all(share: Iterable[_Gathered], values: Mapping[str, NDArray[np.generic
 @dataclass
 class _Gathered:
     name: str
-    tensor: TensorStatistics = field(default_factory=TensorStatistics)
+    tensor: TensorStatistics | None
+    channels: ChannelStatistics | None
     minima: array[float] = field(default_factory=lambda: array("f"))
     maxima: array[float] = field(default_factory=lambda: array("f"))
 
     def add(self, values: NDArray[np.generic]) -> None:
         if not np.issubdtype(values.dtype, np.floating):
             raise ModelError(f"tensor {self.name!r} is {values.dtype}; a feature must be float.")
-        least, greatest = self.tensor.update(np.ascontiguousarray(values, dtype=np.float32))
+        elements = np.ascontiguousarray(values, dtype=np.float32)
+        if self.channels is not None:
+            self.channels.update(elements)
+        if self.tensor is None:
+            return
+        least, greatest = self.tensor.update(elements)
         if values.size:
             self.minima.append(least)
             self.maxima.append(greatest)
 
     def check(self, where: str) -> None:
         tensor = self.tensor
+        if tensor is None:
+            return
         if tensor.nan_count or tensor.inf_count:
             raise not_finite(self.name, where, tensor.nan_count, tensor.inf_count)
 
     def freeze(self) -> FeatureStatistics:
-        if not self.tensor.count:
+        if self.tensor is None or not self.tensor.count:
             raise ModelError(f"tensor {self.name!r} has no elements; it has no range.")
         return FeatureStatistics(
             self.tensor,

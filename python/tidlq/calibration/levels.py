@@ -1,56 +1,132 @@
-"""Calibration levels: how the range of a feature follows from its statistics."""
+"""How the range of a feature map follows from its statistics."""
 
 from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tidlq.calibration.features import FeatureStatistics
-from tidlq.spec import Range, RangeOrigin
+from tidlq.spec import FeatureScales, Range, RangeOrigin
+
+WIDE_MARGIN = 1.5
+"""By how much 16-bit ranges go beyond what was seen: their steps are so fine that a value outside
+costs far more than all the rounding."""
+
+_LARGEST_FINITE = 2.0**127
 
 
-class CalibrationLevel(enum.Enum):
-    """TIDL's `accuracy_level`, by its number."""
+class RangeRule(enum.Enum):
+    """What decides a range.
 
-    MEAN_OF_FRAMES = 0
-    EXTREMES = 2
+    MEAN_OF_FRAMES: the mean over frames of each frame's min and max (TIDL's level 0).
+    EXTREMES: the smallest min and the largest max of all frames (level 2).
+    MSE: least expected squared error, with a weight on what is clipped (level 1).
+    PERCENTILE: the central part of the values.
+    ENTROPY: least Kullback-Leibler divergence.
+    """
+
+    MEAN_OF_FRAMES = "mean of frames"
+    EXTREMES = "extremes"
+    MSE = "mse"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+
+    @property
+    def is_search(self) -> bool:
+        """The histogram is searched for a range that leaves outliers out."""
+        return self in (RangeRule.MSE, RangeRule.PERCENTILE, RangeRule.ENTROPY)
 
 
-def select_ranges(
-    level: CalibrationLevel, statistics: Mapping[str, FeatureStatistics]
-) -> dict[str, Range]:
-    """Selects one range per feature.
+@dataclass(frozen=True)
+class RangeSearch:
+    """A rule with its parameter.
 
-    Level 0: min = mean over frames of the frame's min, max = mean over frames of the frame's max.
-    Level 2: the smallest min and the largest max of all frames.
+    Attributes:
+        rule: which.
+        parameter: MSE: weight of the squared error of what is clipped; PERCENTILE: part of the
+            values that is kept, in percent.
+    """
+
+    rule: RangeRule
+    parameter: float = 1.0
+
+
+def select_range(search: RangeSearch, feature: FeatureStatistics, scales: FeatureScales) -> Range:
+    """Selects the range of one feature map.
+
+    A search is for 8 bits; at 16 bits the extremes are widened by `WIDE_MARGIN` instead.
 
     Args:
-        level: which rule.
-        statistics: features that `measure_features` saw, by tensor name.
+        search: the rule.
+        feature: what calibration saw.
+        scales: the scales that the feature map may have.
 
     Returns:
-        Ranges of origin MEASURED, by tensor name. Exact but for one rounding to float32; the order
-        of the frames has no influence.
+        A range of origin MEASURED; the order of the frames has no influence.
     """
-    rule = _RULES[level]
-    return {name: rule(feature) for name, feature in statistics.items()}
-
-
-def _mean_of_frames(feature: FeatureStatistics) -> Range:
-    frames = len(feature.frame_minima)
-    return Range(
-        math.fsum(feature.frame_minima) / frames,
-        math.fsum(feature.frame_maxima) / frames,
-        RangeOrigin.MEASURED,
+    if search.rule is RangeRule.MEAN_OF_FRAMES:
+        frames = len(feature.frame_minima)
+        low, high = (
+            math.fsum(feature.frame_minima) / frames,
+            math.fsum(feature.frame_maxima) / frames,
+        )
+        return Range(low, high, RangeOrigin.MEASURED)
+    tensor = feature.tensor
+    if search.rule is RangeRule.EXTREMES:
+        return Range(tensor.min, tensor.max, RangeOrigin.MEASURED)
+    if scales.bits > 8:
+        return _widened(tensor.min, tensor.max)
+    least_shift = _NO_SHIFT if scales.least_shift is None else scales.least_shift
+    low, high = tensor.select_range(
+        search.rule.value,
+        scales.bits,
+        scales.asymmetric,
+        scales.unit or 0.0,
+        least_shift,
+        search.parameter,
     )
+    return Range(low, high, RangeOrigin.MEASURED)
 
 
-def _extremes(feature: FeatureStatistics) -> Range:
-    return Range(feature.tensor.min, feature.tensor.max, RangeOrigin.MEASURED)
+_NO_SHIFT = -(2**31)
 
 
-_RULES: Mapping[CalibrationLevel, Callable[[FeatureStatistics], Range]] = {
-    CalibrationLevel.MEAN_OF_FRAMES: _mean_of_frames,
-    CalibrationLevel.EXTREMES: _extremes,
-}
+def _widened(low: float, high: float) -> Range:
+    """Both ends moved away from zero."""
+
+    def end(value: float, is_outer: bool) -> float:
+        wide = value * WIDE_MARGIN if is_outer else value
+        return (
+            min(max(wide, -_LARGEST_FINITE), _LARGEST_FINITE)
+            if abs(value) < _LARGEST_FINITE
+            else value
+        )
+
+    return Range(end(low, low < 0), end(high, high > 0), RangeOrigin.MEASURED)
+
+
+@dataclass
+class RangeChoice:
+    """Answers a planner that asks for ranges, and remembers the answers.
+
+    Attributes:
+        search: rule for what the model does not state.
+        statistics: by tensor name.
+        stated: ranges that the model states; they win.
+        chosen: what was answered so far.
+    """
+
+    search: RangeSearch
+    statistics: Mapping[str, FeatureStatistics]
+    stated: Mapping[str, Range]
+    chosen: dict[str, Range] = field(default_factory=dict)
+
+    def __call__(self, name: str, scales: FeatureScales) -> Range:
+        """The range of a feature map with these possible scales."""
+        found = self.stated.get(name)
+        if found is None:
+            found = select_range(self.search, self.statistics[name], scales)
+        self.chosen[name] = found
+        return found

@@ -40,7 +40,10 @@ def inspect_network(
     json: p.Json = False,
     quiet: p.Quiet = False,
 ) -> None:
-    """Show every layer: where it runs and why, shape, range, scale and weights.
+    """Show every layer: where it runs and why, shape, range, scale, weights and accumulator.
+
+    Headroom counts the bits that the largest possible sum leaves of an accumulator's 32 (64 with
+    16-bit operands).
 
     Of a model that is not compiled it shows where each layer would run.
     """

@@ -25,7 +25,8 @@ _ARTIFACT_COLUMNS = (
     Column("min", is_number=True),
     Column("max", is_number=True),
     Column("range is", rank=4),
-    Column("weight scales", is_number=True, rank=5),
+    Column("weight scales", is_number=True, rank=6),
+    Column("headroom", is_number=True, rank=5),
 )
 
 _MODEL_COLUMNS = (
@@ -79,7 +80,7 @@ def artifact_layers(
 ) -> tuple[Table, tuple[str, ...]]:
     """Every feature that enters from outside and every layer; and columns that found no room."""
     rows = [
-        [feature["tensor"], "(input)", format_shape(feature["shape"]), *_feature(feature), ""]
+        [feature["tensor"], "(input)", format_shape(feature["shape"]), *_feature(feature), "", ""]
         for feature in features
     ]
     for stage in stages:
@@ -90,7 +91,8 @@ def artifact_layers(
                     layer["op_type"],
                     format_shape(layer.get("shape", ())),
                     *_feature(layer.get("output")),
-                    _weight_scales(layer.get("weight")),
+                    _weight_scales(_parameter(layer)),
+                    _headroom(layer.get("headroom_bits")),
                 ]
             )
     return make_table(_ARTIFACT_COLUMNS, rows, width)
@@ -139,8 +141,19 @@ def _feature(feature: Entry | None) -> list[str]:
     ]
 
 
-def _weight_scales(weight: Entry | None) -> str:
-    if weight is None:
-        return ""
+def _headroom(bits: float | None) -> str:
+    return "" if bits is None else f"{bits:.1f}"
+
+
+def _parameter(layer: Entry) -> Entry:
+    """The layer's weight, slope or constant operand; empty where it has none."""
+    found: Entry = layer.get("weight") or layer.get("slope") or layer.get("operand") or {}
+    return found
+
+
+def _weight_scales(weight: Entry) -> str:
+    if "scales" not in weight:
+        return f"{weight['type']} {weight['scale']:.2g}" if weight else ""
     smallest, largest = (f"{weight[f'{which}_scale']:.2g}" for which in ("smallest", "largest"))
-    return smallest if weight["scales"] == 1 else f"{smallest} .. {largest}"
+    scales = smallest if weight["scales"] == 1 else f"{smallest} .. {largest}"
+    return f"{weight['type']} {scales}"

@@ -12,7 +12,7 @@ from tidlq.cli.tables import Column, count_of, facts_table, format_number, make_
 from tidlq.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from tidlq.quantproto import SavedLayer, SavedRanges, SavedTensor
+    from tidlq.quantproto import Provenance, SavedLayer, SavedRanges, SavedTensor
 
 _COLUMNS = (
     Column("layer", is_name=True),
@@ -100,8 +100,10 @@ def _zero_point(tensor: SavedTensor) -> str:
 
 
 def _facts(saved: SavedRanges) -> list[tuple[str, str]]:
+    equalized = len(saved.equalization.factors)
     facts = [
         ("layers", str(len(saved.layers))),
+        *([("equalized", count_of(equalized, "layer"))] if equalized else []),
         ("zero points", "all 0" if saved.symmetric else "any"),
         ("weight scales", "per channel" if saved.per_channel else "per tensor"),
     ]
@@ -113,8 +115,17 @@ def _facts(saved: SavedRanges) -> list[tuple[str, str]]:
         ("written by", f"tidlq {origin.tool_version}"),
         ("scheme", origin.scheme),
         ("calibration", f"level {origin.accuracy_level}, {count_of(origin.frames, 'frame')}"),
+        *_advanced(origin),
         ("model", f"fingerprint {origin.graph_fingerprint[:12]}"),
     ]
+
+
+def _advanced(origin: Provenance) -> list[tuple[str, str]]:
+    """What advanced calibration did; nothing where it did nothing."""
+    words = [name.replace("_", " ") for name in origin.ingredients]
+    if origin.calibration_method:
+        words.append(f"method {origin.calibration_method}")
+    return [("with", ", ".join(words))] if words else []
 
 
 def _document(file: Path, saved: SavedRanges) -> dict[str, Any]:
@@ -132,6 +143,8 @@ def _document(file: Path, saved: SavedRanges) -> dict[str, Any]:
             "accuracy_level": origin.accuracy_level,
             "frames": origin.frames,
             "options": dict(origin.options),
+            "calibration_method": origin.calibration_method or None,
+            "ingredients": list(origin.ingredients),
         },
         "layers": [
             {
@@ -139,6 +152,7 @@ def _document(file: Path, saved: SavedRanges) -> dict[str, Any]:
                 "layer_type": layer.layer_type,
                 "bit_depth": layer.bit_depth,
                 "parameter_bit_depth": layer.parameter_bit_depth,
+                "equalization": list(layer.equalization),
                 **{role: [_tensor(t) for t in tensors] for role, tensors in layer.roles.items()},
             }
             for layer in saved.layers

@@ -60,10 +60,12 @@ def function_table(
     y = FUNCTIONS[attributes.function](all_values(source), **dict(attributes.parameters))
     q = np.rint(y / output.scale) + output.zero_point
     clipped = np.clip(q, output.type.lowest, output.type.highest)
-    return [int(v) for v in clipped]
+    table: list[int] = clipped.astype(np.int64).tolist()
+    return table
 
 
 def exponential_table(source: FeatureQuant) -> list[float]:
     """float32(exp(-d * scale)) for every difference d of two integers of the type."""
     d = np.arange(source.type.highest - source.type.lowest + 1, dtype=np.float64)
-    return [float(v) for v in np.exp(-d * source.scale).astype(np.float32)]
+    table: list[float] = np.exp(-d * source.scale).astype(np.float32).tolist()
+    return table

@@ -19,13 +19,9 @@ def _weight_of(quant: LayerQuant) -> ParameterQuant:
 
 
 def _bias_integers(parameters: LayerParameters, quant: LayerQuant, input_scale: float) -> list[int]:
-    """round(bias / (input scale * weight scale)), saturated to the layer's bias bits."""
     if not quant.bias:
         return [0] * parameters.weight.shape[0]
-    scales = np.asarray(_weight_of(quant).scales, np.float64) * input_scale
-    limit = float(1 << (quant.bias_bits - 1))
-    q = np.minimum(np.maximum(np.rint(np.asarray(quant.bias) / scales), -limit), limit - 1)
-    integers: list[int] = q.astype(np.int64).tolist()
+    integers: list[int] = quant.quantize_bias(input_scale).tolist()
     return integers
 
 

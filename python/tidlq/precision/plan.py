@@ -1,4 +1,4 @@
-"""QuantPlan from ranges: pure functions, one rule per kind of layer."""
+"""QuantPlan from ranges: one rule per kind of layer, in execution order."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tidlq.errors import ModelError, QuantProtoError
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.graph.partition import Partition, StageKind
+from tidlq.precision.accumulators import Interval, input_terms, output_integers
 from tidlq.precision.scales import (
+    LARGEST_SCALE,
     asymmetric_feature,
     parameter_scales,
     shifted_feature,
     symmetric_feature,
 )
-from tidlq.precision.weights import bias_bits, weight_quant
+from tidlq.precision.weighted_layers import BiasValues, WeightedLayer, decide_weight
+from tidlq.precision.weights import parameter_type
 from tidlq.spec import (
     FeatureQuant,
-    IntegerType,
+    FeatureScales,
     LayerQuant,
     ParameterQuant,
     ParameterRole,
+    Precision,
     QuantPlan,
     Range,
     Ranges,
@@ -38,6 +41,9 @@ from tidlq.spec import (
 IsAsymmetric = Callable[[LayerKind | None], bool]
 """Whether the output of a kind of layer (None: a network input) may have a zero point."""
 
+ChooseRange = Callable[[str, FeatureScales], Range]
+"""The range of a feature map, by its tensor's name and the scales that it may have."""
+
 FREE_SHIFT = -64
 """Least shift of layers whose multipliers can also refine their inputs' scale."""
 
@@ -48,30 +54,38 @@ def make_plan(
     ranges: Ranges,
     scheme: Scheme,
     *,
-    bits: int = 8,
+    precision: Precision | None = None,
     is_asymmetric: IsAsymmetric | None = None,
+    choose: ChooseRange | None = None,
 ) -> QuantPlan:
     """Decides scale, zero point and sign of every feature, and every layer's requantization.
 
+    A feature that keeps or shares its input's quantization has its input's bits.
+
     Args:
-        graph: the canonical Graph.
-        partition: its fixed and float stages.
-        ranges: a range for every tensor that `ranged_features` lists, and every parameter.
+        graph: gives weights and biases.
+        partition: only its fixed stages are planned.
+        ranges: of every stage input, every layer output with a scale of its own, every parameter.
         scheme: the rules.
-        bits: width of features and parameters.
+        precision: bits of features and parameters; None: 8 everywhere.
         is_asymmetric: a device's restriction of asymmetric schemes; None means there is none.
+        choose: asked for the range of every feature with a scale of its own, in execution order and
+            as soon as the possible scales are known; `ranges.features` is not read then. A plan
+            made later from the chosen ranges is the same plan.
 
     Raises:
-        QuantProtoError: A range is missing.
-        ModelError: Ranges are too large for integers and shifts.
+        QuantProtoError: A range is missing, or a feature is to have other bits than it can have.
+        ModelError: Ranges are too large for integers and shifts, or a layer sums too much for its
+            accumulator.
     """
-    planner = _Planner(graph, ranges, scheme, bits, is_asymmetric or (lambda _: True))
+    planner = _Planner(
+        graph, ranges, scheme, precision or Precision(), is_asymmetric or (lambda _: True), choose
+    )
     for stage in partition.stages:
         if stage.kind is not StageKind.FIXED:
             continue
         for name in stage.inputs:
-            if name not in planner.features:
-                planner.features[name] = planner.free_feature(None, name)
+            planner.add_input(name)
         for layer in stage.layers:
             planner.add(layer)
     return QuantPlan(scheme, planner.features, planner.layers)
@@ -96,15 +110,24 @@ class _Planner:
     """Accumulates decisions in execution order."""
 
     def __init__(
-        self, graph: Graph, ranges: Ranges, scheme: Scheme, bits: int, is_asymmetric: IsAsymmetric
+        self,
+        graph: Graph,
+        ranges: Ranges,
+        scheme: Scheme,
+        precision: Precision,
+        is_asymmetric: IsAsymmetric,
+        choose: ChooseRange | None,
     ) -> None:
         self.graph = graph
         self.ranges = ranges
         self.scheme = scheme
-        self.bits = bits
+        self.precision = precision
         self.is_asymmetric = is_asymmetric
+        self.choose = choose
         self.features: dict[str, FeatureQuant] = {}
         self.layers: dict[str, LayerQuant] = {}
+        # What the integers of a feature can be.
+        self.integers: dict[str, Interval] = {}
 
     @property
     def is_shift(self) -> bool:
@@ -115,7 +138,9 @@ class _Planner:
         """Mode of layers whose inputs may have unrelated scales."""
         return Requantization.FIXED if self.is_shift else self.scheme.requantization
 
-    def feature_range(self, name: str) -> Range:
+    def feature_range(self, name: str, scales: FeatureScales) -> Range:
+        if self.choose is not None:
+            return self.choose(name, scales)
         try:
             return self.ranges.features[name]
         except KeyError:
@@ -132,31 +157,41 @@ class _Planner:
 
     def free_feature(self, kind: LayerKind | None, name: str) -> FeatureQuant:
         """A scale from the range alone."""
-        value_range = self.feature_range(name)
+        bits, rule = self.precision.feature_bits(name), self.scheme.free_rule
         if self.scheme.asymmetric_features and self.is_asymmetric(kind):
-            return asymmetric_feature(value_range, self.bits)
-        return symmetric_feature(value_range, self.bits, self.scheme.free_rule)
+            scales = FeatureScales(bits, asymmetric=True)
+            return asymmetric_feature(self.feature_range(name, scales), bits)
+        unit = 1.0 if rule is ScaleRule.POWER_OF_TWO else None
+        value_range = self.feature_range(name, FeatureScales(bits, unit=unit))
+        return symmetric_feature(value_range, bits, rule)
 
     def output_feature(
         self, layer: Layer, accumulator_scale: float, least_shift: int
     ) -> tuple[FeatureQuant, int]:
         """A layer's output: shifted from its accumulator where the scheme says so."""
-        if self.scheme.feature_rule is ScaleRule.SHIFTED_ACCUMULATOR:
-            value_range = self.feature_range(layer.output)
-            try:
-                return shifted_feature(value_range, accumulator_scale, self.bits, least_shift)
-            except ValueError as error:
-                raise ModelError(
-                    f"Layer {layer.name!r} cannot be quantized by shifts: {error}; its input or "
-                    "its weights are far too large."
-                ) from None
-        return self.free_feature(layer.kind, layer.output), 0
+        if self.scheme.feature_rule is not ScaleRule.SHIFTED_ACCUMULATOR:
+            return self.free_feature(layer.kind, layer.output), 0
+        if accumulator_scale > LARGEST_SCALE:
+            raise ModelError(
+                f"Layer {layer.name!r} cannot be quantized by shifts: an accumulator scale of "
+                f"{accumulator_scale:g} is too large; its input or its weights are far too large."
+            )
+        bits = self.precision.feature_bits(layer.output)
+        scales = FeatureScales(bits, unit=accumulator_scale, least_shift=least_shift)
+        value_range = self.feature_range(layer.output, scales)
+        return shifted_feature(value_range, accumulator_scale, bits, least_shift)
+
+    def add_input(self, name: str) -> None:
+        """Plans a feature that enters a stage from outside."""
+        if name not in self.features:
+            feature = self.free_feature(None, name)
+            self.features[name] = feature
+            self.integers[name] = Interval(feature.type.lowest, feature.type.highest)
 
     def add(self, layer: Layer) -> None:
         """Plans one layer; its inputs are planned already."""
         if layer.keeps_quantization:
-            self.features[layer.output] = self.features[layer.inputs[0]]
-            self.layers[layer.name] = LayerQuant(self.exact_mode)
+            self._add_kept(layer)
         elif layer.kind.has_weight:
             self._add_weighted(layer)
         elif layer.kind is LayerKind.PRODUCT:
@@ -166,6 +201,21 @@ class _Planner:
             self.layers[layer.name] = LayerQuant(self.exact_mode)
         else:
             self._add_joined(layer)
+        source = next(name for name in layer.inputs if name in self.features)
+        self.integers[layer.output] = output_integers(
+            layer, self.features[layer.output], self.integers[source]
+        )
+
+    def _add_kept(self, layer: Layer) -> None:
+        feature = self.features[layer.inputs[0]]
+        stated = self.precision.features.get(layer.output, feature.type.bits)
+        if stated != feature.type.bits:
+            raise QuantProtoError(
+                f"Layer {layer.name!r} is to have {stated} bits, but it hands on "
+                f"{layer.inputs[0]!r}, which has {feature.type.bits}; give both the same."
+            )
+        self.features[layer.output] = feature
+        self.layers[layer.name] = LayerQuant(self.exact_mode)
 
     def _add_weighted(self, layer: Layer) -> None:
         x = self.features[layer.inputs[0]]
@@ -175,32 +225,46 @@ class _Planner:
             raise QuantProtoError(
                 f"The channel ranges of the weight of layer {layer.name!r} are missing."
             )
-        bias = self._bias(layer)
-        weight = weight_quant(self.scheme, self.bits, whole, channels, bias, x.scale)
-        coarsest = max(weight.scales)
+        parameters = layer_parameters(self.graph, layer)
+        given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
+        bias = BiasValues.of(parameters.bias, given, len(parameters.weight))
+        decision = decide_weight(
+            self.scheme,
+            WeightedLayer(
+                layer.name,
+                parameters.weight,
+                whole,
+                channels,
+                bias,
+                x.scale,
+                input_terms(layer, self.integers[layer.inputs[0]], x.zero_point),
+                x.type.bits,
+                self.precision.parameter_bits(layer.name),
+            ),
+        )
+        scales = decision.weight.scales
+        coarsest = max(scales)
         feature, shift = self.output_feature(layer, x.scale * coarsest, 0)
         self.features[layer.output] = feature
         shifts: tuple[int, ...] = ()
         if self.is_shift:
-            shifts = tuple(shift + round(math.log2(coarsest / s)) for s in weight.scales)
+            shifts = tuple(shift + round(math.log2(coarsest / scale)) for scale in scales)
         self.layers[layer.name] = LayerQuant(
             self.scheme.requantization,
-            weight,
+            decision.weight,
             shift=shifts,
-            bias=() if bias is None else tuple(bias.tolist()),
-            bias_bits=bias_bits(self.scheme),
+            bias=() if bias.values is None else tuple(bias.values.tolist()),
+            bias_bits=decision.bias_bits,
+            headroom_bits=decision.headroom_bits,
+            largest_bias=decision.largest_bias,
         )
-
-    def _bias(self, layer: Layer) -> NDArray[np.float64] | None:
-        own = layer_parameters(self.graph, layer).bias
-        given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
-        return own if given is None else np.asarray(given, np.float64)
 
     def _operand(self, layer: Layer) -> FeatureQuant | None:
         if operand_index(self.graph, layer) is None:
             return None
         value_range = self.parameter_range(layer, ParameterRole.WEIGHT)
-        return symmetric_feature(value_range, self.bits, self.scheme.weight_rule)
+        bits = self.precision.parameter_bits(layer.name)
+        return symmetric_feature(value_range, bits, self.scheme.weight_rule)
 
     def _add_product(self, layer: Layer) -> None:
         operand = self._operand(layer)
@@ -219,13 +283,15 @@ class _Planner:
         least = 0 if layer.kind is LayerKind.CONCAT else FREE_SHIFT
         finest = min(feature.scale for feature in inputs)
         self.features[layer.output], _ = self.output_feature(layer, finest, least)
-        slope = None
-        if layer.kind is LayerKind.PRELU:
-            largest = np.array([self.parameter_range(layer, ParameterRole.SLOPE).absolute_max])
-            rule, full = self.scheme.weight_rule, self.scheme.full_weight_code
-            type_ = IntegerType(self.bits, signed=True)
-            (scale,) = parameter_scales(largest, self.bits, rule, full_code=full).tolist()
-            slope = ParameterQuant(type_, (scale,), type_.lowest if full else type_.lowest + 1)
+        slope = self._slope(layer) if layer.kind is LayerKind.PRELU else None
         self.layers[layer.name] = LayerQuant(
             self.exact_mode, weight=slope, operand=self._operand(layer)
         )
+
+    def _slope(self, layer: Layer) -> ParameterQuant:
+        largest = np.array([self.parameter_range(layer, ParameterRole.SLOPE).absolute_max])
+        bits = self.precision.parameter_bits(layer.name)
+        rule, full = self.scheme.weight_rule, self.scheme.full_weight_code
+        (scale,) = parameter_scales(largest, bits, rule, full_code=full).tolist()
+        type_, lowest = parameter_type(self.scheme, bits)
+        return ParameterQuant(type_, (scale,), lowest)

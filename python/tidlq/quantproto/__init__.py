@@ -15,6 +15,7 @@ from tidlq.quantproto.matching import (
     check_fingerprint,
     find_missing,
     resolve_ranges,
+    saved_precision,
 )
 from tidlq.quantproto.model import (
     Provenance,
@@ -39,6 +40,7 @@ __all__ = [
     "format_quant_params",
     "read_quant_params",
     "resolve_ranges",
+    "saved_precision",
     "tidl_scale",
     "validate_quant_params",
     "write_quant_params",

@@ -72,6 +72,10 @@ def _encode_layer(layer: SavedLayer, target: pb.TidlLayerQuantParams, *, strict:
     target.bit_depth = layer.bit_depth
     if layer.parameter_bit_depth is not None and not strict:
         target.Extensions[ext.parameter_bit_depth] = layer.parameter_bit_depth
+    if not strict:
+        target.Extensions[ext.equalization].extend(layer.equalization)
+        if layer.equalization_bound is not None:
+            target.Extensions[ext.equalization_bound] = layer.equalization_bound
     for role, tensors in layer.roles.items():
         for tensor in tensors:
             _encode_tensor(tensor, getattr(target, role).add(), strict=strict)
@@ -106,12 +110,18 @@ def _encode_provenance(provenance: Provenance, target: ext.Provenance) -> None:
     target.frames = provenance.frames
     for key, value in provenance.options:
         target.options.add(key=key, value=value)
+    if provenance.calibration_method:
+        target.calibration_method = provenance.calibration_method
+    target.ingredients.extend(provenance.ingredients)
 
 
 def _decode_layer(layer: pb.TidlLayerQuantParams) -> SavedLayer:
     parameter_bit_depth = None
     if layer.HasExtension(ext.parameter_bit_depth):
         parameter_bit_depth = BIT_DEPTHS[layer.Extensions[ext.parameter_bit_depth]]
+    bound = None
+    if layer.HasExtension(ext.equalization_bound):
+        bound = layer.Extensions[ext.equalization_bound]
     return SavedLayer(
         name=layer.layer_name,
         layer_type=layer.layer_type,
@@ -121,6 +131,8 @@ def _decode_layer(layer: pb.TidlLayerQuantParams) -> SavedLayer:
         slope=_decode_tensors(layer.slope),
         bit_depth=BIT_DEPTHS[layer.bit_depth],
         parameter_bit_depth=parameter_bit_depth,
+        equalization=tuple(layer.Extensions[ext.equalization]),
+        equalization_bound=bound,
     )
 
 
@@ -154,4 +166,6 @@ def _decode_provenance(provenance: ext.Provenance) -> Provenance:
         accuracy_level=provenance.accuracy_level,
         frames=provenance.frames,
         options=tuple((option.key, option.value) for option in provenance.options),
+        calibration_method=provenance.calibration_method,
+        ingredients=tuple(provenance.ingredients),
     )

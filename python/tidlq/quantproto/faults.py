@@ -56,6 +56,16 @@ def _layer_faults(layer: pb.TidlLayerQuantParams, index: int) -> Iterator[str]:
     for field, depth in depths.items():
         if depth not in BIT_DEPTHS:
             yield f"{where}: {field} is {depth}; it is 8 or 16 (or 1 or 2, in bytes)"
+    for index, factor in enumerate(layer.Extensions[ext.equalization]):
+        if not (math.isfinite(factor) and factor > 0):
+            yield f"{where}: equalization[{index}] is {factor}; it must be finite and positive"
+            break
+    if layer.HasExtension(ext.equalization_bound):
+        bound = layer.Extensions[ext.equalization_bound]
+        if not (math.isfinite(bound) and bound > 0):
+            yield f"{where}: equalization_bound is {bound}; it must be finite and positive"
+        if not layer.Extensions[ext.equalization]:
+            yield f"{where}: equalization_bound stands without equalization"
     for place, tensor in _tensors(layer, where):
         yield from _tensor_faults(tensor, place)
 
@@ -100,6 +110,9 @@ def _string_faults(message: Message, where: str) -> Iterator[str]:
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING and isinstance(value, bytes):
             yield f"{where}: {field.name} is not UTF-8 text"
+        elif field.type == field.TYPE_STRING and field.name == "ingredients":
+            if any(isinstance(name, bytes) for name in value):
+                yield f"{where}: {field.name} is not UTF-8 text"
         elif field.type == field.TYPE_MESSAGE and field.name == "options":
             for option in value:
                 yield from _string_faults(option, f"{where}, options")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidlq.errors import QuantProtoError, nearest_names
 from tidlq.quantproto.model import SavedLayer, SavedRanges, SavedTensor
-from tidlq.spec import Range, Ranges
+from tidlq.spec import Precision, Range, Ranges
 
 _SHOWN_MISSING = 20
 
@@ -21,11 +21,13 @@ class ExpectedTensor:
         values: number of elements that the proto must state; 0 for all but biases.
         channels: number of output channels of a weight, 0 for all else. A proto that states channel
             ranges must state this many; one that states none leaves them to the weights.
+        is_optional: the proto may leave it out: the bias of a layer without one of its own.
     """
 
     name: str
     values: int = 0
     channels: int = 0
+    is_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class ExpectedLayer:
     weights: tuple[ExpectedTensor, ...] = ()
     bias: tuple[ExpectedTensor, ...] = ()
     slope: tuple[ExpectedTensor, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Output channels of the layer's weight; 0 where it has none."""
+        return max((weight.channels for weight in self.weights), default=0)
 
     @property
     def roles(self) -> Mapping[str, tuple[ExpectedTensor, ...]]:
@@ -56,10 +63,12 @@ class SavedDecisions:
     Attributes:
         ranges: of every feature and parameter that the network needs.
         values: elements in real units of the parameters that need them, by name.
+        precision: bits of every feature and of the parameters of every layer.
     """
 
     ranges: Ranges
     values: Mapping[str, tuple[float, ...]]
+    precision: Precision = field(default_factory=Precision)
 
 
 def check_fingerprint(saved: SavedRanges, fingerprint: str, path: str) -> None:
@@ -123,9 +132,28 @@ def resolve_ranges(
             (features if role == "outputs" else parameters)[needed.name] = tensor.range
             if tensor.channels:
                 channels[needed.name] = tensor.channels
-            if needed.values:
+            if tensor.values and needed.values:
                 values[needed.name] = tensor.values
-    return SavedDecisions(Ranges(features, parameters, channels), values)
+    precision = saved_precision(saved, expected)
+    return SavedDecisions(Ranges(features, parameters, channels), values, precision)
+
+
+def saved_precision(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> Precision:
+    """Returns the bits that a proto states for the features and parameters of a network.
+
+    Args:
+        saved: contents of the proto.
+        expected: the network's layers; those that the proto does not have are left out.
+    """
+    features: dict[str, int] = {}
+    parameters: dict[str, int] = {}
+    for layer in expected:
+        found = saved.layers_by_name.get(layer.name)
+        if found is None:
+            continue
+        features |= {output.name: found.bit_depth for output in layer.outputs}
+        parameters[layer.name] = found.parameter_bit_depth or found.bit_depth
+    return Precision(features=features, parameters=parameters)
 
 
 def _missing_of(saved: SavedRanges, layer: ExpectedLayer) -> Iterator[str]:
@@ -133,8 +161,15 @@ def _missing_of(saved: SavedRanges, layer: ExpectedLayer) -> Iterator[str]:
     if found is None:
         yield f"layer {layer.name!r}.{nearest_names(layer.name, saved.layers_by_name)}".rstrip(".")
         return
+    if found.equalization and len(found.equalization) != layer.channels:
+        yield (
+            f"{layer.channels} equalization factors of layer {layer.name!r} "
+            f"(found {len(found.equalization)})"
+        )
     for role, needed, tensor in _pairs(found, layer):
         where = f"layer {layer.name!r}, {role} {needed.name!r}"
+        if needed.is_optional and (tensor is None or not tensor.values):
+            continue
         if tensor is None:
             yield f"{where} (not in the file)"
             continue

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tidlq.spec import IntegerType, Range
+from tidlq.spec import Equalization, IntegerType, Range
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -62,6 +62,10 @@ class SavedLayer:
         slope: slope tensors of a PReLU.
         bit_depth: bits of the output features: 8 or 16.
         parameter_bit_depth: bits of the parameters, 8 or 16; None: those of the features.
+        equalization: factor of each output channel by which the layer's outputs were divided before
+            anything was quantized; empty: none.
+        equalization_bound: largest of the bounds per channel that stand for the Clip at the layer's
+            output after that division; None: the Clip is as it was.
     """
 
     name: str
@@ -72,6 +76,8 @@ class SavedLayer:
     slope: tuple[SavedTensor, ...] = ()
     bit_depth: int = 8
     parameter_bit_depth: int | None = None
+    equalization: tuple[float, ...] = ()
+    equalization_bound: float | None = None
 
     @property
     def roles(self) -> Mapping[str, tuple[SavedTensor, ...]]:
@@ -95,6 +101,8 @@ class Provenance:
         accuracy_level: calibration level.
         frames: calibration frames used.
         options: options in force, ordered by key.
+        calibration_method: how ranges were searched for; empty where none was.
+        ingredients: what advanced calibration did, as options: activation_clipping and the like.
     """
 
     tool_version: str
@@ -103,6 +111,8 @@ class Provenance:
     accuracy_level: int
     frames: int
     options: tuple[tuple[str, str], ...] = ()
+    calibration_method: str = ""
+    ingredients: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -125,3 +135,15 @@ class SavedRanges:
     def layers_by_name(self) -> Mapping[str, SavedLayer]:
         """The layers by name."""
         return {layer.name: layer for layer in self.layers}
+
+    @property
+    def equalization(self) -> Equalization:
+        """By which factors channels were divided before anything was quantized."""
+        return Equalization(
+            {layer.name: layer.equalization for layer in self.layers if layer.equalization},
+            {
+                layer.name: layer.equalization_bound
+                for layer in self.layers
+                if layer.equalization_bound is not None
+            },
+        )

@@ -15,6 +15,7 @@ from tidlq.quantproto.matching import ExpectedLayer, ExpectedTensor
 from tidlq.quantproto.model import Provenance, SavedLayer, SavedRanges, SavedTensor, tidl_scale
 from tidlq.spec import (
     FeatureQuant,
+    LayerQuant,
     ParameterQuant,
     ParameterRole,
     QuantPlan,
@@ -108,13 +109,22 @@ def to_saved(
     plan: QuantPlan,
     provenance: Provenance | None,
 ) -> SavedRanges:
-    """Everything that a later compilation of the same graph needs instead of data."""
+    """Everything that a later compilation of the same graph needs instead of data.
+
+    Args:
+        graph: the canonical Graph.
+        partition: its stages.
+        ranges: what data decided.
+        plan: the decisions.
+        provenance: where the ranges come from.
+    """
     known = feature_ranges(partition, ranges)
     layers = [
         SavedLayer(
             name=name,
             layer_type=TidlLayerType.DATA.value,
             outputs=(_feature_tensor(graph, tensor, known[tensor], plan.features[tensor]),),
+            bit_depth=plan.features[tensor].type.bits,
         )
         for name, tensor in _data_layers(partition)
     ]
@@ -161,6 +171,8 @@ def _saved_layer(
                 zero_points=(0,),
             ),
         )
+    bits = plan.features[layer.output].type.bits
+    parameter_bits = _parameter_bits(quant)
     return SavedLayer(
         name=layer.name,
         layer_type=tidl_type(layer).value,
@@ -170,7 +182,16 @@ def _saved_layer(
         weights=weights,
         bias=bias,
         slope=slope,
+        bit_depth=bits,
+        parameter_bit_depth=None if parameter_bits in (None, bits) else parameter_bits,
+        equalization=ranges.equalization.factors.get(layer.name, ()),
+        equalization_bound=ranges.equalization.bounds.get(layer.name),
     )
+
+
+def _parameter_bits(quant: LayerQuant) -> int | None:
+    parameter = quant.weight or quant.operand
+    return None if parameter is None else parameter.type.bits
 
 
 def _parameter(
@@ -197,7 +218,7 @@ def _bias(
     name = parameter_name(layer.name, ParameterRole.BIAS)
     return SavedTensor(
         name=name,
-        range=ranges.parameters[name],
+        range=_range_of_bias(values, ranges.parameters.get(name)),
         size=len(values),
         values=values,
         scales=() if step is None else (tidl_scale(step),),
@@ -205,14 +226,17 @@ def _bias(
     )
 
 
-def expected_layers(
-    graph: Graph, partition: Partition, parameters: Ranges
-) -> tuple[ExpectedLayer, ...]:
+def _range_of_bias(values: tuple[float, ...], known: Range | None) -> Range:
+    """The range of a bias; a calibrated one is not the model's own."""
+    own = Range(min(values), max(values), RangeOrigin.MEASURED)
+    return known if known is not None and (known.min, known.max) == (own.min, own.max) else own
+
+
+def expected_layers(partition: Partition, parameters: Ranges) -> tuple[ExpectedLayer, ...]:
     """What a proto must state to replace calibration.
 
     Args:
-        graph: the canonical Graph.
-        partition: its stages.
+        partition: the stages of a Graph.
         parameters: parameter ranges as the graph itself has them; they tell which exist.
     """
     expected = [
@@ -224,21 +248,25 @@ def expected_layers(
             name = parameter_name(layer.name, role)
             if name not in parameters.parameters:
                 return ()
-            values = channels = 0
-            if role is ParameterRole.BIAS:
-                bias = layer_parameters(graph, layer).bias
-                values = 0 if bias is None else bias.size
-            if role is ParameterRole.WEIGHT:
-                channels = len(parameters.channels.get(name, ()))
-            return (ExpectedTensor(name, values, channels),)
+            channels = len(parameters.channels.get(name, ()))
+            return (ExpectedTensor(name, channels=channels),)
 
         expected.append(
             ExpectedLayer(
                 layer.name,
                 (ExpectedTensor(layer.output),),
                 weights=tensors(ParameterRole.WEIGHT),
-                bias=tensors(ParameterRole.BIAS),
+                bias=_expected_bias(layer, parameters),
                 slope=tensors(ParameterRole.SLOPE),
             )
         )
     return tuple(expected)
+
+
+def _expected_bias(layer: Layer, parameters: Ranges) -> tuple[ExpectedTensor, ...]:
+    """The bias of a layer, which calibration can also give to one that has none of its own."""
+    if not layer.kind.has_weight:
+        return ()
+    name = parameter_name(layer.name, ParameterRole.BIAS)
+    channels = parameters.channels[parameter_name(layer.name, ParameterRole.WEIGHT)]
+    return (ExpectedTensor(name, len(channels), is_optional=name not in parameters.parameters),)

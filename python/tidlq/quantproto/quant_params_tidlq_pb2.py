@@ -25,21 +25,23 @@ _sym_db = _symbol_database.Default()
 from tidlq.quantproto import quant_params_pb2 as tidlq_dot_quantproto_dot_quant__params__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tidlq/quantproto/quant_params_tidlq.proto\x12\x10tidlq.quantproto\x1a#tidlq/quantproto/quant_params.proto\"\xd1\x01\n\nProvenance\x12\x14\n\x0ctool_version\x18\x01 \x01(\t\x12\x19\n\x11graph_fingerprint\x18\x02 \x01(\t\x12\x0e\n\x06scheme\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x63\x63uracy_level\x18\x04 \x01(\x05\x12\x0e\n\x06\x66rames\x18\x05 \x01(\r\x12\x34\n\x07options\x18\x06 \x03(\x0b\x32#.tidlq.quantproto.Provenance.Option\x1a$\n\x06Option\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t*{\n\x0bRangeOrigin\x12\x1c\n\x18RANGE_ORIGIN_UNSPECIFIED\x10\x00\x12\x19\n\x15RANGE_ORIGIN_MEASURED\x10\x01\x12\x17\n\x13RANGE_ORIGIN_STATED\x10\x02\x12\x1a\n\x16RANGE_ORIGIN_PARAMETER\x10\x03:X\n\nprovenance\x12$.tidlq.quantproto.TIDLNetQuantParams\x18\xd0\x86\x03 \x01(\x0b\x32\x1c.tidlq.quantproto.Provenance:E\n\x13parameter_bit_depth\x12&.tidlq.quantproto.TidlLayerQuantParams\x18\xd0\x86\x03 \x01(\r:>\n\x0btensor_name\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd0\x86\x03 \x01(\t:B\n\x0b\x63hannel_min\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd1\x86\x03 \x03(\x02\x42\x02\x10\x01:B\n\x0b\x63hannel_max\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd2\x86\x03 \x03(\x02\x42\x02\x10\x01:^\n\x0crange_origin\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd3\x86\x03 \x01(\x0e\x32\x1d.tidlq.quantproto.RangeOrigin')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)tidlq/quantproto/quant_params_tidlq.proto\x12\x10tidlq.quantproto\x1a#tidlq/quantproto/quant_params.proto\"\x82\x02\n\nProvenance\x12\x14\n\x0ctool_version\x18\x01 \x01(\t\x12\x19\n\x11graph_fingerprint\x18\x02 \x01(\t\x12\x0e\n\x06scheme\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x63\x63uracy_level\x18\x04 \x01(\x05\x12\x0e\n\x06\x66rames\x18\x05 \x01(\r\x12\x34\n\x07options\x18\x06 \x03(\x0b\x32#.tidlq.quantproto.Provenance.Option\x12\x1a\n\x12\x63\x61libration_method\x18\x07 \x01(\t\x12\x13\n\x0bingredients\x18\x08 \x03(\t\x1a$\n\x06Option\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t*{\n\x0bRangeOrigin\x12\x1c\n\x18RANGE_ORIGIN_UNSPECIFIED\x10\x00\x12\x19\n\x15RANGE_ORIGIN_MEASURED\x10\x01\x12\x17\n\x13RANGE_ORIGIN_STATED\x10\x02\x12\x1a\n\x16RANGE_ORIGIN_PARAMETER\x10\x03:X\n\nprovenance\x12$.tidlq.quantproto.TIDLNetQuantParams\x18\xd0\x86\x03 \x01(\x0b\x32\x1c.tidlq.quantproto.Provenance:E\n\x13parameter_bit_depth\x12&.tidlq.quantproto.TidlLayerQuantParams\x18\xd0\x86\x03 \x01(\r:B\n\x0c\x65qualization\x12&.tidlq.quantproto.TidlLayerQuantParams\x18\xd1\x86\x03 \x03(\x01\x42\x02\x10\x01:D\n\x12\x65qualization_bound\x12&.tidlq.quantproto.TidlLayerQuantParams\x18\xd2\x86\x03 \x01(\x02:>\n\x0btensor_name\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd0\x86\x03 \x01(\t:B\n\x0b\x63hannel_min\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd1\x86\x03 \x03(\x02\x42\x02\x10\x01:B\n\x0b\x63hannel_max\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd2\x86\x03 \x03(\x02\x42\x02\x10\x01:^\n\x0crange_origin\x12\'.tidlq.quantproto.TidlTensorQuantParams\x18\xd3\x86\x03 \x01(\x0e\x32\x1d.tidlq.quantproto.RangeOrigin')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tidlq.quantproto.quant_params_tidlq_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['equalization']._loaded_options = None
+  _globals['equalization']._serialized_options = b'\020\001'
   _globals['channel_min']._loaded_options = None
   _globals['channel_min']._serialized_options = b'\020\001'
   _globals['channel_max']._loaded_options = None
   _globals['channel_max']._serialized_options = b'\020\001'
-  _globals['_RANGEORIGIN']._serialized_start=312
-  _globals['_RANGEORIGIN']._serialized_end=435
+  _globals['_RANGEORIGIN']._serialized_start=361
+  _globals['_RANGEORIGIN']._serialized_end=484
   _globals['_PROVENANCE']._serialized_start=101
-  _globals['_PROVENANCE']._serialized_end=310
-  _globals['_PROVENANCE_OPTION']._serialized_start=274
-  _globals['_PROVENANCE_OPTION']._serialized_end=310
+  _globals['_PROVENANCE']._serialized_end=359
+  _globals['_PROVENANCE_OPTION']._serialized_start=323
+  _globals['_PROVENANCE_OPTION']._serialized_end=359
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,8 @@ class Provenance(_message.Message):
     ACCURACY_LEVEL_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    CALIBRATION_METHOD_FIELD_NUMBER: _builtins.int
+    INGREDIENTS_FIELD_NUMBER: _builtins.int
     tool_version: _builtins.str
     """Version of tidlq that wrote the file."""
     graph_fingerprint: _builtins.str
@@ -86,9 +88,17 @@ class Provenance(_message.Message):
     """Calibration level."""
     frames: _builtins.int
     """Calibration frames used."""
+    calibration_method: _builtins.str
+    """How ranges were searched for: mse, percentile or entropy; absent where none was."""
     @_builtins.property
     def options(self) -> _containers.RepeatedCompositeFieldContainer[Global___Provenance.Option]:
         """Options in force, ordered by key."""
+
+    @_builtins.property
+    def ingredients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What advanced calibration did: activation_clipping, weight_clipping, bias_calibration,
+        cross_layer_equalization.
+        """
 
     def __init__(
         self,
@@ -99,10 +109,12 @@ class Provenance(_message.Message):
         accuracy_level: _builtins.int | None = ...,
         frames: _builtins.int | None = ...,
         options: _abc.Iterable[Global___Provenance.Option] | None = ...,
+        calibration_method: _builtins.str | None = ...,
+        ingredients: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy_level", b"accuracy_level", "frames", b"frames", "graph_fingerprint", b"graph_fingerprint", "scheme", b"scheme", "tool_version", b"tool_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accuracy_level", b"accuracy_level", "calibration_method", b"calibration_method", "frames", b"frames", "graph_fingerprint", b"graph_fingerprint", "scheme", b"scheme", "tool_version", b"tool_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_level", b"accuracy_level", "frames", b"frames", "graph_fingerprint", b"graph_fingerprint", "options", b"options", "scheme", b"scheme", "tool_version", b"tool_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accuracy_level", b"accuracy_level", "calibration_method", b"calibration_method", "frames", b"frames", "graph_fingerprint", b"graph_fingerprint", "ingredients", b"ingredients", "options", b"options", "scheme", b"scheme", "tool_version", b"tool_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -110,6 +122,8 @@ Global___Provenance: _TypeAlias = Provenance  # noqa: Y015
 
 PROVENANCE_FIELD_NUMBER: _builtins.int
 PARAMETER_BIT_DEPTH_FIELD_NUMBER: _builtins.int
+EQUALIZATION_FIELD_NUMBER: _builtins.int
+EQUALIZATION_BOUND_FIELD_NUMBER: _builtins.int
 TENSOR_NAME_FIELD_NUMBER: _builtins.int
 CHANNEL_MIN_FIELD_NUMBER: _builtins.int
 CHANNEL_MAX_FIELD_NUMBER: _builtins.int
@@ -117,6 +131,14 @@ RANGE_ORIGIN_FIELD_NUMBER: _builtins.int
 provenance: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TIDLNetQuantParams, Global___Provenance]
 parameter_bit_depth: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlLayerQuantParams, _builtins.int]
 """Bits of the parameters, where they differ from bit_depth."""
+equalization: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlLayerQuantParams, _containers.RepeatedScalarFieldContainer[_builtins.float]]
+"""Factor of each output channel by which the layer's outputs were divided before anything was
+quantized; all ranges and values are those afterwards. Finite and positive.
+"""
+equalization_bound: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlLayerQuantParams, _builtins.float]
+"""Present where a Clip at the layer's output has a bound of its own for each channel after that
+division: the largest one. The channels' are min(bound of the Clip / equalization, this).
+"""
 tensor_name: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlTensorQuantParams, _builtins.str]
 """Name of the tensor in the graph."""
 channel_min: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlTensorQuantParams, _containers.RepeatedScalarFieldContainer[_builtins.float]]

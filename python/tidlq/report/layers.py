@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tidlq.graph.layers import FloatNode, Layer
+from tidlq.graph.layers import FloatNode, Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, Stage
-from tidlq.spec import FeatureQuant, ParameterRole, QuantPlan, Range, Ranges, parameter_name
+from tidlq.spec import (
+    FeatureQuant,
+    IntegerType,
+    LayerQuant,
+    ParameterRole,
+    QuantPlan,
+    Range,
+    Ranges,
+    parameter_name,
+)
 
 
 def layer_report(
@@ -58,7 +67,7 @@ def _float_node(node: FloatNode) -> dict[str, Any]:
 def _feature(name: str, known: Range | None, quant: FeatureQuant) -> dict[str, Any]:
     return {
         "tensor": name,
-        "type": f"{'s' if quant.type.signed else 'u'}{quant.type.bits}",
+        "type": _type_name(quant.type),
         "scale": quant.scale,
         "zero_point": quant.zero_point,
         "min": None if known is None else known.min,
@@ -81,16 +90,35 @@ def _layer(graph: Graph, layer: Layer, ranges: Ranges, plan: QuantPlan) -> dict[
         "shape": list(graph.shape(layer.output) or ()),
         "requantization": quant.requantization.value,
     }
-    weight = ranges.parameters.get(parameter_name(layer.name, ParameterRole.WEIGHT))
-    if quant.weight is not None and weight is not None:
+    if quant.headroom_bits is not None:
+        entry["headroom_bits"] = round(quant.headroom_bits, 2)
+        entry["bias_bits"] = quant.bias_bits
+    return {**entry, **_parameters(layer, ranges, quant)}
+
+
+def _parameters(layer: Layer, ranges: Ranges, quant: LayerQuant) -> dict[str, Any]:
+    """The weight, slope or constant operand, as JSON values by that name."""
+    is_slope = layer.kind is LayerKind.PRELU
+    role = ParameterRole.SLOPE if is_slope else ParameterRole.WEIGHT
+    known = ranges.parameters.get(parameter_name(layer.name, role))
+    if known is None:
+        return {}
+    entry: dict[str, Any] = {"min": known.min, "max": known.max}
+    if quant.weight is not None:
         scales = quant.weight.scales
-        entry["weight"] = {
-            "type": f"s{quant.weight.type.bits}",
-            "min": weight.min,
-            "max": weight.max,
+        entry |= {
+            "type": _type_name(quant.weight.type),
             "scales": len(scales),
             "smallest_scale": min(scales),
             "largest_scale": max(scales),
+            "scale_spread_bits": round(math.log2(max(scales) / min(scales)), 2),
         }
-        entry["weight"]["scale_spread_bits"] = round(math.log2(max(scales) / min(scales)), 2)
-    return entry
+        return {role.value: entry}
+    if quant.operand is not None:
+        entry |= {"type": _type_name(quant.operand.type), "scale": quant.operand.scale}
+        return {"operand": entry}
+    return {}
+
+
+def _type_name(type_: IntegerType) -> str:
+    return f"{'s' if type_.signed else 'u'}{type_.bits}"

@@ -1,6 +1,11 @@
 """The TI target: its options, devices, schemes and layer types."""
 
 from tidlq.target.devices import Device, DeviceFacts, find_device
+from tidlq.target.ingredients import (
+    CalibrationIngredients,
+    CalibrationMethod,
+    EqualizationChoice,
+)
 from tidlq.target.option_values import RequantizationChoice
 from tidlq.target.options import OptionInfo, Options, describe_options
 from tidlq.target.schemes import scheme_of
@@ -8,8 +13,11 @@ from tidlq.target.tidl_layers import TidlLayerType
 from tidlq.target.type4_rules import is_asymmetric
 
 __all__ = [
+    "CalibrationIngredients",
+    "CalibrationMethod",
     "Device",
     "DeviceFacts",
+    "EqualizationChoice",
     "OptionInfo",
     "Options",
     "RequantizationChoice",

@@ -39,6 +39,9 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "debug_level": "debug_level",
         "device": "device",
         "requantization": "tidlq:requantization",
+        "calibration_method": "tidlq:calibration_method",
+        "percentile": "tidlq:percentile",
+        "cross_layer_equalization": "tidlq:cross_layer_equalization",
     }
 )
 """Published name of every option, by field of `Options`."""

@@ -7,11 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator
 
 from tidlq.target.devices import Device, find_device
+from tidlq.target.ingredients import CalibrationMethod, EqualizationChoice
+
+Choice = TypeVar("Choice", bound=enum.Enum)
 
 
 class RequantizationChoice(enum.Enum):
@@ -97,8 +100,29 @@ def _read_device(value: object) -> Device | None:
     return find_device(value) if value.strip() else None
 
 
-def _read_requantization(value: object) -> RequantizationChoice:
-    return RequantizationChoice(value.strip().lower() if isinstance(value, str) else value)
+def _read_percentile(value: object) -> float:
+    percentile = _read_number(value)
+    if not 50 < percentile <= 100:
+        raise ValueError("not above 50 and up to 100")
+    return percentile
+
+
+def _read_equalization(value: object) -> EqualizationChoice:
+    # YAML takes a bare on or off for a boolean.
+    if isinstance(value, bool):
+        return EqualizationChoice.ON if value else EqualizationChoice.OFF
+    return EqualizationChoice(value.strip().lower() if isinstance(value, str) else value)
+
+
+def _choice_of(kind: type[Choice]) -> BeforeValidator:
+    def read(value: object) -> Choice:
+        return kind(value.strip().lower() if isinstance(value, str) else value)
+
+    return BeforeValidator(read)
+
+
+def _words_of(kind: type[enum.Enum]) -> Allowed:
+    return Allowed(", ".join(str(choice.value) for choice in kind))
 
 
 def _one_of(*allowed: int) -> BeforeValidator:
@@ -136,6 +160,13 @@ ProtoPath = Annotated[Path | None, BeforeValidator(_read_path), Allowed("a file 
 DeviceName = Annotated[
     Device | None, BeforeValidator(_read_device), Allowed(", ".join(Device.__members__))
 ]
+Percentile = Annotated[
+    float, BeforeValidator(_read_percentile), Allowed("a number above 50, up to 100")
+]
 Requantizing = Annotated[
-    RequantizationChoice, BeforeValidator(_read_requantization), Allowed("auto, fixed, float")
+    RequantizationChoice, _choice_of(RequantizationChoice), _words_of(RequantizationChoice)
+]
+Method = Annotated[CalibrationMethod, _choice_of(CalibrationMethod), _words_of(CalibrationMethod)]
+Equalization = Annotated[
+    EqualizationChoice, BeforeValidator(_read_equalization), _words_of(EqualizationChoice)
 ]

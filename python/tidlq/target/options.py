@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from tidlq.errors import OptionError, nearest_names
-from tidlq.target.devices import Device
+from tidlq.target.ingredients import (
+    CalibrationIngredients,
+    CalibrationMethod,
+    EqualizationChoice,
+)
 from tidlq.target.option_names import OPTION_NAMES, fields_of
 from tidlq.target.option_values import (
     AccuracyLevel,
@@ -19,8 +24,11 @@ from tidlq.target.option_values import (
     Count,
     DebugLevel,
     DeviceName,
+    Equalization,
     Factor,
+    Method,
     Names,
+    Percentile,
     ProtoPath,
     RequantizationChoice,
     Requantizing,
@@ -49,9 +57,9 @@ class Options(BaseModel):
         default=8, description="Bits of features and parameters; 32 runs the float network."
     )
     accuracy_level: AccuracyLevel = Field(
-        default=0,
-        description="0: mean over frames of each frame's min and max; 2: extremes over all frames; "
-        "1 and 9: advanced calibration, compiled as level 0 by this version.",
+        default=1,
+        description="0: mean over frames of each frame's min and max; 1: advanced calibration; "
+        "2: extremes over all frames; 9: advanced calibration by the switches below.",
     )
     quantization_scale_type: ScaleType = Field(
         default=0,
@@ -71,7 +79,8 @@ class Options(BaseModel):
         default=True, description="Outlier removal on weight ranges, with accuracy_level 9."
     )
     bias_calibration: Switch = Field(
-        default=True, description="Bias calibration, with accuracy_level 9."
+        default=True,
+        description="Biases make up for what quantization shifts, with accuracy_level 9.",
     )
     channel_wise_quantization: Switch = Field(
         default=False,
@@ -119,6 +128,20 @@ class Options(BaseModel):
         default=RequantizationChoice.AUTO,
         description="Arithmetic of requantization; auto: shift for scale types 0 and 1, "
         "fixed for 4.",
+    )
+    calibration_method: Method = Field(
+        default=CalibrationMethod.MSE,
+        description="How activation clipping finds a range: least squared error, a percentile of "
+        "the values, or least relative entropy.",
+    )
+    percentile: Percentile = Field(
+        default=99.99,
+        description="Of the values that stay inside the range, with calibration_method percentile.",
+    )
+    cross_layer_equalization: Equalization = Field(
+        default=EqualizationChoice.AUTO,
+        description="Rescaling of channels between layers; auto: with accuracy_level 1 and 9, "
+        "where it lowers the error of per-tensor weights.",
     )
 
     @model_validator(mode="wrap")
@@ -172,19 +195,23 @@ class Options(BaseModel):
         }
 
     @property
-    def effective_accuracy_level(self) -> int:
-        """The calibration level that this version carries out: 0 or 2."""
-        return 2 if self.accuracy_level == 2 else 0
+    def ingredients(self) -> CalibrationIngredients:
+        """What the accuracy level asks for: 0 and 2 nothing, 1 everything, 9 the switches.
 
-    def notices(self) -> tuple[str, ...]:
-        """Says in plain sentences what this version does not do for the given options."""
-        found = []
-        if self.accuracy_level in (1, 9) and self.tensor_bits != 32:
-            found.append(
-                f"accuracy_level {self.accuracy_level} is compiled as level 0: this version has "
-                "no range clipping, weight clipping or bias calibration."
-            )
-        return tuple(found)
+        Per-channel scales, and an equalization that is switched on or off, hold at every level.
+        """
+        is_advanced, is_free = self.accuracy_level in (1, 9), self.accuracy_level == 9
+        equalization = self.cross_layer_equalization
+        if equalization is EqualizationChoice.AUTO and not is_advanced:
+            equalization = EqualizationChoice.OFF
+        return CalibrationIngredients(
+            activation_clipping=self.activation_clipping if is_free else is_advanced,
+            weight_clipping=self.weight_clipping if is_free else is_advanced,
+            bias_calibration=self.bias_calibration if is_free else is_advanced,
+            channel_wise_quantization=self.channel_wise_quantization
+            or self.quantization_scale_type == 4,
+            equalization=equalization,
+        )
 
 
 @dataclass(frozen=True)
@@ -227,7 +254,7 @@ def _plain(value: object) -> str | int | float:
         return value
     if isinstance(value, tuple):
         return ",".join(value)
-    if isinstance(value, (Device, RequantizationChoice)):
+    if isinstance(value, enum.Enum):
         return str(value.value)
     if isinstance(value, Path):
         return str(value)
@@ -269,7 +296,6 @@ def _check_together(options: Options) -> None:
 
 def _check_supported(options: Options) -> None:
     unsupported = {
-        "tensor_bits": (options.tensor_bits == 16, "8 and 32"),
         "quantization_scale_type": (options.quantization_scale_type == 3, "0, 1 and 4"),
         "prequantized_model": (options.prequantized_model, "0"),
         "mixed_precision_factor": (options.mixed_precision_factor > 0, "-1 (off)"),
@@ -277,7 +303,6 @@ def _check_supported(options: Options) -> None:
             bool(options.output_feature_16bit_names_list),
             "an empty list",
         ),
-        "params_16bit_names_list": (bool(options.params_16bit_names_list), "an empty list"),
     }
     for field, (is_unsupported, supported) in unsupported.items():
         if is_unsupported:

@@ -8,6 +8,9 @@ from tidlq.target.option_values import RequantizationChoice
 from tidlq.target.options import Options
 
 _FREE_BIAS_BITS = 32
+# Devices add 32-bit biases; without one the only limit is the engine's.
+_DEVICE_WIDE_BIAS_BITS = 32
+_FREE_WIDE_BIAS_BITS = 48
 
 
 def scheme_of(options: Options) -> Scheme:
@@ -26,6 +29,7 @@ def scheme_of(options: Options) -> Scheme:
     """
     scale_type = options.quantization_scale_type
     bias_bits = options.device.facts.bias_bits if options.device else _FREE_BIAS_BITS
+    wide_bias_bits = _DEVICE_WIDE_BIAS_BITS if options.device else _FREE_WIDE_BIAS_BITS
     if scale_type == 4:
         is_float = options.requantization is RequantizationChoice.FLOAT
         return Scheme(
@@ -38,6 +42,7 @@ def scheme_of(options: Options) -> Scheme:
             requantization=Requantization.FLOAT if is_float else Requantization.FIXED,
             full_weight_code=False,
             bias_bits=bias_bits,
+            wide_bias_bits=wide_bias_bits,
             bias_clipping=options.bias_clipping,
         )
     if scale_type not in (0, 1):
@@ -58,5 +63,6 @@ def scheme_of(options: Options) -> Scheme:
         requantization=Requantization.SHIFT,
         full_weight_code=True,
         bias_bits=bias_bits,
+        wide_bias_bits=wide_bias_bits,
         bias_clipping=options.bias_clipping,
     )

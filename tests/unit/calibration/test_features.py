@@ -7,9 +7,16 @@ import weakref
 import numpy as np
 import pytest
 
-from tidlq.calibration import CalibrationLevel, FloatFeatures, measure_features, select_ranges
+from tidlq.calibration import (
+    FloatFeatures,
+    RangeRule,
+    RangeSearch,
+    measure_features,
+    select_range,
+)
 from tidlq.errors import DataError, ModelError
 from tidlq.importers.onnx_model import import_onnx
+from tidlq.spec import FeatureScales
 
 TENSORS = ["input", "hidden", "output"]
 
@@ -172,8 +179,11 @@ def test_threads_and_the_order_of_frames_leave_no_trace_on_a_real_network(fashio
     many = measure_features(graph, names, frames[::-1], threads=3)
     for name in names:
         assert state_of(one.features[name]) == state_of(many.features[name])
-    for level in CalibrationLevel:
-        assert select_ranges(level, one.features) == select_ranges(level, many.features)
+    scales = FeatureScales(8, asymmetric=True)
+    for search in (RangeSearch(rule, 99.0) for rule in RangeRule):
+        for name in one.features:
+            first = select_range(search, one.features[name], scales)
+            assert first == select_range(search, many.features[name], scales)
 
 
 def test_shards_of_a_real_network_merge_to_the_whole(fashion):

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from tidlq._core import TensorStatistics
-from tidlq.calibration import CalibrationLevel, FeatureStatistics, select_ranges
-from tidlq.spec import Range, RangeOrigin
+from tidlq.calibration import (
+    FeatureStatistics,
+    RangeChoice,
+    RangeRule,
+    RangeSearch,
+    select_range,
+)
+from tidlq.spec import FeatureScales, Range, RangeOrigin
+
+EIGHT = FeatureScales(8, asymmetric=True)
+SIXTEEN = FeatureScales(16, asymmetric=True)
 
 
 def feature_of(*frames: list[float]) -> FeatureStatistics:
@@ -15,30 +24,53 @@ def feature_of(*frames: list[float]) -> FeatureStatistics:
     return FeatureStatistics(tensor, minima, maxima)
 
 
+def search(rule: RangeRule) -> RangeSearch:
+    return RangeSearch(rule, 99.0 if rule is RangeRule.PERCENTILE else 1.0)
+
+
 def test_level_0_is_the_mean_of_the_frames_extremes():
-    statistics = {"x": feature_of([-1, 2], [-3, 6], [1, 4])}
-    ranges = select_ranges(CalibrationLevel.MEAN_OF_FRAMES, statistics)
-    assert ranges == {"x": Range(-1, 4, RangeOrigin.MEASURED)}
+    feature = feature_of([-1, 2], [-3, 6], [1, 4])
+    found = select_range(RangeSearch(RangeRule.MEAN_OF_FRAMES), feature, EIGHT)
+    assert found == Range(-1, 4, RangeOrigin.MEASURED)
 
 
 def test_level_2_is_the_extremes_of_all_frames():
-    statistics = {"x": feature_of([-1, 2], [-3, 6], [1, 4])}
-    ranges = select_ranges(CalibrationLevel.EXTREMES, statistics)
-    assert ranges == {"x": Range(-3, 6, RangeOrigin.MEASURED)}
+    feature = feature_of([-1, 2], [-3, 6], [1, 4])
+    found = select_range(RangeSearch(RangeRule.EXTREMES), feature, EIGHT)
+    assert found == Range(-3, 6, RangeOrigin.MEASURED)
 
 
-@pytest.mark.parametrize("level", list(CalibrationLevel))
-def test_the_order_of_frames_has_no_influence(level):
+@pytest.mark.parametrize("rule", list(RangeRule))
+def test_the_order_of_frames_has_no_influence(rule):
     rng = np.random.default_rng(5)
     frames = [list(rng.normal(scale=10.0**i, size=9)) for i in range(-6, 7)]
-    forward = select_ranges(level, {"x": feature_of(*frames)})
-    assert select_ranges(level, {"x": feature_of(*frames[::-1])}) == forward
+    forward = select_range(search(rule), feature_of(*frames), EIGHT)
+    assert select_range(search(rule), feature_of(*frames[::-1]), EIGHT) == forward
 
 
-@pytest.mark.parametrize("level", list(CalibrationLevel))
-def test_a_constant_feature_has_an_empty_interval(level):
-    assert select_ranges(level, {"x": feature_of([0.1], [0.1], [0.1])})["x"] == Range(0.1, 0.1)
+@pytest.mark.parametrize("rule", list(RangeRule))
+def test_a_constant_feature_has_an_empty_interval(rule):
+    feature = feature_of([0.1], [0.1], [0.1])
+    assert select_range(search(rule), feature, EIGHT) == Range(0.1, 0.1)
 
 
-def test_levels_bear_tidls_numbers():
-    assert [level.value for level in CalibrationLevel] == [0, 2]
+@pytest.mark.parametrize("rule", [rule for rule in RangeRule if rule.is_search])
+def test_a_search_leaves_room_beyond_the_extremes_at_16_bits(rule):
+    found = select_range(search(rule), feature_of([-2, 4]), SIXTEEN)
+    assert found == Range(-3, 6, RangeOrigin.MEASURED)
+
+
+def test_the_room_never_moves_an_end_across_zero_or_out_of_float32():
+    rule = RangeSearch(RangeRule.MSE)
+    assert select_range(rule, feature_of([1, 4]), SIXTEEN) == Range(1, 6)
+    huge = float(np.finfo(np.float32).max)
+    assert select_range(rule, feature_of([-huge, huge]), SIXTEEN) == Range(-huge, huge)
+
+
+def test_what_the_model_states_wins_and_is_remembered():
+    stated = Range(0, 6, RangeOrigin.STATED)
+    statistics = {"x": feature_of([-1, 2]), "y": feature_of([-1, 2])}
+    choice = RangeChoice(RangeSearch(RangeRule.EXTREMES), statistics, {"x": stated})
+    assert choice("x", EIGHT) is stated
+    assert choice("y", EIGHT) == Range(-1, 2)
+    assert choice.chosen == {"x": stated, "y": Range(-1, 2)}

@@ -77,6 +77,34 @@ def test_a_sum_has_one_shift_and_signed_multipliers() -> None:
     assert Fraction(message.multiplier[0], 2 ** message.shift[0]) == 1
 
 
+@given(
+    st.floats(1e-6, 1.0),
+    st.floats(2.0**-20, 2.0**6),
+    st.floats(2.0**-20, 2.0**6),
+    st.integers(-65535, 65535),
+    st.integers(-65535, 65535),
+)
+def test_a_sum_of_16_bit_operands_is_right_to_a_hundredth_of_a_step(
+    step: float, first: float, second: float, q0: int, q1: int
+) -> None:
+    output = FeatureQuant(IntegerType(16, signed=False), step, 0)
+    scales = [first * step, -second * step]
+    message = by_operand(Requantization.FIXED, scales, output)
+    total = message.multiplier[0] * q0 + message.multiplier[1] * q1
+    exact = Fraction(scales[0]) * q0 + Fraction(scales[1]) * q1
+    # Ratios up to 64 take 6 of the multiplier's 30 bits.
+    error = Fraction(total, 2 ** message.shift[0]) - exact / Fraction(step)
+    assert abs(error) <= 2 * 65535 * 2.0**-24
+
+
+@given(st.floats(2.0**-46, 2.0**-8), st.integers(-(2**46), 2**46))
+def test_an_accumulator_of_16_bit_operands_keeps_its_step(ratio: float, accumulator: int) -> None:
+    multiplier, shift = fixed_multiplier(ratio)
+    q = accumulator * Fraction(ratio)
+    if abs(q) <= 65535:
+        assert abs(accumulator * Fraction(multiplier, 2**shift) - q) <= 2.0**-14
+
+
 def test_a_sum_of_coarse_operands_saturates_its_multipliers() -> None:
     message = by_operand(Requantization.FIXED, [2.0**64, -(2.0**40), 0.5], U8)
     assert list(message.multiplier) == [2**30, -(2**30), 1]

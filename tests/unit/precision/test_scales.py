@@ -106,6 +106,23 @@ def test_power_of_two_features_are_the_finest_that_fit(value_range: Range, bits:
         assert not is_fitting(widened, feature.scale / 2, feature.type)
 
 
+@given(
+    st.lists(st.floats(2.0**-80, 2.0**80), min_size=1, max_size=5),
+    st.sampled_from([8, 16]),
+    st.sampled_from([ScaleRule.REAL, ScaleRule.POWER_OF_TWO]),
+    st.booleans(),
+)
+def test_parameter_scales_use_the_integers_of_their_width(
+    largest: list[float], bits: int, rule: ScaleRule, full_code: bool
+) -> None:
+    array = np.array(largest)
+    codes = array / parameter_scales(array, bits, rule, full_code=full_code)
+    highest = 2 ** (bits - 1) - (0 if full_code else 1)
+    assert np.all(codes <= highest * (1 + 2.0**-23))
+    least = highest / 2 if rule is ScaleRule.POWER_OF_TWO else highest
+    assert np.all(codes >= least * (1 - 2.0**-23))
+
+
 @given(ranges, st.floats(1e-12, 1e6), st.sampled_from([8, 16]))
 def test_shifted_features_are_the_finest_right_shift_that_fits(
     value_range: Range, accumulator_scale: float, bits: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,13 @@ def test_bytes_that_are_no_message_are_refused(tmp_path: Path) -> None:
             ),
             "channel 0: min 1.0 is above max 0.0",
         ),
+        *(
+            (
+                one_layer(f"[tidlq.quantproto.equalization]: [1.0, {factor}]"),
+                r"layer 'a': equalization\[1\] is .*; it must be finite and positive",
+            )
+            for factor in ("0", "-2", "inf", "nan")
+        ),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(text: str, fault: str, tmp_path: Path) -> None:
@@ -171,6 +179,15 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "q.pb"
     path.write_bytes(b"\x08\x01\x22\x04\x0a\x02\xff\xfe")
     with pytest.raises(QuantProtoError, match="layer_name is not UTF-8 text"):
+        read_quant_params(path)
+
+
+def test_an_ingredient_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "q.pb"
+    provenance = Provenance("0.1.0", "f", "type 0", 1, 20, ingredients=("activation_clipping",))
+    write_quant_params(path, replace(SAVED, provenance=provenance))
+    path.write_bytes(path.read_bytes().replace(b"activation", b"\xff\xfetivation"))
+    with pytest.raises(QuantProtoError, match="provenance: ingredients is not UTF-8 text"):
         read_quant_params(path)
 
 

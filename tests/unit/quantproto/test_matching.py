@@ -17,6 +17,7 @@ from tidlq.quantproto import (
     check_fingerprint,
     find_missing,
     resolve_ranges,
+    saved_precision,
 )
 from tidlq.spec import Range
 
@@ -107,6 +108,51 @@ def test_everything_missing_is_listed() -> None:
         "2 channel ranges of layer 'conv', weights 'conv.weight' (found 1)",
         "2 values of layer 'conv', bias 'conv.bias' (found 0)",
     ]
+
+
+OPTIONAL_BIAS = (
+    replace(EXPECTED[1], bias=(ExpectedTensor("conv.bias", values=2, is_optional=True),)),
+)
+
+
+def test_a_bias_that_a_layer_may_go_without_is_taken_or_left() -> None:
+    assert resolve_ranges(SAVED, OPTIONAL_BIAS, "q").values == {"conv.bias": (0.1, 0.2)}
+    for bias in ((), (replace(CONV.bias[0], values=()),)):
+        without = SavedRanges((replace(CONV, bias=bias),))
+        assert resolve_ranges(without, OPTIONAL_BIAS, "q").values == {}
+
+
+def test_a_bias_that_a_layer_may_go_without_has_all_its_values() -> None:
+    short = SavedRanges((replace(CONV, bias=(replace(CONV.bias[0], values=(0.1,)),)),))
+    assert find_missing(short, OPTIONAL_BIAS) == [
+        "2 values of layer 'conv', bias 'conv.bias' (found 1)"
+    ]
+
+
+def test_equalization_has_a_factor_for_each_output_channel() -> None:
+    def with_factors(*factors: float) -> SavedRanges:
+        return SavedRanges((SAVED.layers[0], replace(CONV, equalization=factors)))
+
+    assert find_missing(with_factors(0.5, 2.0), EXPECTED) == []
+    assert with_factors(0.5, 2.0).equalization.factors == {"conv": (0.5, 2.0)}
+    assert SAVED.equalization == {}
+    assert find_missing(with_factors(0.5), EXPECTED) == [
+        "2 equalization factors of layer 'conv' (found 1)"
+    ]
+
+
+def test_a_proto_decides_the_bits_of_features_and_parameters() -> None:
+    layers = (
+        replace(SAVED.layers[0], bit_depth=16),
+        replace(CONV, parameter_bit_depth=16),
+        replace(CONV, name="other", bit_depth=16),
+    )
+    saved = SavedRanges(layers)
+    expected = (*EXPECTED, replace(EXPECTED[1], name="other", outputs=(ExpectedTensor("z"),)))
+    precision = saved_precision(saved, (*expected, ExpectedLayer("unknown", ())))
+    assert precision.features == {"x": 16, "y": 8, "z": 16}
+    assert precision.parameters == {"x": 16, "conv": 16, "other": 16}
+    assert resolve_ranges(saved, EXPECTED, "q").precision.feature_bits("x") == 16
 
 
 def test_channel_ranges_that_no_file_states_are_left_to_the_weights() -> None:

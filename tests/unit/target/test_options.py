@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidlq.errors import OptionError
-from tidlq.target import Device, Options, RequantizationChoice, describe_options
+from tidlq.target import (
+    CalibrationIngredients,
+    CalibrationMethod,
+    Device,
+    EqualizationChoice,
+    Options,
+    RequantizationChoice,
+    describe_options,
+)
 from tidlq.target.option_names import OPTION_NAMES
 
 
-def test_defaults_are_the_published_ones_but_for_the_accuracy_level() -> None:
+def test_defaults_are_the_published_ones() -> None:
     assert Options().to_tidl() == {
         "tensor_bits": 8,
-        "accuracy_level": 0,
+        "accuracy_level": 1,
         "advanced_options:quantization_scale_type": 0,
         "advanced_options:calibration_frames": 20,
         "advanced_options:calibration_iterations": 50,
@@ -38,6 +47,9 @@ def test_defaults_are_the_published_ones_but_for_the_accuracy_level() -> None:
         "max_num_subgraphs": 16,
         "debug_level": 0,
         "tidlq:requantization": "auto",
+        "tidlq:calibration_method": "mse",
+        "tidlq:percentile": 99.99,
+        "tidlq:cross_layer_equalization": "auto",
     }
 
 
@@ -168,6 +180,21 @@ def test_option_of_tidl_without_effect_here_is_accepted(name: str) -> None:
             ),
         ),
         (
+            {"calibration_method": "percentil"},
+            (
+                "option 'tidlq:calibration_method' is 'percentil', allowed: mse, percentile, "
+                "entropy. Did you mean 'percentile'?"
+            ),
+        ),
+        (
+            {"tidlq:percentile": 50},
+            "option 'tidlq:percentile' is 50, allowed: a number above 50, up to 100.",
+        ),
+        (
+            {"tidlq:cross_layer_equalization": 1},
+            "option 'tidlq:cross_layer_equalization' is 1, allowed: auto, on, off.",
+        ),
+        (
             {"acuracy_level": 1},
             "unknown option 'acuracy_level'. Did you mean 'accuracy_level' or 'debug_level'?",
         ),
@@ -232,7 +259,6 @@ def test_multipliers_are_refused_with_scales_made_for_shifts(scale_type: int) ->
 @pytest.mark.parametrize(
     ("mapping", "supported"),
     [
-        ({"tensor_bits": 16}, "'tensor_bits' is 16, this version supports 8 and 32."),
         ({"quantization_scale_type": 3}, "is 3, this version supports 0, 1 and 4."),
         ({"prequantized_model": 1}, "is 1, this version supports 0."),
         ({"mixed_precision_factor": 1.2}, "is 1.2, this version supports -1 (off)."),
@@ -240,7 +266,6 @@ def test_multipliers_are_refused_with_scales_made_for_shifts(scale_type: int) ->
             {"output_feature_16bit_names_list": "a,b"},
             "is 'a,b', this version supports an empty list.",
         ),
-        ({"params_16bit_names_list": "a"}, "is 'a', this version supports an empty list."),
     ],
 )
 def test_value_that_this_version_lacks_says_what_it_has(
@@ -251,23 +276,54 @@ def test_value_that_this_version_lacks_says_what_it_has(
     assert supported in str(caught.value)
 
 
-@pytest.mark.parametrize("level", [1, 9])
-def test_notices_say_that_advanced_calibration_is_missing(level: int) -> None:
-    options = Options(accuracy_level=level)
-    assert options.effective_accuracy_level == 0
-    assert options.notices() == (
-        (
-            f"accuracy_level {level} is compiled as level 0: this version has no range clipping, "
-            "weight clipping or bias calibration."
-        ),
+@pytest.mark.parametrize("level", [0, 2])
+def test_plain_levels_have_no_ingredients_whatever_the_switches(level: int) -> None:
+    assert Options(accuracy_level=level, bias_calibration=True).ingredients == (
+        CalibrationIngredients()
     )
 
 
-@pytest.mark.parametrize("level", [0, 2])
-def test_plain_levels_have_no_notice(level: int) -> None:
-    options = Options(accuracy_level=level)
-    assert options.effective_accuracy_level == level
-    assert options.notices() == ()
+def test_level_1_has_every_ingredient_whatever_the_switches() -> None:
+    switches = {"activation_clipping": 0, "weight_clipping": 0, "bias_calibration": 0}
+    assert Options.parse({"accuracy_level": 1, **switches}).ingredients == CalibrationIngredients(
+        activation_clipping=True,
+        weight_clipping=True,
+        bias_calibration=True,
+        equalization=EqualizationChoice.AUTO,
+    )
+
+
+@pytest.mark.parametrize("switch", ["activation_clipping", "weight_clipping", "bias_calibration"])
+def test_level_9_obeys_each_switch(switch: str) -> None:
+    everything = Options(accuracy_level=9).ingredients
+    assert everything == Options(accuracy_level=1).ingredients
+    without = Options.parse({"accuracy_level": 9, switch: 0}).ingredients
+    assert without == dataclasses.replace(everything, **{switch: False})
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 9])
+def test_channel_scales_and_an_explicit_equalization_hold_at_every_level(level: int) -> None:
+    options = {"accuracy_level": level, "channel_wise_quantization": 1}
+    assert Options.parse(options).ingredients.channel_wise_quantization
+    type_4 = Options(accuracy_level=level, quantization_scale_type=4)
+    assert type_4.ingredients.channel_wise_quantization
+    for choice in (EqualizationChoice.ON, EqualizationChoice.OFF):
+        given = Options(accuracy_level=level, cross_layer_equalization=choice)
+        assert given.ingredients.equalization is choice
+
+
+def test_on_and_off_as_yaml_reads_them() -> None:
+    for value, choice in ((True, EqualizationChoice.ON), (False, EqualizationChoice.OFF)):
+        options = Options.parse({"tidlq:cross_layer_equalization": value})
+        assert options.cross_layer_equalization is choice
+
+
+@pytest.mark.parametrize("text", ["mse", " Entropy", "PERCENTILE", CalibrationMethod.MSE])
+def test_a_calibration_method_is_read_from_its_name(text: object) -> None:
+    options = Options.parse({"tidlq:calibration_method": text, "tidlq:percentile": "99.9"})
+    assert isinstance(options.calibration_method, CalibrationMethod)
+    assert options.percentile == 99.9
+    assert Options.parse({"percentile": 100}).percentile == 100.0
 
 
 def test_override_replaces_only_what_is_given() -> None:
@@ -296,7 +352,11 @@ _NAMES = st.lists(st.text("abc/_:1", min_size=1, max_size=5), max_size=3, unique
     st.fixed_dictionaries(
         {},
         optional={
-            "tensor_bits": st.sampled_from([8, 32]),
+            "tensor_bits": st.sampled_from([8, 16, 32]),
+            "params_16bit_names_list": _NAMES,
+            "calibration_method": st.sampled_from(CalibrationMethod),
+            "percentile": st.floats(50, 100, exclude_min=True),
+            "cross_layer_equalization": st.sampled_from(EqualizationChoice),
             "accuracy_level": st.sampled_from([0, 1, 2, 9]),
             "quantization_scale_type": st.sampled_from([0, 1, 4]),
             "calibration_frames": st.integers(1, 10**9),

@@ -1,0 +1,24 @@
+"""Bias calibration: what quantization shifts on average is taken back by the biases.
+
+Layer by layer in execution order, the mean of each output channel before the non-linearity is
+compared between the float network and the integer one, whose earlier layers are corrected already.
+A mean of accumulators is linear in the mean of what the layer's window sees, so that neither
+network's accumulators have to be computed or stored (`means`).
+"""
+
+from tidlq.calibration.bias.calibrate import (
+    BiasCalibration,
+    LayerCorrection,
+    calibrate_biases,
+    measure_output_error,
+)
+from tidlq.calibration.bias.frames import BiasFrames, load_frames
+
+__all__ = [
+    "BiasCalibration",
+    "BiasFrames",
+    "LayerCorrection",
+    "calibrate_biases",
+    "load_frames",
+    "measure_output_error",
+]

@@ -1,0 +1,120 @@
+"""Means of what a layer's window sees, and the means of accumulators that follow from them.
+
+    mean of acc[o]  =  bias[o] + sum over inputs i and taps t of  weight[o, i, t] * mean[i, t]
+
+with mean[i, t] the mean over output positions of the input that tap t sees; outside counts zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq._core import ChannelStatistics, FrameStepper, WindowSums
+from tidlq.graph.layers import ConvolutionAttributes, Layer, LayerKind
+from tidlq.graph.model import Graph
+
+Float64 = NDArray[np.float64]
+
+
+def accumulator_means(weight: NDArray[np.number], groups: int, means: Float64) -> Float64:
+    """Means of accumulators without their bias.
+
+    Args:
+        weight: [C_out, C_in / groups, taps], integers or real values.
+        groups: of the convolution.
+        means: float64 [C_in, taps].
+
+    Returns:
+        float64 [C_out]. Sums have one order, whatever the threads.
+    """
+    outputs, per_group, taps = weight.shape
+    blocks = weight.reshape(groups, outputs // groups, per_group, taps)
+    # No BLAS: the order of its sums depends on the number of threads.
+    inputs = means.reshape(groups, per_group, taps)
+    sums: Float64 = np.einsum("goit,git->go", blocks, inputs, optimize=False)
+    return sums.reshape(-1)
+
+
+def in_taps(layer: Layer, weight: NDArray[np.number]) -> NDArray[np.number]:
+    """A layer's weight as [C_out, C_in / groups, taps]."""
+    if layer.kind is LayerKind.BATCH_NORM:
+        return weight.reshape(-1, 1, 1)
+    return weight.reshape(*weight.shape[:2], -1)
+
+
+def group_count(layer: Layer, weight: NDArray[np.number]) -> int:
+    """Groups of a layer with a weight, seen as a convolution."""
+    if layer.kind is LayerKind.BATCH_NORM:
+        return len(weight)
+    return layer.attributes.groups if isinstance(layer.attributes, ConvolutionAttributes) else 1
+
+
+def integer_means(stepper: FrameStepper, index: int, frames: range) -> Float64:
+    """Means of the integers q - zero_point that the next layer's window sees: [C_in, taps]."""
+    sums = stepper.input_sums(index, frames.start, frames.stop)
+    positions = len(frames) * stepper.output_positions(index)
+    flat = sums.reshape(-1, 1) if sums.ndim == 1 else sums.reshape(-1, sums.shape[-1]).T
+    return np.asarray(flat / positions, np.float64)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Which statistic gives the means of a layer's input; layers of one geometry share it."""
+
+    tensor: str
+    geometry: tuple[tuple[int, ...], ...] = ()
+    axis: int = 0
+
+
+class FloatMeans:
+    """Means of the float network's inputs, by layer, over the frames that were added.
+
+    Args:
+        graph: gives shapes.
+        layers: layers with a weight.
+    """
+
+    def __init__(self, graph: Graph, layers: Sequence[Layer]) -> None:
+        self._windows = {layer.name: _window(graph, layer) for layer in layers}
+        self._sums: dict[_Window, WindowSums | ChannelStatistics] = {
+            window: _statistic(window) for window in self._windows.values()
+        }
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Feature maps that `add` wants."""
+        return tuple(dict.fromkeys(window.tensor for window in self._sums))
+
+    def add(self, features: Mapping[str, NDArray[np.generic]]) -> None:
+        """Adds one frame."""
+        for window, statistic in self._sums.items():
+            values = np.ascontiguousarray(features[window.tensor], np.float32)
+            statistic.update(values)
+
+    def of(self, layer: Layer) -> Float64:
+        """Means of a layer's input, float64 [C_in, taps]."""
+        statistic = self._sums[self._windows[layer.name]]
+        if isinstance(statistic, ChannelStatistics):
+            return (statistic.sums / statistic.count).reshape(-1, 1)
+        return statistic.sums.reshape(len(statistic.sums), -1) / statistic.positions
+
+
+def _window(graph: Graph, layer: Layer) -> _Window:
+    tensor = layer.inputs[0]
+    if not isinstance(layer.attributes, ConvolutionAttributes):
+        return _Window(tensor, axis=1 if layer.kind is LayerKind.BATCH_NORM else -1)
+    window = layer.attributes.window
+    size = (graph.shape(layer.output) or ())[2:]
+    geometry = (window.kernel, window.stride, window.dilation, window.pad_begin, size)
+    return _Window(tensor, geometry)
+
+
+def _statistic(window: _Window) -> WindowSums | ChannelStatistics:
+    if window.geometry:
+        kernel, stride, dilation, pad, size = (list(values) for values in window.geometry)
+        return WindowSums(kernel, stride, dilation, pad, size)
+    return ChannelStatistics(window.axis)

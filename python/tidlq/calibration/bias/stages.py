@@ -1,0 +1,170 @@
+"""The integer network over a fixed set of frames, stage by stage, with biases that can change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq._core import FrameStepper
+from tidlq.float_runtime import FloatSession, open_float_session
+from tidlq.graph.layers import Layer
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import layer_parameters
+from tidlq.graph.partition import Partition, Stage, StageKind
+from tidlq.lowering.island import build_island
+from tidlq.lowering.lower import lower_stage
+from tidlq.lowering.network_file import pack_network
+from tidlq.spec import ParameterQuant, QuantPlan
+
+Array = NDArray[np.generic]
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedLayer:
+    """A layer whose bias can be corrected.
+
+    Attributes:
+        layer: the layer.
+        index: of its Network's layers.
+        weight: integers [C_out, ...] of the Network.
+        steps: float64 [C_out]. Real value of one unit of the accumulator.
+        limits: float64 [C_out]. Largest |bias| that leaves the plan as it is.
+        quant: of the weight.
+        input_scale: of the layer's input.
+        output_step: of the layer's output.
+        bits: of the stored bias.
+    """
+
+    layer: Layer
+    index: int
+    weight: NDArray[np.number]
+    steps: Float64
+    limits: Float64
+    quant: ParameterQuant
+    input_scale: float
+    output_step: float
+    bits: int
+
+
+Visit = Callable[[WeightedLayer, FrameStepper], None]
+"""Called before each layer that can be corrected runs."""
+
+
+class IntegerStages:
+    """Everything of a plan that does not change while biases do.
+
+    Args:
+        graph: the canonical Graph.
+        partition: its stages.
+        plan: the decisions.
+        threads: 0 means one per core; results do not depend on it.
+    """
+
+    def __init__(self, graph: Graph, partition: Partition, plan: QuantPlan, threads: int) -> None:
+        self._stages = partition.stages
+        self._threads = threads
+        self._files: dict[int, bytes] = {}
+        self._islands: dict[int, FloatSession] = {}
+        self.layers: dict[int, tuple[WeightedLayer, ...]] = {}
+        for number, stage in enumerate(self._stages):
+            if stage.kind is StageKind.FIXED:
+                network = lower_stage(graph, stage, plan, f"stage_{number}")
+                self._files[number] = pack_network(network)
+                # Weighted layers keep their order, whatever other layers lowering puts between.
+                places = [
+                    index
+                    for index, layer in enumerate(network.layers)
+                    if layer.WhichOneof("op") in ("convolution", "inner_product")
+                ]
+                weighted = [layer for layer in stage.layers if layer.kind.has_weight]
+                pairs = zip(weighted, places, strict=True)
+                self.layers[number] = tuple(_weighted(graph, plan, x, place) for x, place in pairs)
+            else:
+                model = build_island(graph, stage, f"stage_{number}").SerializeToString()
+                self._islands[number] = open_float_session(model, threads=threads)
+
+    @property
+    def weighted(self) -> tuple[WeightedLayer, ...]:
+        """All layers whose bias can be corrected, in execution order."""
+        return tuple(layer for layers in self.layers.values() for layer in layers)
+
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        biases: Mapping[str, NDArray[np.int64]],
+        visit: Visit | None = None,
+    ) -> dict[str, Array]:
+        """Runs all frames through all stages.
+
+        Args:
+            inputs: [frames, *shape] by name.
+            biases: integers by layer, for those that differ from the plan's.
+            visit: sees, and may set the bias of, each weighted layer before it runs.
+
+        Returns:
+            Every stage's outputs, [frames, *shape] by name.
+        """
+        values = dict(inputs)
+        frames = len(next(iter(inputs.values())))
+        for number, stage in enumerate(self._stages):
+            if stage.kind is StageKind.FIXED:
+                values |= self._run_fixed(number, stage, values, biases, visit)
+            else:
+                values |= _run_island(self._islands[number], stage, values, frames)
+        return values
+
+    def _run_fixed(
+        self,
+        number: int,
+        stage: Stage,
+        values: Mapping[str, Array],
+        biases: Mapping[str, NDArray[np.int64]],
+        visit: Visit | None,
+    ) -> dict[str, Array]:
+        arrays = [values[name] for name in stage.inputs]
+        stepper = FrameStepper(self._files[number], arrays, self._threads)
+        for weighted in self.layers[number]:
+            given = biases.get(weighted.layer.name)
+            if given is not None:
+                stepper.set_bias(weighted.index, given.tolist())
+        if visit is not None:
+            for weighted in self.layers[number]:
+                stepper.advance(weighted.index)
+                visit(weighted, stepper)
+        stepper.advance(len(stepper.layers))
+        return dict(zip(stage.outputs, stepper.outputs(), strict=True))
+
+
+def _weighted(graph: Graph, plan: QuantPlan, layer: Layer, place: int) -> WeightedLayer:
+    quant, scale = plan.layers[layer.name], plan.features[layer.inputs[0]].scale
+    assert quant.weight is not None, layer.name
+    weight = quant.weight.quantize(layer_parameters(graph, layer).weight)
+    scales = np.asarray(quant.weight.scales, np.float64)
+    return WeightedLayer(
+        layer,
+        place,
+        weight,
+        np.broadcast_to(scales * scale, (len(weight),)),
+        np.asarray(quant.largest_bias, np.float64),
+        quant.weight,
+        scale,
+        plan.features[layer.output].scale,
+        quant.bias_bits,
+    )
+
+
+def _run_island(
+    session: FloatSession, stage: Stage, values: Mapping[str, Array], frames: int
+) -> dict[str, Array]:
+    results = [
+        session.run(stage.outputs, {name: values[name][index] for name in stage.inputs})
+        for index in range(frames)
+    ]
+    return {
+        name: np.stack(arrays)
+        for name, arrays in zip(stage.outputs, zip(*results, strict=True), strict=True)
+    }

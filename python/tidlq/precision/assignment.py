@@ -1,0 +1,62 @@
+"""Bits of features and parameters, as the options ask for them."""
+
+from __future__ import annotations
+
+from tidlq.errors import OptionError, nearest_names
+from tidlq.graph.layers import Layer
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import operand_index
+from tidlq.graph.partition import Partition
+from tidlq.spec import Precision
+from tidlq.target import Options
+
+_OPTION = "advanced_options:params_16bit_names_list"
+
+
+def precision_of(options: Options, graph: Graph, partition: Partition) -> Precision:
+    """The precision that the options ask for: `tensor_bits` everywhere but in the named layers.
+
+    Args:
+        options: `tensor_bits` 8 or 16, and `params_16bit_names_list`: layers by their name or their
+            first output's name.
+        graph: the canonical Graph.
+        partition: its stages.
+
+    Raises:
+        OptionError: A name is not a layer's, or the layer has no parameters or runs in float.
+    """
+    layers = _layers_by_name(graph, partition)
+    floats = {
+        name: node.name for node in partition.float_nodes for name in (*node.outputs[:1], node.name)
+    }
+    parameters: dict[str, int] = {}
+    for name in options.params_16bit_names_list:
+        if name in floats and name not in layers:
+            raise OptionError(
+                f"option {_OPTION!r} names layer {name!r}, which runs in float; only fixed-point "
+                "layers have 16-bit parameters."
+            )
+        if name not in layers:
+            raise OptionError(
+                f"option {_OPTION!r} names layer {name!r}, which the network does not have."
+                f"{nearest_names(name, sorted({*layers, *floats} - {''}))}"
+            )
+        layer = layers[name]
+        if layer.weight is None and operand_index(graph, layer) is None:
+            raise OptionError(
+                f"option {_OPTION!r} names layer {name!r} ({layer.op_type}), which has no "
+                "parameters."
+            )
+        parameters[layer.name] = 16
+    return Precision(options.tensor_bits, parameters=parameters)
+
+
+def _layers_by_name(graph: Graph, partition: Partition) -> dict[str, Layer]:
+    """Fixed-point layers by their name, their output's, and their leading node's output's."""
+    first_outputs = {node.name: node.outputs[0].name for node in graph.nodes if node.outputs}
+    layers = {layer.name: layer for layer in partition.layers}
+    for layer in partition.layers:
+        for alias in (layer.output, first_outputs.get(layer.nodes[0])):
+            if alias:
+                layers.setdefault(alias, layer)
+    return layers
