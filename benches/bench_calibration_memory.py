@@ -13,13 +13,14 @@ import sys
 import time
 from itertools import cycle
 
-from classification import input_name, networks
+from network import input_name
+from tasks.classification import classifiers
 
 
 def _measure(name: str, frames: int) -> None:
     import tidlq
 
-    network = next(n for n in networks() if n.name == name)
+    network = next(n for n in classifiers() if n.name == name)
     source = input_name(network.model)
     pictures = cycle(list(network.frames(source, 16)))
     endless = (next(pictures) for _ in range(frames))

@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from classification import Network, input_name, networks
+from network import Network, input_name
+from tasks.classification import classifiers
 
 import tidlq
 
@@ -48,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| network | from data, s | from the proto, s | ratio |\n|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
-        for network in networks():
+        for network in classifiers():
             if arguments.only in network.name:
                 data, proto = measure(network, arguments.frames, Path(folder))
                 print(f"| {network.name} | {data:.3f} | {proto:.3f} | {proto / data:.3f} |")

@@ -24,6 +24,10 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 QUANT_PARAMS = "quant_params.prototxt"
 REPORT = "report.json"
+PROGRESS = "calibration_progress.bin"
+"""What an interrupted compilation leaves, beside earlier artifacts or alone."""
+PARTIAL_PROGRESS = f"{PROGRESS}.part"
+"""The same while it is written."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,10 @@ def load_artifacts(folder: str | os.PathLike[str]) -> Artifacts:
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not path.is_dir():
         raise ArtifactError(f"{str(path)!r} is not a folder of artifacts: no such folder.")
+    if not (path / MANIFEST).is_file() and (path / PROGRESS).is_file():
+        raise ArtifactError(
+            f"{str(path)!r} holds no artifacts yet: their compilation was interrupted, or goes on."
+        )
     if not (path / MANIFEST).is_file():
         raise ArtifactError(f"{str(path)!r} is not a folder of artifacts: it has no {MANIFEST}.")
     try:
@@ -235,6 +243,7 @@ def check_target(folder: str | os.PathLike[str]) -> None:
 
 def _foreign_entry(folder: Path, entries: Sequence[str]) -> str | None:
     """The name of something in a folder that its own manifest does not account for."""
+    entries = [entry for entry in entries if entry not in (PROGRESS, PARTIAL_PROGRESS)]
     if not entries:
         return None
     try:

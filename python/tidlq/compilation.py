@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidlq.artifacts import Artifacts, StageFile
+from tidlq.artifacts import PROGRESS, Artifacts, StageFile
 from tidlq.calibration import BiasCalibration
 from tidlq.decision import Decision, Progress, decide, place_layers
-from tidlq.errors import DataError
+from tidlq.errors import DataError, OptionError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.importers.frames import Data, FrameSource, open_frames
@@ -23,6 +23,7 @@ from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
 from tidlq.quantproto import write_quant_params
 from tidlq.quantproto.network_ranges import feature_ranges
+from tidlq.report.calibration import calibration_report
 from tidlq.report.layers import layer_report
 from tidlq.spec import QuantPlan, Ranges
 from tidlq.target import Options
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     import onnx
 
 FLOAT_SCHEME = "float"
+MOST_THREADS = 1024  # as in the engine
 PROTO_OPTION = "advanced_options:quant_params_proto_path"
 
 
@@ -47,6 +49,7 @@ class Compiled:
         artifacts: what `save` writes.
         frames: calibration frames used; 0 when a saved proto replaced calibration.
         bias: what bias calibration did; None where there was none.
+        resumed_frames: calibration frames that an interrupted compilation had measured.
         notices: what the user should know, in plain sentences.
     """
 
@@ -57,6 +60,7 @@ class Compiled:
     artifacts: Artifacts
     frames: int = 0
     bias: BiasCalibration | None = None
+    resumed_frames: int = 0
     notices: tuple[str, ...] = ()
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
@@ -81,6 +85,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     preprocessing: Preprocessing | None = None,
     threads: int = 0,
     progress: Progress | None = None,
+    progress_folder: str | os.PathLike[str] | None = None,
 ) -> Compiled:
     """Turns a float ONNX model into a fixed-point network.
 
@@ -95,6 +100,9 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         preprocessing: how pictures become inputs; kept in the artifacts for later runs.
         threads: worker threads of calibration; 0 means one per core. The result is the same.
         progress: called as the work proceeds.
+        progress_folder: keeps the calibration's progress in a file, every few seconds; a call that
+            repeats an interrupted one continues there, with the same result. Name the folder of the
+            artifacts: saving them replaces the file.
 
     Raises:
         ModelError: The model cannot be read or is not valid.
@@ -104,6 +112,8 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         OutputError: The quantization proto cannot be written.
     """
     options = options if isinstance(options, Options) else Options.parse(options or {})
+    if not 0 <= threads <= MOST_THREADS:
+        raise OptionError(f"Threads is {threads}, allowed is 0 (one per core) to {MOST_THREADS}.")
     report = progress or _silent
     report("import", 0, None)
     graph = import_onnx(
@@ -114,7 +124,8 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     if any(stage.kind is StageKind.FIXED for stage in parts.stages):
         limit = options.calibration_frames
         open_calibration = partial(_open_data, calibration, graph, preprocessing, limit)
-        decided = decide(graph, parts, options, open_calibration, threads, report)
+        progress_file = None if progress_folder is None else Path(progress_folder) / PROGRESS
+        decided = decide(graph, parts, options, open_calibration, threads, report, progress_file)
     elif options.tensor_bits != 32:
         notice = "No layer of the network runs in fixed point; the artifacts are its float form."
         decided = replace(decided, notices=(notice,))
@@ -132,6 +143,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         artifacts,
         decided.frames,
         decided.bias,
+        decided.resumed_frames,
         decided.notices,
     )
 
@@ -179,5 +191,8 @@ def _assemble(
         options={key: value for key, value in options.to_tidl().items() if key != PROTO_OPTION},
         preprocessing=preprocessing,
         quant_params=decided.quant_params,
-        report=layer_report(graph, parts, known, decided.plan),
+        report={
+            **layer_report(graph, parts, known, decided.plan),
+            "calibration": calibration_report(decided.ranges.equalization, decided.bias),
+        },
     )

@@ -60,6 +60,13 @@ def open_float_session(
     return session
 
 
+def runtime_version() -> str:
+    """The version of ONNX Runtime."""
+    import onnxruntime as ort
+
+    return str(ort.__version__)
+
+
 def refusal_reason(error: Exception) -> str:
     """One phrase, without a full stop, of what is often several lines with source paths."""
     reason = _CODE.sub("", " ".join(str(error).split()))

@@ -85,6 +85,10 @@ def test_operator_differs_from_onnx_runtime_by_its_rounding_only(
                 # Both are float32; exp and the sum round differently.
                 np.testing.assert_allclose(got, want, atol=2e-6)
                 continue
+            if case.operator == "Concat":
+                # It leaves the network, so each input is dequantized by its own scale.
+                np.testing.assert_array_equal(got, want)
+                continue
             quant = compiled.plan.features[output.name]
             assert quant.type.bits == (16 if width == "16 bits" else 8)
             low = (quant.type.lowest - quant.zero_point) * quant.scale

@@ -50,7 +50,7 @@ def error_of(values: NDArray[np.floating], quant: FeatureQuant) -> float:
 @every_form
 @pytest.mark.parametrize("outlier", [200.0, -200.0, 3e3, 1e5])
 @pytest.mark.parametrize("count", [2_000, 100_000])
-def test_2_entropy_cuts_off_an_outlier_however_coarse_the_bins_are(form, outlier, count):
+def test_defect_02_entropy_cuts_off_an_outlier_however_coarse_the_bins_are(form, outlier, count):
     """A search with a single candidate leaves the outlier in the range."""
     values = np.append(np.random.default_rng(0).normal(size=count), outlier)
     statistics = statistics_of(values)
@@ -63,7 +63,7 @@ def test_2_entropy_cuts_off_an_outlier_however_coarse_the_bins_are(form, outlier
     assert error < 0.05 * error_of(inliers, quant_of(whole, 8, form))
 
 
-def test_2_entropy_has_more_than_one_candidate_at_every_width():
+def test_defect_02_entropy_has_more_than_one_candidate_at_every_width():
     values = np.random.default_rng(0).standard_t(3, 200_000)
     statistics = statistics_of(values)
     for bits in (4, 6, 7, 8):
@@ -71,7 +71,7 @@ def test_2_entropy_has_more_than_one_candidate_at_every_width():
         assert chosen.max < 0.5 * statistics.max
 
 
-def test_3_a_late_wide_frame_costs_neither_memory_nor_resolution():
+def test_defect_03_a_late_wide_frame_costs_neither_memory_nor_resolution():
     """Bins of the first frame's width would number seven million here."""
     random = np.random.default_rng(0)
     statistics = statistics_of(random.normal(0, 1e-3, 10_000), np.array([10.0]))
@@ -88,7 +88,7 @@ def test_3_a_late_wide_frame_costs_neither_memory_nor_resolution():
 @every_form
 @pytest.mark.parametrize("method", ["mse", "entropy", "percentile"])
 @pytest.mark.parametrize("bits", [4, 8, 16])
-def test_7_a_range_lies_within_the_data_at_every_width(form, method, bits):
+def test_defect_07_a_range_lies_within_the_data_at_every_width(form, method, bits):
     """A search at 16 bits that returns 146 for data up to 4.6, or crashes."""
     random = np.random.default_rng(0)
     samples = [
@@ -105,7 +105,7 @@ def test_7_a_range_lies_within_the_data_at_every_width(form, method, bits):
 
 
 @every_form
-def test_7_sixteen_bits_keep_nearly_all_of_the_range(form):
+def test_defect_07_sixteen_bits_keep_nearly_all_of_the_range(form):
     values = np.clip(np.random.default_rng(0).normal(size=50_000), -4.5, 4.6)
     chosen = select(statistics_of(values), "mse", 16, form)
     assert chosen.max > 0.99 * values.max()
@@ -114,7 +114,7 @@ def test_7_sixteen_bits_keep_nearly_all_of_the_range(form):
 
 @every_form
 @pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-12, 1e-25])
-def test_8_small_data_have_as_many_bins_as_any(form, size):
+def test_defect_08_small_data_have_as_many_bins_as_any(form, size):
     """Bins no narrower than 1e-5 leave a tensor of range 1e-3 a hundred of them."""
     values = np.random.default_rng(0).laplace(size=50_000).astype(np.float32)
     plain, small = statistics_of(values), statistics_of(values * np.float32(size))
@@ -127,7 +127,7 @@ def test_8_small_data_have_as_many_bins_as_any(form, size):
 
 
 @pytest.mark.parametrize("form", ["asymmetric", "symmetric"])
-def test_9_the_choice_is_made_for_the_bits_that_there_are(form):
+def test_defect_09_the_choice_is_made_for_the_bits_that_there_are(form):
     """A search with 256 levels, whatever the bits, gives every width the same range."""
     values = np.random.default_rng(0).laplace(size=100_000)
     statistics = statistics_of(values)
@@ -139,7 +139,7 @@ def test_9_the_choice_is_made_for_the_bits_that_there_are(form):
         assert own <= 1.001 * error_of(values, quant_of(chosen[other], bits, form))
 
 
-def test_11_the_range_does_not_depend_on_batches_and_their_order():
+def test_defect_11_the_range_does_not_depend_on_batches_and_their_order():
     values = np.random.default_rng(0).laplace(size=60_000)
     whole = statistics_of(values)
     batched = statistics_of(*np.array_split(values, 60)[::-1])

@@ -3,34 +3,47 @@
 from tidlq.calibration.bias import (
     BiasCalibration,
     BiasFrames,
+    BiasSweeps,
     LayerCorrection,
-    calibrate_biases,
     load_frames,
-    measure_output_error,
+    output_error,
+)
+from tidlq.calibration.checkpoints import (
+    CheckpointFile,
+    Checkpoints,
+    NoCheckpoints,
+    open_checkpoints,
 )
 from tidlq.calibration.features import FeatureStatistics, MeasuredFeatures, measure_features
 from tidlq.calibration.float_features import FloatFeatures
 from tidlq.calibration.kept_frames import KeptFrames
 from tidlq.calibration.levels import RangeChoice, RangeRule, RangeSearch, select_range
-from tidlq.calibration.stated import find_stated_ranges
+from tidlq.calibration.relevant import find_relevant_ranges
+from tidlq.calibration.stated import find_stated_ranges, is_trained_for
 from tidlq.calibration.weight_ranges import clip_weights
 
 __all__ = [
     "BiasCalibration",
     "BiasFrames",
+    "BiasSweeps",
+    "CheckpointFile",
+    "Checkpoints",
     "FeatureStatistics",
     "FloatFeatures",
     "KeptFrames",
     "LayerCorrection",
     "MeasuredFeatures",
+    "NoCheckpoints",
     "RangeChoice",
     "RangeRule",
     "RangeSearch",
-    "calibrate_biases",
     "clip_weights",
+    "find_relevant_ranges",
     "find_stated_ranges",
+    "is_trained_for",
     "load_frames",
     "measure_features",
-    "measure_output_error",
+    "open_checkpoints",
+    "output_error",
     "select_range",
 ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice, repeat
@@ -14,10 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq._core import ChannelStatistics, TensorStatistics
+from tidlq.calibration.checkpoints import Checkpoints, NoCheckpoints, State
 from tidlq.calibration.float_features import FloatFeatures
-from tidlq.calibration.frames import iterate_frames, not_finite
+from tidlq.calibration.frames import FrameDigest, iterate_frames, not_finite
 from tidlq.errors import DataError, ModelError
 from tidlq.graph.model import Graph
+from tidlq.importers.frame_source import Frame
+
+_PHASE = "features"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +48,15 @@ class MeasuredFeatures:
         features: statistics by tensor name.
         frames: number of frames.
         channels: statistics of channels, by tensor name, of the tensors for which they were asked.
+        digest: of the frames.
+        resumed: frames that an interrupted calibration had measured.
     """
 
     features: Mapping[str, FeatureStatistics]
     frames: int
     channels: Mapping[str, ChannelStatistics] = field(default_factory=dict)
+    digest: str = ""
+    resumed: int = 0
 
 
 def measure_features(
@@ -59,6 +68,7 @@ def measure_features(
     limit: int | None = None,
     threads: int = 0,
     progress: Callable[[int], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> MeasuredFeatures:
     """Runs the float network over frames and gathers statistics of its features.
 
@@ -73,6 +83,8 @@ def measure_features(
         limit: frames to take at most; None takes all.
         threads: worker threads; 0 means one per core.
         progress: called after each frame with the number of frames done.
+        checkpoints: keep the state between frames. Frames that are found measured are read and
+            compared, but do not run; the result is the same.
 
     Returns:
         Statistics by tensor name, in the order of `tensors`, and the number of frames.
@@ -92,25 +104,32 @@ def measure_features(
         )
         for name in _in_execution_order(graph, features.tensors)
     }
-    workers = threads or os.cpu_count() or 1
+    kept = checkpoints or NoCheckpoints()
+    begun = _begin(
+        gathered, lambda: islice(iterate_frames(graph, frames), limit), kept, progress or _silent
+    )
+    gathered, digest, resumed = begun.gathered, begun.digest, begun.digest.count
+    workers = min(threads or os.cpu_count() or 1, max(len(gathered), 1))
     shares = _equal_shares(graph, list(gathered.values()), workers)
-    done = 0
     with ThreadPoolExecutor(workers) as pool:
-        for frame in islice(iterate_frames(graph, frames), limit):
+        for frame in begun.rest:
             # Not bound to a name, which would keep them until the next frame's are computed.
             for _ in pool.map(_add_all, shares, repeat(features.run(frame))):
                 pass
             for feature in gathered.values():
-                feature.check(f"frame {done}")
-            done += 1
+                feature.check(f"frame {digest.count}")
+            digest.add(frame)
+            kept.save(_PHASE, begun.state)
             if progress is not None:
-                progress(done)
-    if done == 0:
+                progress(digest.count)
+    if digest.count == 0:
         raise DataError("the calibration data are empty; at least one frame is needed.")
     return MeasuredFeatures(
         {name: gathered[name].freeze() for name in tensors},
-        done,
+        digest.count,
         {name: item.channels for name, item in gathered.items() if item.channels is not None},
+        digest.value,
+        resumed,
     )
 
 
@@ -167,3 +186,79 @@ class _Gathered:
             np.array(self.minima, dtype=np.float32),
             np.array(self.maxima, dtype=np.float32),
         )
+
+    @property
+    def plan(self) -> list[object]:
+        """What is gathered, as JSON says it."""
+        axis = None if self.channels is None else self.channels.axis
+        return [self.name, self.tensor is not None, axis]
+
+    def state(self) -> Iterator[tuple[str, bytes]]:
+        """Blobs by name."""
+        if self.tensor is not None:
+            yield f"tensor {self.name}", self.tensor.to_bytes()
+            yield f"minima {self.name}", self.minima.tobytes()
+            yield f"maxima {self.name}", self.maxima.tobytes()
+        if self.channels is not None:
+            yield f"channels {self.name}", self.channels.to_bytes()
+
+    def restored(self, state: State) -> _Gathered:
+        """The same with what a state holds."""
+        found = _Gathered(self.name, None, None)
+        if self.tensor is not None:
+            found.tensor = TensorStatistics.from_bytes(state[f"tensor {self.name}"])
+            found.minima.frombytes(state[f"minima {self.name}"])
+            found.maxima.frombytes(state[f"maxima {self.name}"])
+        if self.channels is not None:
+            found.channels = ChannelStatistics.from_bytes(state[f"channels {self.name}"])
+        return found
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A pass over frames: what it has gathered, from which frames, and those to come."""
+
+    gathered: dict[str, _Gathered]
+    digest: FrameDigest
+    rest: Iterator[Frame]
+
+    def state(self) -> State:
+        plans = [item.plan for item in self.gathered.values()]
+        about = {"frames": self.digest.count, "digest": self.digest.value, "gathered": plans}
+        blobs = {"about": json.dumps(about).encode()}
+        return blobs | {n: blob for item in self.gathered.values() for n, blob in item.state()}
+
+
+def _begin(
+    fresh: dict[str, _Gathered],
+    open_frames: Callable[[], Iterator[Frame]],
+    checkpoints: Checkpoints,
+    progress: Callable[[int], None],
+) -> _Begun:
+    """After the frames that an interrupted pass has measured, if they are still the same."""
+    digest, rest = FrameDigest(), open_frames()
+    found = checkpoints.load(_PHASE, lambda state: _read_state(state, fresh))
+    if found is None:
+        return _Begun(fresh, digest, rest)
+    frames, wanted, gathered = found
+    for frame in islice(rest, frames):
+        digest.add(frame)
+        progress(digest.count)
+    if (digest.count, digest.value) == (frames, wanted):
+        return _Begun(gathered, digest, rest)
+    checkpoints.drop("is of other calibration data")
+    return _Begun(fresh, FrameDigest(), open_frames())
+
+
+def _read_state(
+    state: State, fresh: Mapping[str, _Gathered]
+) -> tuple[int, str, dict[str, _Gathered]]:
+    about = json.loads(state["about"])
+    if about["gathered"] != [item.plan for item in fresh.values()]:
+        raise ValueError("other features")
+    gathered = {name: item.restored(state) for name, item in fresh.items()}
+    return int(about["frames"]), str(about["digest"]), gathered
+
+
+def _silent(_done: int) -> None:
+    """Progress that nobody asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -43,6 +44,26 @@ def iterate_frames(graph: Graph, frames: Iterable[Mapping[str, Array]]) -> Itera
                 check_finite(name, array, where)
             yield checked
             index += 1
+
+
+class FrameDigest:
+    """SHA-256 over frames: their order, names, types, shapes and bytes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._hash = hashlib.sha256()
+
+    def add(self, frame: Mapping[str, Array]) -> None:
+        """Adds the next frame."""
+        self.count += 1
+        for name, array in frame.items():
+            self._hash.update(repr((name, array.dtype.str, array.shape)).encode())
+            self._hash.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+    @property
+    def value(self) -> str:
+        """Of the frames so far, hexadecimal."""
+        return self._hash.hexdigest()
 
 
 def check_finite(name: str, array: Array, where: str) -> None:

@@ -18,9 +18,10 @@ LARGEST_KEPT = 256 << 20
 
 
 class KeptFrames:
-    """Checked frames of a source, kept in memory after the first pass where they are few.
+    """Checked frames of a source, kept in memory once they were read where they are few.
 
-    More than `LARGEST_KEPT` bytes of them are read again at every pass.
+    More than `LARGEST_KEPT` bytes of them are read again at every pass. A pass that is broken off
+    and the next one read no frame twice; passes do not overlap.
 
     Args:
         graph: tells what a frame is.
@@ -32,22 +33,30 @@ class KeptFrames:
         self._graph = graph
         self._source = source
         self._limit = limit
-        self._kept: list[Frame] | None = None
+        self._kept: list[Frame] = []
+        self._rest: Iterator[Frame] | None = None
+        self._size = 0
         self.length = source.length
 
     def __iter__(self) -> Iterator[Mapping[str, Array]]:
-        if self._kept is not None:
-            yield from self._kept
-            return
-        kept: list[Frame] = []
-        size = 0
-        for frame in islice(iterate_frames(self._graph, self._source), self._limit):
-            size += sum(array.nbytes for array in frame.values())
-            if size <= LARGEST_KEPT:
+        if self._rest is None or self._size > LARGEST_KEPT:
+            self._kept, self._size = [], 0
+            self._rest = islice(iterate_frames(self._graph, self._source), self._limit)
+        yield from self._kept
+        while (frame := self._next()) is not None:
+            self._size += sum(array.nbytes for array in frame.values())
+            if self._size <= LARGEST_KEPT:
                 # A source may hand out the same memory again.
-                kept.append({name: array.copy() for name, array in frame.items()})
+                self._kept.append({name: array.copy() for name, array in frame.items()})
             else:
-                kept.clear()
+                self._kept.clear()
             yield frame
-        if size <= LARGEST_KEPT:
-            self._kept = kept
+
+    def _next(self) -> Frame | None:
+        assert self._rest is not None
+        try:
+            return next(self._rest, None)
+        except BaseException:
+            # What is left of it would end silently.
+            self._rest = None
+            raise

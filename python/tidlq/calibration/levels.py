@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tidlq.calibration.features import FeatureStatistics
 from tidlq.spec import FeatureScales, Range, RangeOrigin
@@ -115,12 +115,14 @@ class RangeChoice:
         search: rule for what the model does not state.
         statistics: by tensor name.
         stated: ranges that the model states; they win.
+        relevant: intervals that hold all that matters; searched ranges end there.
         chosen: what was answered so far.
     """
 
     search: RangeSearch
     statistics: Mapping[str, FeatureStatistics]
     stated: Mapping[str, Range]
+    relevant: Mapping[str, Range] = field(default_factory=dict)
     chosen: dict[str, Range] = field(default_factory=dict)
 
     def __call__(self, name: str, scales: FeatureScales) -> Range:
@@ -128,5 +130,7 @@ class RangeChoice:
         found = self.stated.get(name)
         if found is None:
             found = select_range(self.search, self.statistics[name], scales)
+            if name in self.relevant and self.search.rule.is_search and scales.bits == 8:
+                found = replace(found.clipped(self.relevant[name]), origin=found.origin)
         self.chosen[name] = found
         return found

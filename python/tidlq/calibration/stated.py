@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from tidlq.graph.layers import Clamp, Layer, LayerKind
 from tidlq.graph.model import Graph
@@ -18,6 +18,26 @@ def _stated(clamp: Clamp | None) -> Range | None:
     if max(abs(clamp.low), abs(clamp.high)) >= OVERFLOW_GUARD:
         return None
     return Range(clamp.low, clamp.high, RangeOrigin.STATED)
+
+
+LEARNT_RANGES = 3
+"""So many different ranges do not come from an architecture."""
+
+
+def is_trained_for(stated: Mapping[str, Range], features: Collection[str]) -> bool:
+    """The network was trained with quantization in the loop, to judge by the ranges that it states.
+
+    At least half of the feature maps have a stated range, and these ranges are learnt: they differ,
+    where an architecture's own bounds (ReLU6) are all the same. Weights of such a network lie as
+    training left them for their scales.
+
+    Args:
+        stated: ranges by feature map.
+        features: feature maps whose range decides a scale.
+    """
+    found = [stated[name] for name in features if name in stated]
+    distinct = {(known.min, known.max) for known in found}
+    return 2 * len(found) >= len(features) and len(distinct) >= LEARNT_RANGES
 
 
 def find_stated_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Range]:

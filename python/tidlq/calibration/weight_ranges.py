@@ -59,7 +59,8 @@ def clip_weights(
             continue
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
         weight = layer_parameters(graph, layer).weight
-        moments = _moments(layer, weight, statistics.get(layer.inputs[0]), has_bias_calibration)
+        inputs = _channel_statistics(graph, layer, statistics)
+        moments = _moments(layer, weight, inputs, has_bias_calibration)
         kept = select_weight_range(
             np.ascontiguousarray(weight.reshape(len(weight), -1)),
             moments,
@@ -93,7 +94,7 @@ def _moments(
     has_bias_calibration: bool,
 ) -> NDArray[np.float64] | None:
     """The moment of each element of a row of the weight: [1 or C_out, K]."""
-    if inputs is None or inputs.count == 0:
+    if inputs is None:
         return None
     means = inputs.sums / inputs.count
     moments = inputs.sums_of_squares / inputs.count
@@ -105,6 +106,19 @@ def _moments(
     taps = int(np.prod(weight.shape[2:]))
     rows = np.repeat(moments.reshape(groups, -1), taps, axis=1)
     return rows if groups == 1 else np.repeat(rows, len(weight) // groups, axis=0)
+
+
+def _channel_statistics(
+    graph: Graph, layer: Layer, statistics: Mapping[str, ChannelStatistics]
+) -> ChannelStatistics | None:
+    """Statistics of the channels that a layer weighs.
+
+    A feature map that a convolution and a matrix product read has statistics for one of them only.
+    """
+    name = layer.inputs[0]
+    found, rank = statistics.get(name), len(graph.shape(name) or ())
+    axis = rank - 1 if layer.kind is LayerKind.INNER_PRODUCT else 1
+    return found if found is not None and found.count and found.axis % rank == axis else None
 
 
 _SHARE_OF_MEAN = 2.0**-7

@@ -13,7 +13,7 @@ from tidlq.cli import parameters as p
 from tidlq.cli.failures import naming_written
 from tidlq.cli.option_table import print_options
 from tidlq.cli.picture_preparation import prepare
-from tidlq.cli.tables import facts_table, format_bytes
+from tidlq.cli.tables import count_of, facts_table, format_bytes
 from tidlq.cli.terminal import Terminal
 from tidlq.errors import OptionError
 
@@ -82,6 +82,9 @@ def compile_model(
 
     The ranges of features come from calibration data or from a saved quantization proto (option
     quant_params_proto_path). Layers without an integer kernel run in float islands.
+
+    A calibration that is interrupted leaves its progress in the folder of artifacts; the same
+    command then continues it and writes the same bytes.
     """
     terminal = Terminal(json, quiet)
     given = p.given(
@@ -105,13 +108,13 @@ def compile_model(
     path, options, preprocessing = _settings(model, config, direct, given)
     shapes = p.read_input_shapes(input_shape)
 
-    from tidlq.artifacts import check_target
+    from tidlq.artifacts import PROGRESS, check_target
     from tidlq.compilation import compile as compile_
     from tidlq.inspection import measure_footprint
 
     check_target(output)
     begin = time.perf_counter()
-    written = naming_written(output, options.quant_params_proto_path)
+    written = naming_written(output, options.quant_params_proto_path, progress=output / PROGRESS)
     with written, terminal.progress() as progress:
         compiled = compile_(
             path,
@@ -121,6 +124,7 @@ def compile_model(
             preprocessing=preprocessing,
             threads=threads,
             progress=progress,
+            progress_folder=output,
         )
         compiled.save(output)
     seconds = time.perf_counter() - begin
@@ -179,6 +183,11 @@ def describe_compilation(
         "island_bytes": footprint.island_bytes,
         "feature_bytes": footprint.feature_bytes,
         "calibration_frames": compiled.frames,
+        "resumed_frames": compiled.resumed_frames,
+        "calibration": {
+            key: value for key, value in artifacts.report["calibration"].items() if key != "bias"
+        },
+        "bias_calibration": _bias(artifacts.report["calibration"].get("bias")),
         "quant_params": str(folder / QUANT_PARAMS) if artifacts.quant_params else None,
         "seconds": round(seconds, 3),
         "notices": list(compiled.notices),
@@ -196,7 +205,40 @@ def compilation_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("time", f"{document['seconds']:.2f} s, {source}"),
         ("network", format_bytes(document["network_bytes"])),
     ]
+    rescaled = document["calibration"]
+    if rescaled["rescaled_layers"]:
+        bounds = rescaled["bounds_per_channel"]
+        extra = f", {bounds} with a bound per channel" if bounds else ""
+        facts.append(("equalized", count_of(rescaled["rescaled_layers"], "layer") + extra))
+    bias = document["bias_calibration"]
+    if bias is not None:
+        facts.append(("biases", _bias_words(bias)))
     if document["island_bytes"]:
         facts.append(("float islands", format_bytes(document["island_bytes"])))
     facts.append(("artifacts", document["artifacts"]))
     return facts
+
+
+def _bias(report: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The outcome of bias calibration without its layers, which the report file has."""
+    if report is None:
+        return None
+    layers = report["layers"]
+    return {
+        **{key: value for key, value in report.items() if key != "layers"},
+        "corrected_layers": sum(layer["damping"] > 0 for layer in layers),
+        "rolled_back_layers": sum(layer["damping"] == 0 for layer in layers),
+    }
+
+
+def _bias_words(bias: Mapping[str, Any]) -> str:
+    before, after = (
+        "no error" if value is None else f"{value:.1f} dB"
+        for value in (bias["sqnr_db_before"], bias["sqnr_db_after"])
+    )
+    if not bias["is_kept"]:
+        return f"as they were: corrected ones did not help the frames held out ({before})"
+    rolled = bias["rolled_back_layers"]
+    tried = f", {rolled} rolled back" if rolled else ""
+    corrected = count_of(bias["corrected_layers"], "layer")
+    return f"{corrected} corrected{tried}; output SQNR {before} -> {after} on frames held out"

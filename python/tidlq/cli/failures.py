@@ -15,6 +15,7 @@ INTERRUPTED = 130
 USAGE = 2
 DEBUG_VARIABLE = "TIDLQ_DEBUG"
 _NOTHING_WRITTEN = "interrupted, nothing was written"
+_CAN_CONTINUE = "; the same command continues the calibration where it was"
 
 
 class UserInterruptError(Exception):
@@ -41,8 +42,12 @@ class Failure:
 
 
 @contextlib.contextmanager
-def naming_written(*paths: Path | None) -> Iterator[None]:
+def naming_written(*paths: Path | None, progress: Path | None = None) -> Iterator[None]:
     """Lets an interruption say which of the files or folders were written before it.
+
+    Args:
+        paths: files, and folders of artifacts.
+        progress: the file from which the same command continues, if it is there.
 
     Raises:
         UserInterruptError: In place of KeyboardInterrupt.
@@ -58,13 +63,20 @@ def naming_written(*paths: Path | None) -> Iterator[None]:
             for path, old, new in zip(targets, before, after, strict=True)
             if new not in (None, old)
         ]
-        message = f"interrupted, already written: {', '.join(written)}" if written else ""
+        message = _NOTHING_WRITTEN
+        if written:
+            message = f"interrupted, already written: {', '.join(written)}"
+        if progress is not None and progress.exists():
+            message += _CAN_CONTINUE
         raise UserInterruptError(message) from None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
+    from tidlq.artifacts import MANIFEST
+
     try:
-        found = path.stat()
+        # The folder itself may hold an unfinished calibration.
+        found = (path / MANIFEST if path.is_dir() else path).stat()
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns

@@ -14,20 +14,13 @@ from tidlq.graph.layers import (
     LayerKind,
     PadAttributes,
     PadMode,
+    PoolAttributes,
 )
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 
 CHANNEL_AXIS = 1
-_SHARING = frozenset(
-    {
-        LayerKind.CLAMP,
-        LayerKind.MAX_POOL,
-        LayerKind.AVERAGE_POOL,
-        LayerKind.RESIZE,
-        LayerKind.PRELU,
-    }
-)
+_SHARING = frozenset({LayerKind.CLAMP, LayerKind.RESIZE, LayerKind.PRELU})
 
 
 @dataclass(frozen=True)
@@ -105,6 +98,8 @@ def _is_transparent(graph: Graph, layer: Layer) -> bool:
         is_zero = attributes.mode is not PadMode.CONSTANT or attributes.value == 0
         leading = (*attributes.begin[: CHANNEL_AXIS + 1], *attributes.end[: CHANNEL_AXIS + 1])
         return is_zero and not any(leading)
+    if isinstance(attributes, PoolAttributes):
+        return CHANNEL_AXIS not in attributes.window.axes
     if layer.kind is LayerKind.SUM:
         return all(graph.constant(n) is None and graph.shape(n) == target for n in layer.inputs)
     if layer.kind is LayerKind.RESHAPE:
@@ -133,9 +128,10 @@ def _group(graph: Graph, layers: Sequence[Layer], tensors: frozenset[str]) -> Ch
 
 def _is_plain_clip(layer: Layer) -> bool:
     """A convolution with a clip to [0, high] behind it: what `rewrite` can bound per channel."""
-    return (
-        layer.kind is LayerKind.CONVOLUTION and layer.clamp is not None and layer.clamp.low == 0.0
-    )
+    clamp = layer.clamp
+    if layer.kind is not LayerKind.CONVOLUTION or clamp is None or clamp.high is None:
+        return False
+    return clamp.low == 0.0 < clamp.high
 
 
 class _Joints:

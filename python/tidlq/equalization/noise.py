@@ -14,16 +14,21 @@ all after the division by s, the noise of a group is the sum over channels c of
     Q_c = var(x_c) * sum over outputs o of  importance_o g_o^2          (g: factors of the outputs)
 
 The variance of the inputs counts, not their square: bias calibration takes their mean away.
+
+Where biases have few bits, a bias b asks for a weight step of  |b| / (largest code * input step)
+at least, as if the weight had an element of that many steps.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tidlq import _core
 from tidlq.equalization.groups import CHANNEL_AXIS, ChannelGroup
 from tidlq.equalization.rewrite import by_output, input_channels, scaled_inputs
 from tidlq.graph.layers import Layer
@@ -49,6 +54,14 @@ class ChannelStatistics:
 
     magnitudes: Float64
     variances: Float64
+
+    @classmethod
+    def of(cls, seen: _core.ChannelStatistics) -> ChannelStatistics:
+        """From what the calibration frames have shown."""
+        means = seen.sums / seen.count
+        variances = np.maximum(seen.sums_of_squares / seen.count - means**2, 0.0)
+        magnitudes = np.maximum(np.abs(seen.minima), np.abs(seen.maxima)).astype(np.float64)
+        return cls(magnitudes, variances)
 
 
 def _squares(weight: Float64) -> Float64:
@@ -112,7 +125,11 @@ def find_importance(
                 continue
             known = importance.setdefault(name, np.zeros(_channels(graph, name)))
             if layer.name in weights:
-                passed = _to_inputs(layer, _squares(weights[layer.name]), outputs)
+                weight = weights[layer.name]
+                # Channels of a matrix product over more axes lie along the last one.
+                fits = len(outputs) == len(weight)
+                each = outputs if fits else np.full(len(weight), outputs.mean())
+                passed = _to_inputs(layer, _squares(weight), each)
             else:
                 passed = outputs
             fits = passed.shape == known.shape
@@ -125,6 +142,15 @@ def _channels(graph: Graph, name: str) -> int:
     return shape[CHANNEL_AXIS] if len(shape) > CHANNEL_AXIS else 1
 
 
+def step_of(largest: np.float64 | float, codes: float, is_power_of_two: bool) -> float:
+    """The step of an integer whose largest code holds a magnitude."""
+    step = float(largest) / codes
+    if is_power_of_two and step > 0:
+        mantissa, exponent = np.frexp(step)
+        return float(np.ldexp(1.0, int(exponent) - int(mantissa == 0.5)))
+    return step
+
+
 @dataclass(frozen=True, eq=False)
 class WeightTerm:
     """A layer's share in the noise of a group.
@@ -132,10 +158,13 @@ class WeightTerm:
     Attributes:
         largest: float64 [C]. Largest |w| of each of the group's channels, without the factor.
         noise: float64 [C]. P_c or Q_c.
+        bias: consumers only: what the largest |bias|, divided by the step of the group's feature
+            maps, makes of `largest`.
     """
 
     largest: Float64
     noise: Float64
+    bias: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,25 +186,37 @@ class GroupTerms:
 
     def step(self, largest: np.float64 | float, codes: float) -> float:
         """The step of an integer whose largest code holds a magnitude."""
-        step = float(largest) / codes
-        if self.is_power_of_two and step > 0:
-            mantissa, exponent = np.frexp(step)
-            return float(np.ldexp(1.0, int(exponent) - int(mantissa == 0.5)))
-        return step
+        return step_of(largest, codes, self.is_power_of_two)
 
     def noise(self, factors: Float64) -> float:
         """The noise that factors float64 [C] leave."""
-        squares = factors**2
-        total = self.step((self.magnitudes / factors).max(), _FEATURE_CODES) ** 2 * float(
-            (squares * self.features).sum()
-        )
-        for term in self.producers:
-            step = self.step((term.largest / factors).max(), _WEIGHT_CODES)
-            total += step**2 * float((squares * term.noise).sum())
-        for term in self.consumers:
-            step = self.step((term.largest * factors).max(), _WEIGHT_CODES)
-            total += step**2 * float((term.noise / squares).sum())
+        total = self.feature_noise(factors)
+        total += sum(self.producer_noise(index, factors) for index in range(len(self.producers)))
+        total += sum(self.consumer_noise(index, factors) for index in range(len(self.consumers)))
         return total
+
+    def feature_noise(self, factors: Float64) -> float:
+        """The feature maps' share."""
+        return self.feature_step(factors) ** 2 * float((factors**2 * self.features).sum())
+
+    def feature_step(self, factors: Float64) -> float:
+        """The step of the group's feature maps."""
+        return self.step((self.magnitudes / factors).max(), _FEATURE_CODES)
+
+    def producer_noise(self, index: int, factors: Float64) -> float:
+        """A producer's share."""
+        term = self.producers[index]
+        step = self.step((term.largest / factors).max(), _WEIGHT_CODES)
+        return step**2 * float((factors**2 * term.noise).sum())
+
+    def consumer_noise(self, index: int, factors: Float64) -> float:
+        """A consumer's share."""
+        term = self.consumers[index]
+        largest = (term.largest * factors).max()
+        if term.bias > 0:
+            largest = max(largest, term.bias / max(self.feature_step(factors), _TINY))
+        step = self.step(largest, _WEIGHT_CODES)
+        return step**2 * float((term.noise / factors**2).sum())
 
     def best_factors(self, extents: Float64) -> Float64:
         """The factors of least noise for given extents, which they keep to.
@@ -200,11 +241,31 @@ class GroupTerms:
             least = np.maximum(least, term.largest / extent)
         most = np.full_like(least, np.inf)
         for extent, term in readers:
-            most = np.minimum(most, extent / np.maximum(term.largest, _TINY))
+            # Weights that are all zero keep to any extent.
+            if term.largest.any():
+                most = np.minimum(most, extent / np.maximum(term.largest, _TINY))
         return np.asarray(np.minimum(np.maximum(factors, least), np.maximum(most, _TINY)))
 
 
 _TINY = 1e-30
+
+
+def _magnitudes(
+    group: ChannelGroup, statistics: Mapping[str, ChannelStatistics], unseen_margin: float
+) -> Float64:
+    """Largest |x| to expect of each channel of a group.
+
+    Where a Clip stands, other inputs than the calibration frames may come closer to its bound, and
+    the bound of the channel must not be in their way.
+    """
+    known = [statistics[name].magnitudes for name in group.tensors if name in statistics]
+    seen = np.asarray(np.max(known, axis=0), np.float64)
+    if group.bound is None:
+        return seen
+    return np.maximum(
+        seen,
+        np.where(seen > 0, np.minimum(np.maximum(seen, _TINY) * unseen_margin, group.bound), 0.0),
+    )
 
 
 class NoiseModel:
@@ -216,6 +277,8 @@ class NoiseModel:
         groups: channel groups.
         statistics: of every feature map that a layer with a weight reads, and of the groups'.
         is_power_of_two: steps are powers of two.
+        unseen_margin: factor by which channels under a Clip may exceed what was seen.
+        bias_codes: largest integer of a bias.
     """
 
     def __init__(
@@ -225,6 +288,8 @@ class NoiseModel:
         groups: tuple[ChannelGroup, ...],
         statistics: Mapping[str, ChannelStatistics],
         is_power_of_two: bool,
+        unseen_margin: float,
+        bias_codes: float = math.inf,
     ) -> None:
         self.groups = groups
         self.statistics = statistics
@@ -236,28 +301,51 @@ class NoiseModel:
             if layer.kind.has_weight
         }
         self._scaled = dict(self._own)
+        self._bias_codes = bias_codes
+        self._biases = {
+            layer.name: np.abs(bias)
+            for layer in partition.layers
+            if layer.kind.has_weight and (bias := layer_parameters(graph, layer).bias) is not None
+        }
         self._importance = find_importance(graph, partition, self._own)
         self._input_group = {x.name: i for i, g in enumerate(groups) for x in g.consumers}
         self._output_group = {x.name: i for i, g in enumerate(groups) for x in g.producers}
+        self._magnitudes = [_magnitudes(group, statistics, unseen_margin) for group in groups]
+        self._features = [
+            sum(
+                (
+                    _to_inputs(layer, _squares(self._own[layer.name]), self._passed(layer))
+                    for layer in group.consumers
+                ),
+                np.zeros(group.channels),
+            )
+            for group in groups
+        ]
 
     def terms(self, index: int) -> GroupTerms:
         """What the noise of a group depends on, the other groups' factors as they are."""
         group = self.groups[index]
-        known = [self.statistics[name] for name in group.tensors if name in self.statistics]
-        features = np.zeros(group.channels)
-        for layer in group.consumers:
-            features += _to_inputs(layer, _squares(self._own[layer.name]), self._passed(layer))
         return GroupTerms(
-            np.max([item.magnitudes for item in known], axis=0),
-            features,
+            self._magnitudes[index],
+            self._features[index],
             tuple(self._producer(index, layer) for layer in group.producers),
             tuple(self._consumer(index, layer) for layer in group.consumers),
             self.is_power_of_two,
         )
 
     def noise(self) -> float:
-        """The noise of all groups."""
-        return float(sum(self.terms(index).noise(f) for index, f in enumerate(self.factors)))
+        """The noise of all groups; a layer between two of them counts once."""
+        total = 0.0
+        for index, (group, factors) in enumerate(zip(self.groups, self.factors, strict=True)):
+            terms = self.terms(index)
+            total += terms.feature_noise(factors)
+            total += sum(terms.producer_noise(i, factors) for i in range(len(group.producers)))
+            total += sum(
+                terms.consumer_noise(place, factors)
+                for place, layer in enumerate(group.consumers)
+                if layer.name not in self._output_group
+            )
+        return total
 
     def set_factors(self, index: int, factors: Float64) -> None:
         """Takes factors for a group."""
@@ -280,6 +368,7 @@ class NoiseModel:
             variances = variances / self.factors[self._input_group[layer.name]] ** 2
         inputs = _per_output(layer, weight, variances) * _taps(weight)
         largest = largest_by_output(weight) * self.factors[index]
+        largest = np.maximum(largest, self._reach(layer) / max(self._input_step(layer), _TINY))
         return WeightTerm(largest, self._passed(layer) * inputs)
 
     def _consumer(self, index: int, layer: Layer) -> WeightTerm:
@@ -289,7 +378,27 @@ class NoiseModel:
             outputs = outputs * self.factors[self._output_group[layer.name]] ** 2
         noise = self.statistics[layer.inputs[0]].variances * _per_input(layer, weight, outputs)
         largest = largest_by_input(layer, weight) / self.factors[index]
-        return WeightTerm(largest, noise * _taps(weight))
+        reach = self._reach(layer)
+        if layer.name in self._output_group:
+            reach = reach / self.factors[self._output_group[layer.name]]
+        return WeightTerm(largest, noise * _taps(weight), float(reach.max()))
+
+    def _reach(self, layer: Layer) -> Float64:
+        """What biases, divided by the step of the layer's input, ask of the weights: [C_out]."""
+        bias = self._biases.get(layer.name, np.zeros(len(self._own[layer.name])))
+        index = self._output_group.get(layer.name)
+        if index is not None and layer in self.groups[index].clipped:
+            # A bound per channel is added to the mirrored bias.
+            bias = bias + self._magnitudes[index]
+        return bias * (_WEIGHT_CODES / self._bias_codes)
+
+    def _input_step(self, layer: Layer) -> float:
+        index = self._input_group.get(layer.name)
+        if index is None:
+            magnitudes = self.statistics[layer.inputs[0]].magnitudes
+        else:
+            magnitudes = self._magnitudes[index] / self.factors[index]
+        return step_of(magnitudes.max(), _FEATURE_CODES, self.is_power_of_two)
 
 
 def _taps(weight: Float64) -> int:

@@ -87,7 +87,9 @@ class _Editor:
     def __init__(self, original: Graph, copy: Graph) -> None:
         self.original = original
         self.graph = copy.model.graph
-        self.nodes = {node.name: node for node in self.graph}
+        self.nodes = {node.name or "": node for node in self.graph}
+        self._taken = {*original.values, *self.nodes}
+        self._added: set[str] = set()
 
     def rescale(self, layer: Layer, inputs: Float64 | None, outputs: Float64 | None) -> None:
         if isinstance(layer.attributes, BatchNormAttributes):
@@ -113,13 +115,13 @@ class _Editor:
     ) -> None:
         gain = np.float64(1) if inputs is None else inputs
         loss = np.float64(1) if outputs is None else outputs
-        changed = {
-            norm.scale: self._constant(norm.scale) * gain / loss,
-            norm.mean: self._constant(norm.mean) / gain,
-            norm.shift: self._constant(norm.shift) / loss,
-        }
-        for name, values in changed.items():
-            self._replace_constant(layer, name, values)
+        changed = (
+            (norm.scale, self._constant(norm.scale) * gain / loss),
+            (norm.shift, self._constant(norm.shift) / loss),
+            (norm.mean, self._constant(norm.mean) / gain),
+        )
+        for index, (name, values) in enumerate(changed, start=1):
+            self._set_input(layer, self.nodes[layer.nodes[0]], index, name, values)
 
     def bound_channels(self, layer: Layer, factors: Float64, largest: float) -> None:
         """Turns the Clip behind a convolution into one with a bound per channel."""
@@ -132,12 +134,12 @@ class _Editor:
         bias = np.zeros(len(weight)) if parameters.bias is None else parameters.bias / factors
         self._set_weight(layer, -weight)
         self._set_bias(layer, bounds - bias)
-        self._add_second_clip(layer, bounds, largest)
+        self._replace_clips(layer, bounds, largest)
 
-    def _add_second_clip(self, layer: Layer, bounds: Float64, largest: float) -> None:
-        clip = next(n for n in self.graph if any(o.name == layer.output for o in n.outputs))
-        output, source = clip.outputs[0], clip.inputs[0]
-        assert source is not None, layer.name
+    def _replace_clips(self, layer: Layer, bounds: Float64, largest: float) -> None:
+        source = self.nodes[layer.nodes[0]].outputs[0]
+        clips = [self.nodes[name] for name in layer.nodes[1:]]
+        output = clips[-1].outputs[0]
         prefix = f"{layer.output}/bound"
         low = self._add_constant(f"{prefix}/low", np.float32(0))
         high = self._add_constant(f"{prefix}/high", np.float32(largest))
@@ -151,31 +153,37 @@ class _Editor:
             self._add_constant(f"{prefix}/{key}", values.astype(np.float32))
             for key, values in channels.items()
         ]
-        distance = ir.node("Clip", [source, low, high], name=f"{layer.name}/bound/distance")
+        name = self._fresh(f"{layer.name}/bound")
+        # The options may name what is replaced: the successors answer to that.
+        first = clips[0].name if len(clips) > 1 else self._fresh(f"{name}/distance")
+        distance = ir.node("Clip", [source, low, high], name=first)
         norm = ir.node(
             "BatchNormalization",
             [distance.outputs[0], *constants],
             attributes={"epsilon": 0.0},
-            name=f"{layer.name}/bound",
+            name=name,
         )
-        last = ir.node("Clip", [norm.outputs[0], low, high], name=f"{layer.name}/bound/clip")
-        for node, name in ((distance, "/distance"), (norm, "/mirrored"), (last, "")):
-            value = node.outputs[0]
-            value.name = f"{prefix}{name}" if name else output.name
-            value.shape, value.type = output.shape, output.type
+        last = ir.node("Clip", [norm.outputs[0], low, high], name=clips[-1].name)
+        for node in (distance, norm, last):
+            node.outputs[0].shape, node.outputs[0].type = output.shape, output.type
+        distance.outputs[0].name = self._fresh(f"{prefix}/distance")
+        norm.outputs[0].name = self._fresh(f"{prefix}/mirrored")
         for reader, index in tuple(output.uses()):
             reader.replace_input_with(index, last.outputs[0])
-        output.name = f"{prefix}/replaced"
-        self.graph.insert_before(clip, [distance, norm, last])
-        self.graph.remove(clip, safe=True)
+        last.outputs[0].name, output.name = output.name, self._fresh(f"{prefix}/replaced")
+        self.graph.insert_before(clips[0], [distance, norm, last])
+        # What stood between the convolution and its last Clip bounds values that are mirrored now.
+        self.graph.remove(clips[::-1], safe=True)
 
     # --- constants
 
     def remove_unused_constants(self) -> None:
         """Drops the weights that have been replaced."""
         constants = self.graph.initializers
-        for name in [n for n, value in constants.items() if not tuple(value.uses())]:
-            del constants[name]
+        replaced = [n for n, value in constants.items() if not tuple(value.uses())]
+        for name in replaced:
+            if not constants[name].is_graph_output():
+                del constants[name]
 
     def _constant(self, name: str) -> Float64:
         array = self.original.constant(name)
@@ -192,44 +200,65 @@ class _Editor:
     def _set_weight(self, layer: Layer, weight: Float64) -> None:
         assert layer.weight is not None
         if isinstance(layer.attributes, InnerProductAttributes):
+            if layer.attributes.alpha == 0:
+                return
             stored = weight / layer.attributes.alpha
             weight = stored if layer.attributes.transposed else stored.T
-        self._replace_constant(layer, layer.weight, weight)
+        self._set_input(layer, self.nodes[layer.nodes[0]], 1, layer.weight, weight)
 
     def _set_bias(self, layer: Layer, bias: Float64) -> None:
         if layer.bias is None:
-            constant = self._add_constant(f"{layer.name}/bias", bias.astype(np.float32))
-            node = self.nodes[layer.nodes[0]]
-            node.resize_inputs(3)
-            node.replace_input_with(2, constant)
+            name = f"{layer.name}/bias"
+            self._set_input(layer, self.nodes[layer.nodes[0]], 2, name, bias)
             return
         attributes = layer.attributes
         beta = attributes.beta if isinstance(attributes, InnerProductAttributes) else 1.0
+        if beta == 0:
+            return
         shape = self._constant(layer.bias).shape
-        size = int(np.prod(shape))
         stored = bias / beta
-        self._replace_constant(
-            layer, layer.bias, stored.reshape(shape) if size == len(stored) else stored
-        )
+        if int(np.prod(shape)) == len(stored):
+            stored = stored.reshape(shape)
+        self._set_input(layer, *self._bias_place(layer), layer.bias, stored)
 
-    def _replace_constant(self, layer: Layer, name: str, values: Float64) -> None:
-        """Gives the nodes of a layer a constant of their own; others may read the old one."""
-        constant = self._add_constant(f"{name}@{layer.name}", values.astype(np.float32))
-        for node in (self.nodes[member] for member in layer.nodes):
-            for index, value in enumerate(node.inputs):
-                if value is not None and value.name in (name, constant.name):
-                    node.replace_input_with(index, constant)
+    def _bias_place(self, layer: Layer) -> tuple[ir.Node, int]:
+        """The node that adds a layer's bias, and which input of it the bias is."""
+        node = self.nodes[layer.nodes[0]]
+        if len(node.inputs) > 2 and node.inputs[2] is not None:
+            return node, 2
+        node = self.nodes[layer.nodes[1]]
+        places = (i for i, x in enumerate(node.inputs) if x is not None and x.name == layer.bias)
+        return node, next(places)
+
+    def _set_input(
+        self, layer: Layer, node: ir.Node, index: int, name: str, values: Float64
+    ) -> None:
+        """Gives an input of a node a constant of its own; others may read the old one."""
+        array = np.asarray(values.astype(np.float32), order="C")
+        if index >= len(node.inputs):
+            node.resize_inputs(index + 1)
+        current = node.inputs[index]
+        if current is not None and current.name in self._added:
+            current.const_value = ir.tensor(array, name=current.name)
+            return
+        node.replace_input_with(index, self._add_constant(f"{name}@{layer.name}", array))
 
     def _add_constant(self, name: str, values: NDArray[np.float32] | np.float32) -> ir.Value:
+        name = self._fresh(name)
+        self._added.add(name)
         tensor = ir.tensor(np.asarray(values, order="C"), name=name)
-        value = self.graph.initializers.get(name)
-        if value is None:
-            value = ir.Value(
-                name=name,
-                shape=ir.Shape(np.shape(values)),
-                type=ir.TensorType(tensor.dtype),
-                const_value=tensor,
-            )
-            self.graph.register_initializer(value)
-        value.const_value = tensor
+        value = ir.Value(
+            name=name,
+            shape=ir.Shape(np.shape(values)),
+            type=ir.TensorType(tensor.dtype),
+            const_value=tensor,
+        )
+        self.graph.register_initializer(value)
         return value
+
+    def _fresh(self, name: str) -> str:
+        """A name that neither a tensor nor a node has."""
+        while name in self._taken:
+            name += "'"
+        self._taken.add(name)
+        return name

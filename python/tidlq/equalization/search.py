@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -52,6 +53,8 @@ def find_equalization(
     statistics: Mapping[str, ChannelStatistics],
     *,
     is_power_of_two: bool,
+    unseen_margin: float,
+    bias_codes: float = math.inf,
 ) -> EqualizationGain:
     """Chooses the factors of every group.
 
@@ -65,25 +68,34 @@ def find_equalization(
         groups: its channel groups.
         statistics: of every feature map that a layer with a weight reads, and of the groups'.
         is_power_of_two: the scheme's scales are powers of two.
+        unseen_margin: factor by which channels under a Clip may exceed what was seen without being
+            clipped too early; 1 or more.
+        bias_codes: largest integer of a bias; one that does not fit makes the weights coarser.
     """
-    model = NoiseModel(graph, partition, groups, statistics, is_power_of_two)
+    model = NoiseModel(
+        graph, partition, groups, statistics, is_power_of_two, unseen_margin, bias_codes
+    )
     before = model.noise()
     is_free = [True] * len(groups)
     _sweep(model, is_free)
     if any(group.bound is not None for group in groups):
         _drop_bounds(model, is_free)
         _sweep(model, is_free)
-    return EqualizationGain(_result(model, is_free), before, model.noise())
+    after = model.noise()
+    if after > before:
+        return EqualizationGain(Equalization(), before, before)
+    return EqualizationGain(_result(model, is_free), before, after)
 
 
 def _drop_bounds(model: NoiseModel, is_free: list[bool]) -> None:
     """Goes back to one bound for all channels where that costs next to nothing."""
+    worth_a_layer = _WORTH_A_LAYER * model.noise()
     for index, group in enumerate(model.groups):
         if group.bound is None:
             continue
         terms, chosen = model.terms(index), model.factors[index]
         limited = _descend(terms, np.ones_like(chosen), _limits(terms, group), _LARGEST_STEP)
-        if terms.noise(limited) - terms.noise(chosen) < _WORTH_A_LAYER * model.noise():
+        if terms.noise(limited) - terms.noise(chosen) < worth_a_layer:
             is_free[index] = False
             model.set_factors(index, limited)
 
@@ -93,9 +105,14 @@ def _sweep(model: NoiseModel, is_free: list[bool]) -> None:
     noise, step = model.noise(), _LARGEST_STEP
     for _ in range(_MOST_SWEEPS):
         for index, group in enumerate(model.groups):
-            terms = model.terms(index)
+            terms, chosen = model.terms(index), model.factors[index]
             limits = None if is_free[index] else _limits(terms, group)
-            model.set_factors(index, _descend(terms, model.factors[index], limits, step))
+            is_loop = not {*group.producers}.isdisjoint(group.consumers)
+            current = model.noise() if is_loop else math.inf
+            model.set_factors(index, _descend(terms, chosen, limits, step))
+            # The terms of a layer that reads and writes the group move with its factors.
+            if is_loop and model.noise() > current:
+                model.set_factors(index, chosen)
         last, noise = noise, model.noise()
         if noise > last * (1 - _LEAST_SWEEP_GAIN):
             return
@@ -156,14 +173,13 @@ def _limited(terms: GroupTerms, factors: Float64, limits: Float64 | None) -> Flo
 def _result(model: NoiseModel, is_free: list[bool]) -> Equalization:
     factors: dict[str, tuple[float, ...]] = {}
     bounds: dict[str, float] = {}
-    for group, chosen, free in zip(model.groups, model.factors, is_free, strict=True):
+    for index, (group, chosen) in enumerate(zip(model.groups, model.factors, strict=True)):
         if (chosen == 1.0).all():
             continue
         # float32 is what a Network and an ONNX model can say.
         exact = chosen.astype(np.float32).astype(np.float64)
         factors |= {layer.name: tuple(exact.tolist()) for layer in group.producers}
-        if free and group.bound is not None:
-            known = [model.statistics[n] for n in group.tensors if n in model.statistics]
-            largest = max(float((item.magnitudes / exact).max()) for item in known)
+        if is_free[index] and group.bound is not None:
+            largest = float((model.terms(index).magnitudes / exact).max())
             bounds |= {layer.name: float(np.float32(largest)) for layer in group.clipped}
     return Equalization(factors, bounds)

@@ -6,6 +6,8 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import onnx_ir as ir
+
 from tidlq.graph.layers import FloatNode, Layer, LayerKind, LayerTable
 from tidlq.graph.model import Graph
 
@@ -82,8 +84,8 @@ def unit_outputs(unit: Unit) -> tuple[str, ...]:
 def partition(graph: Graph, table: LayerTable, max_fixed_stages: int = 16) -> Partition:
     """Groups layers and float nodes into stages that run one after another.
 
-    A fixed stage without arithmetic (only moved elements), and the smallest ones beyond
-    `max_fixed_stages`, become float.
+    A fixed stage without arithmetic (only moved elements), one that a sequence would have to pass
+    by, and the smallest ones beyond `max_fixed_stages`, become float.
     """
     units = _ordered_units(graph, table)
     while True:
@@ -91,6 +93,9 @@ def partition(graph: Graph, table: LayerTable, max_fixed_stages: int = 16) -> Pa
         fixed = [stage for stage in stages if stage.kind is StageKind.FIXED]
         dropped = [s for s in fixed if not any(x.kind in _ARITHMETIC for x in s.layers)]
         reason = "its fixed-point stage would only move elements"
+        if not dropped:
+            dropped = _passed_by_sequences(graph, stages)
+            reason = "a sequence of tensors would have to pass by its fixed-point stage"
         if not dropped and len(fixed) > max_fixed_stages:
             dropped = [min(fixed, key=lambda stage: len(stage.layers))]
             reason = f"the network has more than {max_fixed_stages} fixed-point stages"
@@ -98,6 +103,18 @@ def partition(graph: Graph, table: LayerTable, max_fixed_stages: int = 16) -> Pa
             return Partition(tuple(stages))
         names = {layer.name for stage in dropped for layer in stage.layers}
         units = _demote(graph, units, names, reason)
+
+
+def _passed_by_sequences(graph: Graph, stages: Sequence[Stage]) -> list[Stage]:
+    """Fixed stages between one that writes a sequence of tensors and one that reads it."""
+    writer = {name: place for place, stage in enumerate(stages) for name in stage.outputs}
+    passed: set[int] = set()
+    for place, stage in enumerate(stages):
+        for name in stage.inputs:
+            type_ = graph.values[name].type
+            if name in writer and isinstance(type_, (ir.SequenceType, ir.OptionalType)):
+                passed |= set(range(writer[name] + 1, place))
+    return [stages[place] for place in sorted(passed) if stages[place].kind is StageKind.FIXED]
 
 
 def _ordered_units(graph: Graph, table: LayerTable) -> list[Unit]:

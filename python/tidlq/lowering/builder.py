@@ -62,11 +62,20 @@ class NetworkBuilder:
         graph: gives shapes.
         plan: gives each feature's quantization.
         name: the Network's name.
+        joined_in_float: outputs of concats that only leave the Network: their inputs are
+            dequantized first, each by its own scale.
     """
 
-    def __init__(self, graph: Graph, plan: QuantPlan, name: str) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        plan: QuantPlan,
+        name: str,
+        joined_in_float: frozenset[str] = frozenset(),
+    ) -> None:
         self.graph = graph
         self.plan = plan
+        self.joined_in_float = joined_in_float
         self.network = pb.Network(name=name, graph_fingerprint=graph.fingerprint)
         self._integer: dict[str, list[Placed]] = {}
         self._float: dict[str, list[Placed]] = {}

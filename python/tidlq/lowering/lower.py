@@ -41,7 +41,8 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
 
     Its inputs and outputs are float32 in ONNX's layout, in the stage's order; quantization and
     dequantization are layers of the program. Integer tensors keep their Graph names, float32
-    forms end in `/float`.
+    forms end in `/float`. A concat that leaves the stage, at once or after layers that only move
+    elements, joins float32 forms: boxes and scores of a detector need not share a scale.
 
     Args:
         graph: the canonical Graph.
@@ -49,7 +50,7 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
         plan: the decisions for its tensors and layers.
         name: the Network's name.
     """
-    builder = NetworkBuilder(graph, plan, name)
+    builder = NetworkBuilder(graph, plan, name, _joined_in_float(stage))
     for tensor in stage.inputs:
         shape = builder.shape(tensor)
         index = builder.add_tensor(f"{tensor}/float", shape, None)
@@ -61,3 +62,18 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
         rank = len(builder.shape(tensor))
         builder.network.outputs.append(builder.floating(tensor, identity(rank)))
     return builder.network
+
+
+def _joined_in_float(stage: Stage) -> frozenset[str]:
+    """Outputs of concats that nothing in the stage computes with."""
+    leaving: set[str] = set()
+    readers: dict[str, list[Layer]] = {}
+    for layer in stage.layers:
+        for name in layer.inputs:
+            readers.setdefault(name, []).append(layer)
+    for layer in reversed(stage.layers):
+        only_moved = layer.kind.keeps_float or layer.kind is LayerKind.CONCAT
+        if only_moved and all(x.output in leaving for x in readers.get(layer.output, ())):
+            leaving.add(layer.output)
+    joined = (layer for layer in stage.layers if layer.kind is LayerKind.CONCAT)
+    return frozenset(layer.output for layer in joined if layer.output in leaving)

@@ -37,9 +37,18 @@ def _rescaled(builder: NetworkBuilder, layer: Layer, name: str, layout: Layout) 
 
 
 def lower_concat(builder: NetworkBuilder, layer: Layer) -> None:
-    """Concat: inputs of another scale are rescaled first."""
+    """Concat: inputs of another scale are rescaled first, or all are dequantized."""
     assert isinstance(layer.attributes, AxisAttributes)
     layout = builder.any_layout(layer.inputs[0])
+    if layer.output in builder.joined_in_float:
+        floats = [builder.floating(name, layout) for name in layer.inputs]
+        shape = permuted(builder.shape(layer.output), layout)
+        index = builder.add_tensor(f"{layer.output}/float", shape, None)
+        builder.place_float(layer.output, index, layout)
+        builder.add_layer(layer.name, floats, index).concat.axis = layout.index(
+            layer.attributes.axis
+        )
+        return
     parts = [_rescaled(builder, layer, name, layout) for name in layer.inputs]
     output = builder.new_integer(layer.output, layout)
     op = builder.add_layer(layer.name, parts, output).concat

@@ -678,7 +678,7 @@ Global___PRelu: _TypeAlias = PRelu  # noqa: Y015
 
 @_typing.final
 class Concat(_message.Message):
-    """All inputs and the output share type, scale and zero point."""
+    """All inputs and the output share type, scale and zero point; any element type."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,14 +1,16 @@
-"""Bits of features and parameters, as the options ask for them."""
+"""Bits and signs of features and parameters, as the options ask for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tidlq.errors import OptionError, nearest_names
-from tidlq.graph.layers import Layer
+from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition
 from tidlq.spec import Precision
-from tidlq.target import Options
+from tidlq.target import Options, TidlLayerType, is_asymmetric
 
 _OPTION = "advanced_options:params_16bit_names_list"
 
@@ -49,6 +51,20 @@ def precision_of(options: Options, graph: Graph, partition: Partition) -> Precis
             )
         parameters[layer.name] = 16
     return Precision(options.tensor_bits, parameters=parameters)
+
+
+def asymmetry_of(options: Options) -> Callable[[LayerKind | None], bool]:
+    """The device's restriction of asymmetric features, by kind of layer."""
+    types = {
+        LayerKind.CONVOLUTION: TidlLayerType.CONVOLUTION,
+        LayerKind.INNER_PRODUCT: TidlLayerType.INNER_PRODUCT,
+        LayerKind.CONCAT: TidlLayerType.CONCAT,
+        LayerKind.SUM: TidlLayerType.ELTWISE,
+        LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
+    }
+    return lambda kind: (
+        options.device is None or (kind in types and is_asymmetric(types[kind], options.device))
+    )
 
 
 def _layers_by_name(graph: Graph, partition: Partition) -> dict[str, Layer]:

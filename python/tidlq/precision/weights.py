@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,6 +43,18 @@ def bias_bits(scheme: Scheme, feature_bits: int = 8, parameter_bits: int = 8) ->
     if max(feature_bits, parameter_bits) > 8:
         return scheme.wide_bias_bits
     return CLIPPED_BIAS_BITS if scheme.bias_clipping else scheme.bias_bits
+
+
+def largest_bias_code(scheme: Scheme, bits: int) -> float:
+    """The largest integer of a bias; infinite where one that does not fit leaves the scales alone.
+
+    Args:
+        scheme: the rules.
+        bits: of features and parameters.
+    """
+    if scheme.bias_clipping:
+        return math.inf
+    return 2.0 ** (bias_bits(scheme, bits, bits) - 1) - 2
 
 
 def parameter_type(scheme: Scheme, bits: int) -> tuple[IntegerType, int]:

@@ -195,6 +195,12 @@ class Options(BaseModel):
         }
 
     @property
+    def deciding(self) -> Mapping[str, str | int | float]:
+        """`to_tidl` without the options that have no influence on the network."""
+        idle = {OPTION_NAMES[field] for field in ("quant_params_proto_path", "debug_level")}
+        return {name: value for name, value in self.to_tidl().items() if name not in idle}
+
+    @property
     def ingredients(self) -> CalibrationIngredients:
         """What the accuracy level asks for: 0 and 2 nothing, 1 everything, 9 the switches.
 

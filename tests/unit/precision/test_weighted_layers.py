@@ -107,8 +107,8 @@ def test_a_layer_that_no_scale_can_save_is_refused_by_name() -> None:
         decide(scheme(4), weight)
 
 
-def test_int32_bias_overflow_of_a_layer_promoted_to_16_bits() -> None:
-    """Defect 10 of the peers: at 16 bits the bias's step shrinks, and a cast to int32 wraps."""
+def test_defect_10_the_bias_of_a_layer_promoted_to_16_bits_does_not_overflow() -> None:
+    """At 16 bits the step of a bias shrinks, and a cast to int32 wraps."""
     bias, weight = np.array([40.0]), np.array([[0.01, -0.02]], np.float32)
     for device in (None, "AM68A"):
         rules = scheme(4, device=device)

@@ -6,19 +6,16 @@ A mean of accumulators is linear in the mean of what the layer's window sees, so
 network's accumulators have to be computed or stored (`means`).
 """
 
-from tidlq.calibration.bias.calibrate import (
-    BiasCalibration,
-    LayerCorrection,
-    calibrate_biases,
-    measure_output_error,
-)
 from tidlq.calibration.bias.frames import BiasFrames, load_frames
+from tidlq.calibration.bias.judge import output_error
+from tidlq.calibration.bias.state import LayerCorrection
+from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
 
 __all__ = [
     "BiasCalibration",
     "BiasFrames",
+    "BiasSweeps",
     "LayerCorrection",
-    "calibrate_biases",
     "load_frames",
-    "measure_output_error",
+    "output_error",
 ]

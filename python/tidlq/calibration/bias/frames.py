@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tidlq.errors import DataError
 
 Array = NDArray[np.generic]
 
@@ -44,7 +46,8 @@ class BiasFrames:
 
     def frame(self, index: int) -> dict[str, Array]:
         """One frame as the float network takes it."""
-        return {name: array[index] for name, array in self.inputs.items()}
+        # The ellipsis keeps a scalar an array.
+        return {name: array[index, ...] for name, array in self.inputs.items()}
 
 
 def load_frames(
@@ -61,21 +64,29 @@ def load_frames(
 
     Returns:
         None where there are fewer than `LEAST_FRAMES`.
+
+    Raises:
+        DataError: There are fewer frames than when they were counted.
     """
-    limit = min(count, max(LARGEST_MEMORY // max(frame_bytes, 1), LEAST_FRAMES))
     if count < LEAST_FRAMES:
         return None
-    wanted = {index * count // limit for index in range(limit)}
-    kept = [frame for index, frame in enumerate(frames) if index in wanted]
-    is_held = [index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 for index in range(len(kept))]
-    fitted = _picked(kept, is_held, False)
-    held = _picked(kept, is_held, True)
-    names = kept[0]
-    inputs = {name: np.stack([frame[name] for frame in (*fitted, *held)]) for name in names}
-    return BiasFrames(inputs, len(fitted))
-
-
-def _picked(
-    frames: Sequence[Mapping[str, Array]], is_held: Sequence[bool], wanted: bool
-) -> list[Mapping[str, Array]]:
-    return [frame for frame, held in zip(frames, is_held, strict=True) if held is wanted]
+    limit = min(count, max(LARGEST_MEMORY // max(frame_bytes, 1), LEAST_FRAMES))
+    held = range(HELD_OUT_EVERY - 1, limit, HELD_OUT_EVERY)
+    order = sorted(range(limit), key=lambda place: (place in held, place))
+    rows = {place * count // limit: row for row, place in enumerate(order)}
+    inputs: dict[str, Array] = {}
+    found = 0
+    for index, frame in enumerate(frames):
+        if index not in rows:
+            continue
+        for name, array in frame.items():
+            # Copied: a source may hand out the same memory again.
+            inputs.setdefault(name, np.empty((limit, *array.shape), array.dtype))
+            inputs[name][rows[index]] = array
+        found += 1
+    if found < limit:
+        raise DataError(
+            f"the calibration data gave {count} frames at first and fewer when read again; "
+            "every reading must give the same."
+        )
+    return BiasFrames(inputs, limit - len(held))

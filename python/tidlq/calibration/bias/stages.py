@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidlq._core import FrameStepper
-from tidlq.float_runtime import FloatSession, open_float_session
+from tidlq.errors import ModelError
+from tidlq.float_runtime import FloatSession, open_float_session, refusal_reason
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
@@ -106,7 +107,11 @@ class IntegerStages:
             visit: sees, and may set the bias of, each weighted layer before it runs.
 
         Returns:
-            Every stage's outputs, [frames, *shape] by name.
+            Every stage's outputs, [frames, *shape] by name; one array per frame where an island's
+            output has a shape that depends on the data.
+
+        Raises:
+            ModelError: ONNX Runtime fails on an island.
         """
         values = dict(inputs)
         frames = len(next(iter(inputs.values())))
@@ -160,11 +165,27 @@ def _weighted(graph: Graph, plan: QuantPlan, layer: Layer, place: int) -> Weight
 def _run_island(
     session: FloatSession, stage: Stage, values: Mapping[str, Array], frames: int
 ) -> dict[str, Array]:
-    results = [
-        session.run(stage.outputs, {name: values[name][index] for name in stage.inputs})
-        for index in range(frames)
-    ]
-    return {
-        name: np.stack(arrays)
-        for name, arrays in zip(stage.outputs, zip(*results, strict=True), strict=True)
-    }
+    rows: list[list[Array]] = []
+    for index in range(frames):
+        feeds = {name: np.asarray(values[name][index]) for name in stage.inputs}
+        try:
+            rows.append(session.run(stage.outputs, feeds))
+        except Exception as error:
+            nodes = ", ".join(map(repr, stage.node_names))
+            raise ModelError(
+                f"ONNX Runtime cannot run the float layers {nodes}: {refusal_reason(error)}."
+            ) from None
+    columns = zip(*rows, strict=True)
+    return {name: _joined(arrays) for name, arrays in zip(stage.outputs, columns, strict=True)}
+
+
+def _joined(arrays: Sequence[Array]) -> Array:
+    """[frames, *shape]; an array of objects for sequences, or shapes that depend on the data."""
+    if all(isinstance(array, np.ndarray) for array in arrays):
+        shapes = {array.shape for array in arrays}
+        if len(shapes) == 1:
+            return np.stack(arrays)
+    joined = np.empty(len(arrays), np.object_)
+    for index, array in enumerate(arrays):
+        joined[index] = array
+    return joined

@@ -1,0 +1,1 @@
+"""Other quantizers, each in a module of its own, run in an environment of their own."""

@@ -1,0 +1,23 @@
+"""The virtual environment of the peers: made once, with pinned versions."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import venv
+from pathlib import Path
+
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+
+
+def peers_python(folder: Path) -> Path:
+    """The interpreter of the environment in `folder`, which is made or renewed when needed."""
+    python = folder / "bin" / "python"
+    stamp = folder / "installed.sha256"
+    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        venv.create(folder, with_pip=True, clear=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--requirement", REQUIREMENTS]
+        subprocess.run([str(part) for part in install], check=True)
+        stamp.write_text(digest)
+    return python

@@ -1,0 +1,194 @@
+"""Sweeps over the integer network that correct its biases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq._core import FrameStepper
+from tidlq.calibration.bias.frames import BiasFrames
+from tidlq.calibration.bias.judge import OutputJudge
+from tidlq.calibration.bias.means import (
+    accumulator_means,
+    group_count,
+    in_taps,
+    integer_means,
+)
+from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
+from tidlq.calibration.bias.state import LayerCorrection, SweepState
+from tidlq.calibration.bias.targets import float_targets, read_targets, targets_state
+from tidlq.calibration.checkpoints import Checkpoints, NoCheckpoints
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.spec import QuantPlan, bias_integers
+
+Float64 = NDArray[np.float64]
+
+HALF_STEP = 0.5
+PATIENCE = 2
+LEAST_GAIN = 0.02
+
+_TARGETS, _SWEEPS = "bias targets", "bias sweeps"
+
+
+@dataclass(frozen=True)
+class BiasCalibration:
+    """The outcome.
+
+    Attributes:
+        biases: real values by layer; empty where the uncalibrated ones did no worse.
+        layers: what was done, in execution order.
+        sweeps: rounds over the network.
+        error_before, error_after: squared error of the network's outputs relative to the float
+            network's, on the frames held out.
+    """
+
+    biases: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    layers: tuple[LayerCorrection, ...] = ()
+    sweeps: int = 0
+    error_before: float = 0.0
+    error_after: float = 0.0
+
+
+class BiasSweeps:
+    """Corrects the bias of every layer with a weight, sweep by sweep.
+
+    With e and h the mean errors of a layer's channels on the measured and on the held-out frames,
+    its bias moves by  d e,  d = <e, h> / <e, e> limited to 0 .. 1: the damping that leaves the
+    least error on frames that the correction has not seen, and 0 where it does not help them. The
+    sweep whose outputs come closest to the float network's on the held-out frames is kept, the
+    uncalibrated network being one of them.
+
+    Args:
+        graph: the float network.
+        partition: its stages.
+        plan: the decisions; they stay as they are.
+        frames: measured and held-out frames.
+        threads: worker threads; 0 means one per core. The result is the same.
+        checkpoints: keep the state between sweeps.
+
+    Raises:
+        ModelError: ONNX Runtime fails on the graph.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        partition: Partition,
+        plan: QuantPlan,
+        frames: BiasFrames,
+        threads: int = 0,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
+        self._checkpoints = checkpoints or NoCheckpoints()
+        self._stages = IntegerStages(graph, partition, plan, threads)
+        self._frames = frames
+        self._judge = OutputJudge(graph, partition, frames, threads)
+        layers = [weighted.layer for weighted in self._stages.weighted]
+        targets = self._checkpoints.load(_TARGETS, read_targets)
+        if targets is None:
+            targets = float_targets(graph, layers, frames, threads)
+            self._checkpoints.save(_TARGETS, partial(targets_state, targets))
+        self._targets = targets
+        self._own = {
+            x.layer.name: np.asarray(plan.layers[x.layer.name].bias or np.zeros(len(x.weight)))
+            for x in self._stages.weighted
+        }
+        self._state = self._checkpoints.load(_SWEEPS, SweepState.from_state) or self._begin()
+        self._largest_move = 0.0
+
+    def _begin(self) -> SweepState:
+        held = {name: values[self._frames.fitted :] for name, values in self._frames.inputs.items()}
+        error = self._judge.error(self._stages.run(held, {}))
+        return SweepState(dict(self._own), error, error)
+
+    @property
+    def outcome(self) -> BiasCalibration:
+        """The best sweep so far."""
+        state = self._state
+        return BiasCalibration(
+            {name: tuple(bias.tolist()) for name, bias in state.best.items()},
+            state.best_layers,
+            state.done,
+            state.error_before,
+            state.best_error,
+        )
+
+    def advance(self, sweeps: int, progress: Callable[[int], None] | None = None) -> None:
+        """Sweeps until `sweeps` are done in all, or until there is no more to gain.
+
+        That is when no bias moves by half a step of its layer's output, or `PATIENCE` sweeps in a
+        row have not lowered the outputs' error by a `LEAST_GAIN` part.
+
+        Args:
+            sweeps: rounds over the network, those of earlier calls included.
+            progress: called after each one with the number done.
+        """
+        state = self._state
+        while state.done < sweeps and state.idle < PATIENCE and not state.is_settled:
+            self._sweep()
+            self._checkpoints.save(_SWEEPS, state.to_state)
+            if progress is not None:
+                progress(state.done)
+
+    def _sweep(self) -> None:
+        state, weighted = self._state, self._stages.weighted
+        self._largest_move = 0.0
+        integers = {x.layer.name: _integers(x, state.biases[x.layer.name]) for x in weighted}
+        outputs = self._stages.run(self._frames.inputs, integers, self._visit)
+        held = {name: values[self._frames.fitted :] for name, values in outputs.items()}
+        error = self._judge.error(held)
+        state.idle = state.idle + 1 if error > state.best_error * (1 - LEAST_GAIN) else 0
+        state.is_settled = self._largest_move < HALF_STEP
+        state.done += 1
+        if error < state.best_error:
+            state.best_error, state.best = error, dict(state.biases)
+            state.best_layers = tuple(state.last[x.layer.name] for x in weighted)
+
+    def _visit(self, weighted: WeightedLayer, stepper: FrameStepper) -> None:
+        """Corrects one layer before it runs."""
+        state, name = self._state, weighted.layer.name
+        bias = state.biases[name]
+        integers = _integers(weighted, bias)
+        wanted, wanted_held = self._targets[name]
+        error = wanted - _real_means(weighted, stepper, integers, self._frames.measured)
+        held = wanted_held - _real_means(weighted, stepper, integers, self._frames.held_out)
+        power = _sum(error * error)
+        damping = min(max(_sum(error * held) / power, 0.0), 1.0) if power > 0 else 0.0
+        moved = np.clip(bias + damping * error, -weighted.limits, weighted.limits)
+        change = moved - bias
+        state.biases[name] = moved
+        stepper.set_bias(weighted.index, _integers(weighted, moved).tolist())
+        largest = float(np.abs(change).max()) / weighted.output_step
+        self._largest_move = max(self._largest_move, largest)
+        previous = state.last.get(name)
+        state.last[name] = LayerCorrection(
+            name,
+            float(np.abs(moved - self._own[name]).max()) / weighted.output_step,
+            max(damping, previous.damping) if previous else damping,
+            previous.error_before if previous else _sum(held * held) / len(held),
+            _sum((held - change) ** 2) / len(held),
+        )
+
+
+def _sum(values: Float64) -> float:
+    """A sum in one order: BLAS's depends on the number of threads."""
+    return float(values.sum())
+
+
+def _integers(weighted: WeightedLayer, bias: Float64) -> NDArray[np.int64]:
+    return bias_integers(bias, weighted.quant, weighted.input_scale, weighted.bits)
+
+
+def _real_means(
+    weighted: WeightedLayer, stepper: FrameStepper, bias: NDArray[np.int64], frames: range
+) -> Float64:
+    """Mean of each output channel before the non-linearity, real units."""
+    means = integer_means(stepper, weighted.index, frames)
+    groups = group_count(weighted.layer, weighted.weight)
+    sums = accumulator_means(in_taps(weighted.layer, weighted.weight), groups, means)
+    return np.asarray((sums + bias) * weighted.steps, np.float64)

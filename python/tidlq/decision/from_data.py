@@ -1,0 +1,340 @@
+"""What calibration frames decide.
+
+The features are measured; an equalization is chosen, and kept where it lowers the error of the
+integer network's outputs; ranges of features and weights follow, and the plan from them; then the
+biases are calibrated on the integer network of that plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tidlq.calibration import (
+    BiasCalibration,
+    BiasFrames,
+    BiasSweeps,
+    Checkpoints,
+    KeptFrames,
+    MeasuredFeatures,
+    RangeChoice,
+    RangeRule,
+    RangeSearch,
+    clip_weights,
+    find_relevant_ranges,
+    find_stated_ranges,
+    is_trained_for,
+    load_frames,
+    measure_features,
+    output_error,
+)
+from tidlq.decision.outcome import Decision, Progress
+from tidlq.decision.placement import rescale
+from tidlq.equalization import (
+    ChannelGroup,
+    ChannelStatistics,
+    find_channel_groups,
+    find_equalization,
+)
+from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.precision.assignment import asymmetry_of, precision_of
+from tidlq.precision.parameter_ranges import measure_parameters
+from tidlq.precision.plan import make_plan, ranged_features
+from tidlq.precision.weights import largest_bias_code
+from tidlq.quantproto import (
+    Provenance,
+    format_quant_params,
+)
+from tidlq.quantproto.network_ranges import to_saved
+from tidlq.spec import (
+    Equalization,
+    ParameterRole,
+    QuantPlan,
+    Range,
+    Ranges,
+    ScaleRule,
+    parameter_name,
+)
+from tidlq.target import (
+    CalibrationIngredients,
+    CalibrationMethod,
+    EqualizationChoice,
+    Options,
+    scheme_of,
+)
+from tidlq.version import __version__
+
+SATURATION_WEIGHT = 1.0
+UNSEEN_MARGIN = 2.0
+"""How far beyond what was seen a clipped channel may come before its bound is in the way."""
+WORTH_RESCALING = 0.9
+"""Part of the error that rescaled channels may leave to be chosen: their bounds cost layers."""
+
+_EQUALIZATION = "equalization"
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A way to quantize the network, before its biases are calibrated."""
+
+    graph: Graph
+    parts: Partition
+    ranges: Ranges
+    plan: QuantPlan
+    measured: MeasuredFeatures
+
+
+class DataDecision:
+    """Decides from calibration frames."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        parts: Partition,
+        options: Options,
+        frames: KeptFrames,
+        threads: int,
+        report: Progress,
+        checkpoints: Checkpoints,
+    ) -> None:
+        self.graph = graph
+        self.parts = parts
+        self.options = options
+        self.frames = frames
+        self.threads = threads
+        self.report = report
+        self.checkpoints = checkpoints
+        self.scheme = scheme_of(options)
+        self.groups: tuple[ChannelGroup, ...] = ()
+        self.notices: list[str] = []
+        self.ingredients = self._ingredients()
+
+    def _ingredients(self) -> CalibrationIngredients:
+        """What the options ask for; level 1 leaves the weights of a QAT network as they are."""
+        asked, stated = self.options.ingredients, find_stated_ranges(self.graph, self.parts.layers)
+        is_trained = is_trained_for(stated, ranged_features(self.parts))
+        if self.options.accuracy_level != 1 or not is_trained:
+            return asked
+        self.notices.append(
+            "The network states learnt ranges of its feature maps: its weights are neither clipped "
+            "nor rescaled (accuracy_level 9 does both)."
+        )
+        is_forced = asked.equalization is EqualizationChoice.ON
+        equalization = EqualizationChoice.ON if is_forced else EqualizationChoice.OFF
+        return replace(asked, weight_clipping=False, equalization=equalization)
+
+    def run(self) -> Decision:
+        """Measures, chooses, calibrates.
+
+        Raises:
+            DataError: The frames do not fit, or hold or lead to values that are not finite.
+        """
+        choice = self.ingredients.equalization
+        if choice is EqualizationChoice.ON or (
+            choice is EqualizationChoice.AUTO and not self.scheme.channel_wise
+        ):
+            self.groups = find_channel_groups(self.graph, self.parts)
+        chosen = self._candidate(self.graph, self.parts, Equalization())
+        count, resumed = chosen.measured.frames, chosen.measured.resumed
+        held = None
+        if self.graph.inputs and (self.groups or self.ingredients.bias_calibration):
+            held = load_frames(self.frames, count, self._frame_bytes())
+            if held is None:
+                self.notices.append(
+                    f"The number of calibration frames, {count}, is too small to hold some out: "
+                    "biases are not calibrated, and channels are not rescaled unless asked for."
+                )
+        sweeps = self._sweeps(chosen, held)
+        if self.groups:
+            chosen, sweeps = self._equalized(chosen, sweeps, held)
+        bias = None
+        if sweeps is not None:
+            chosen, bias = self._with_biases(chosen, sweeps)
+        saved = to_saved(
+            chosen.graph, chosen.parts, chosen.ranges, chosen.plan, self._provenance(count, chosen)
+        )
+        return Decision(
+            chosen.graph,
+            chosen.parts,
+            chosen.ranges,
+            chosen.plan,
+            count,
+            format_quant_params(saved),
+            saved,
+            bias,
+            resumed,
+            (*self.checkpoints.notices, *self.notices),
+        )
+
+    def _candidate(self, graph: Graph, parts: Partition, equalization: Equalization) -> _Candidate:
+        """Measures a graph and makes its plan."""
+        stated = find_stated_ranges(graph, parts.layers)
+        measured = self._measure(graph, parts, stated)
+        own = measure_parameters(graph, parts.layers)
+        precision = precision_of(self.options, graph, parts)
+        if self.ingredients.weight_clipping:
+            own = clip_weights(
+                graph,
+                parts,
+                own,
+                measured.channels,
+                self.scheme,
+                precision,
+                has_bias_calibration=self.ingredients.bias_calibration,
+            )
+        choose = RangeChoice(
+            self._range_search(),
+            measured.features,
+            stated,
+            find_relevant_ranges(graph, parts.layers),
+        )
+        plan = make_plan(
+            graph,
+            parts,
+            own,
+            self.scheme,
+            precision=precision,
+            is_asymmetric=asymmetry_of(self.options),
+            choose=choose,
+        )
+        ranges = replace(own, features=dict(choose.chosen), equalization=equalization)
+        return _Candidate(graph, parts, ranges, plan, measured)
+
+    def _measure(
+        self, graph: Graph, parts: Partition, stated: Mapping[str, Range]
+    ) -> MeasuredFeatures:
+        # A stated range needs no data, but a NaN that leaves a stage must not go unseen.
+        leaving = {name for stage in parts.stages for name in stage.outputs}
+        wanted = [x for x in ranged_features(parts) if x not in stated or x in leaving]
+        axes: dict[str, int] = {}
+        if self.ingredients.weight_clipping or self.groups:
+            axes = {x.inputs[0]: _channel_axis(x) for x in parts.layers if x.kind.has_weight}
+        if graph is self.graph:
+            axes |= {name: 1 for group in self.groups for name in group.tensors}
+        total = self.frames.length
+        return measure_features(
+            graph,
+            wanted,
+            self.frames,
+            channel_axes=axes,
+            limit=self.options.calibration_frames,
+            threads=self.threads,
+            progress=lambda done: self.report("calibrate", done, total),
+            checkpoints=self.checkpoints.of(graph.fingerprint),
+        )
+
+    def _range_search(self) -> RangeSearch:
+        level = self.options.accuracy_level
+        if self.ingredients.activation_clipping:
+            method = self.options.calibration_method
+            parameter = SATURATION_WEIGHT
+            if method is CalibrationMethod.PERCENTILE:
+                parameter = self.options.percentile
+            return RangeSearch(RangeRule(method.value), parameter)
+        return RangeSearch(RangeRule.MEAN_OF_FRAMES if level == 0 else RangeRule.EXTREMES)
+
+    def _frame_bytes(self) -> int:
+        """Upper bound of what a frame takes while the integer network runs over all of them."""
+        inputs = sum(math.prod(s.shape) * s.dtype.itemsize for s in self.graph.inputs)
+        sizes = [
+            math.prod(self.graph.shape(layer.output) or ()) * self.options.tensor_bits // 8
+            for layer in self.parts.layers
+        ]
+        return inputs + 4 * max(sizes, default=0)
+
+    def _sweeps(self, candidate: _Candidate, held: BiasFrames | None) -> BiasSweeps | None:
+        """Bias calibration of a candidate, not yet begun; None where there is to be none."""
+        if held is None or not self.ingredients.bias_calibration:
+            return None
+        graph = candidate.graph
+        kept = self.checkpoints.of(f"{graph.fingerprint} {candidate.measured.digest}")
+        return BiasSweeps(graph, candidate.parts, candidate.plan, held, self.threads, kept)
+
+    def _equalized(
+        self, plain: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames | None
+    ) -> tuple[_Candidate, BiasSweeps | None]:
+        """The candidate with rescaled channels, where that is asked for or lowers the error.
+
+        The errors are those of the network's outputs after a first sweep of bias calibration, which
+        takes most of it away, and more of it from the one than from the other.
+        """
+        choice = self.checkpoints.of(plain.measured.digest)
+        is_better = choice.load(_EQUALIZATION, lambda state: state["is_better"] == b"1")
+        if is_better is False:
+            return plain, sweeps
+        statistics = {n: ChannelStatistics.of(c) for n, c in plain.measured.channels.items()}
+        gain = find_equalization(
+            plain.graph,
+            plain.parts,
+            self.groups,
+            statistics,
+            is_power_of_two=self.scheme.weight_rule is ScaleRule.POWER_OF_TWO,
+            # With 16 bits, clipping what was not seen costs more than room for all that can come.
+            unseen_margin=UNSEEN_MARGIN if self.options.tensor_bits == 8 else math.inf,
+            bias_codes=largest_bias_code(self.scheme, self.options.tensor_bits),
+        )
+        is_forced = self.ingredients.equalization is EqualizationChoice.ON
+        if not gain.equalization or (held is None and not is_forced):
+            return plain, sweeps
+        graph, parts = rescale(plain.graph, plain.parts, self.options, gain.equalization, "")
+        rescaled = self._candidate(graph, parts, gain.equalization)
+        other = self._sweeps(rescaled, held)
+        if is_forced or held is None or is_better:
+            return rescaled, other
+        before, after = self._error(plain, sweeps, held), self._error(rescaled, other, held)
+        is_better = after < WORTH_RESCALING * before
+        choice.save(_EQUALIZATION, lambda: {"is_better": b"1" if is_better else b"0"})
+        return (rescaled, other) if is_better else (plain, sweeps)
+
+    def _error(self, candidate: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames) -> float:
+        """Error of the outputs on the held-out frames, after one sweep where there are sweeps."""
+        if sweeps is not None:
+            sweeps.advance(1)
+            return sweeps.outcome.error_after
+        return output_error(candidate.graph, candidate.parts, candidate.plan, held, self.threads)
+
+    def _with_biases(
+        self, chosen: _Candidate, sweeps: BiasSweeps
+    ) -> tuple[_Candidate, BiasCalibration]:
+        iterations = self.options.calibration_iterations
+        sweeps.advance(iterations, lambda done: self.report("calibrate biases", done, iterations))
+        bias = sweeps.outcome
+        if not bias.biases:
+            return chosen, bias
+        names = {x: parameter_name(x, ParameterRole.BIAS) for x in bias.biases}
+        biases = {names[layer]: values for layer, values in bias.biases.items()}
+        ranges = replace(chosen.ranges, biases=biases)
+        plan = make_plan(
+            chosen.graph,
+            chosen.parts,
+            ranges,
+            self.scheme,
+            precision=precision_of(self.options, chosen.graph, chosen.parts),
+            is_asymmetric=asymmetry_of(self.options),
+        )
+        return replace(chosen, ranges=ranges, plan=plan), bias
+
+    def _provenance(self, frames: int, chosen: _Candidate) -> Provenance:
+        did = {
+            "activation_clipping": self.ingredients.activation_clipping,
+            "weight_clipping": self.ingredients.weight_clipping,
+            "bias_calibration": bool(chosen.ranges.biases),
+            "cross_layer_equalization": bool(chosen.ranges.equalization),
+        }
+        rule = self._range_search().rule
+        return Provenance(
+            tool_version=__version__,
+            graph_fingerprint=self.graph.fingerprint,
+            scheme=self.scheme.name,
+            accuracy_level=self.options.accuracy_level,
+            frames=frames,
+            calibration_method=rule.value if rule.is_search else "",
+            ingredients=tuple(name for name, done in did.items() if done),
+        )
+
+
+def _channel_axis(layer: Layer) -> int:
+    return -1 if layer.kind is LayerKind.INNER_PRODUCT else 1

@@ -1,0 +1,67 @@
+"""What a saved quantization proto decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tidlq.decision.outcome import Decision
+from tidlq.decision.placement import rescale
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.precision.assignment import asymmetry_of
+from tidlq.precision.parameter_ranges import measure_parameters
+from tidlq.precision.plan import make_plan
+from tidlq.quantproto import (
+    TEXT_SUFFIXES,
+    check_fingerprint,
+    format_quant_params,
+    read_quant_params,
+    resolve_ranges,
+)
+from tidlq.quantproto.network_ranges import expected_layers
+from tidlq.spec import (
+    Range,
+    Ranges,
+)
+from tidlq.target import (
+    Options,
+    scheme_of,
+)
+
+
+def decide_from_proto(graph: Graph, parts: Partition, options: Options, path: Path) -> Decision:
+    """Ranges and bits as a saved proto has them.
+
+    Raises:
+        QuantProtoError: The proto is incomplete, or of another model.
+    """
+    saved = read_quant_params(path)
+    check_fingerprint(saved, graph.fingerprint, str(path))
+    graph, parts = rescale(graph, parts, options, saved.equalization, str(path))
+    own = measure_parameters(graph, parts.layers)
+    decisions = resolve_ranges(saved, expected_layers(parts, own), str(path))
+    ranges = _with_channels(own, decisions.ranges)
+    ranges = replace(ranges, biases=decisions.values, equalization=saved.equalization)
+    plan = make_plan(
+        graph,
+        parts,
+        ranges,
+        scheme_of(options),
+        precision=decisions.precision,
+        is_asymmetric=asymmetry_of(options),
+    )
+    is_text = path.suffix.lower() in TEXT_SUFFIXES
+    content = path.read_bytes() if is_text else format_quant_params(saved)
+    return Decision(graph, parts, ranges, plan, quant_params=content)
+
+
+def _with_channels(own: Ranges, ranges: Ranges) -> Ranges:
+    """Channel ranges that a proto does not state are the weights' own, within the whole's range."""
+    channels: dict[str, Sequence[Range]] = {**own.channels, **ranges.channels}
+    for name in own.channels.keys() - ranges.channels.keys():
+        whole = ranges.parameters[name]
+        if own.parameters[name].clipped(whole) != own.parameters[name]:
+            channels[name] = tuple(channel.clipped(whole) for channel in own.channels[name])
+    return replace(ranges, channels=channels)

@@ -1,0 +1,67 @@
+"""Which frames judge, and that they are the source's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from tidlq.calibration.bias.frames import LARGEST_MEMORY, load_frames
+from tidlq.errors import DataError
+
+Frame = dict[str, np.ndarray]
+
+
+def frame(number: int) -> Frame:
+    return {"a": np.full((1, 2), number, np.float32), "b": np.array(number)}
+
+
+def test_every_fourth_frame_is_held_out() -> None:
+    found = load_frames((frame(i) for i in range(10)), 10, 8)
+    assert found is not None
+    assert found.inputs["b"].tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 3, 7]
+    assert (found.fitted, found.count) == (8, 10)
+    assert [int(found.frame(i)["b"]) for i in found.held_out] == [3, 7]
+    assert found.frame(1)["a"].shape == (1, 2)
+    assert found.frame(1)["b"].shape == ()
+    assert found.inputs["a"].dtype == np.float32
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_few_frames_are_none(count: int) -> None:
+    assert load_frames((frame(i) for i in range(count)), count, 8) is None
+
+
+def test_many_frames_are_thinned_evenly() -> None:
+    found = load_frames((frame(i) for i in range(100)), 100, LARGEST_MEMORY // 10)
+    assert found is not None
+    assert sorted(found.inputs["b"].tolist()) == list(range(0, 100, 10))
+    assert found.count - found.fitted == 2
+
+
+def test_frames_too_large_for_the_memory_are_still_four() -> None:
+    found = load_frames((frame(i) for i in range(8)), 8, LARGEST_MEMORY)
+    assert found is not None
+    assert sorted(found.inputs["b"].tolist()) == [0, 2, 4, 6]
+
+
+def test_a_source_may_hand_out_the_same_memory_again() -> None:
+    memory = frame(0)
+
+    def source() -> Iterator[Frame]:
+        for number in range(4):
+            memory["a"][:] = number
+            memory["b"][...] = number
+            yield memory
+
+    found = load_frames(source(), 4, 8)
+    assert found is not None
+    assert found.inputs["b"].tolist() == [0, 1, 2, 3]
+    assert found.inputs["a"][:, 0, 0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("found", [0, 3, 5])
+def test_fewer_frames_than_at_first_are_an_error(found: int) -> None:
+    with pytest.raises(DataError, match="gave 6 frames at first and fewer"):
+        load_frames((frame(i) for i in range(found)), 6, 8)
