@@ -135,7 +135,7 @@ def test_equalization_has_a_factor_for_each_output_channel() -> None:
 
     assert find_missing(with_factors(0.5, 2.0), EXPECTED) == []
     assert with_factors(0.5, 2.0).equalization.factors == {"conv": (0.5, 2.0)}
-    assert SAVED.equalization == {}
+    assert not SAVED.equalization
     assert find_missing(with_factors(0.5), EXPECTED) == [
         "2 equalization factors of layer 'conv' (found 1)"
     ]
