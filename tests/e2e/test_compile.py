@@ -104,7 +104,8 @@ def test_on_a_device_inputs_are_symmetric_and_convolutions_are_not() -> None:
 
 def test_the_order_of_calibration_frames_does_not_matter() -> None:
     frames = list(demo_data.calibration_frames())[:20]
-    options = {"quantization_scale_type": 4}
+    # Which frames bias calibration holds out does depend on their order.
+    options = {"quantization_scale_type": 4, "accuracy_level": 9, "bias_calibration": 0}
     forwards = tidlq.compile(demo_data.model_path(), frames, options)
     backwards = tidlq.compile(demo_data.model_path(), frames[::-1], options)
     joined = [{"input": np.concatenate([frame["input"] for frame in frames])}]
