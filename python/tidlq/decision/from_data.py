@@ -34,6 +34,7 @@ from tidlq.decision.placement import rescale
 from tidlq.equalization import (
     ChannelGroup,
     ChannelStatistics,
+    EqualizationGain,
     find_channel_groups,
     find_equalization,
 )
@@ -70,6 +71,8 @@ from tidlq.version import __version__
 SATURATION_WEIGHT = 1.0
 UNSEEN_MARGIN = 2.0
 """How far beyond what was seen a clipped channel may come before its bound is in the way."""
+CERTAIN_GAIN = 0.05
+"""Part of the noise that rescaled channels may leave, by the model, to be chosen unmeasured."""
 WORTH_RESCALING = 0.9
 """Part of the error that rescaled channels may leave to be chosen: their bounds cost layers."""
 
@@ -147,9 +150,7 @@ class DataDecision:
                     f"The number of calibration frames, {count}, is too small to hold some out: "
                     "biases are not calibrated, and channels are not rescaled unless asked for."
                 )
-        sweeps = self._sweeps(chosen, held)
-        if self.groups:
-            chosen, sweeps = self._equalized(chosen, sweeps, held)
+        chosen, sweeps = self._equalized(chosen, held)
         bias = None
         if sweeps is not None:
             chosen, bias = self._with_biases(chosen, sweeps)
@@ -254,19 +255,36 @@ class DataDecision:
         return BiasSweeps(graph, candidate.parts, candidate.plan, held, self.threads, kept)
 
     def _equalized(
-        self, plain: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames | None
+        self, plain: _Candidate, held: BiasFrames | None
     ) -> tuple[_Candidate, BiasSweeps | None]:
         """The candidate with rescaled channels, where that is asked for or lowers the error.
 
         The errors are those of the network's outputs after a first sweep of bias calibration, which
-        takes most of it away, and more of it from the one than from the other.
+        takes most of it away, and more of it from the one than from the other. They need not be
+        measured where the noise model is in no doubt.
         """
         choice = self.checkpoints.of(plain.measured.digest)
         is_better = choice.load(_EQUALIZATION, lambda state: state["is_better"] == b"1")
-        if is_better is False:
-            return plain, sweeps
+        gain = None if is_better is False or not self.groups else self._gain(plain)
+        is_forced = self.ingredients.equalization is EqualizationChoice.ON
+        if gain is None or not gain.equalization or (held is None and not is_forced):
+            return plain, self._sweeps(plain, held)
+        graph, parts = rescale(plain.graph, plain.parts, self.options, gain.equalization, "")
+        rescaled = self._candidate(graph, parts, gain.equalization)
+        other = self._sweeps(rescaled, held)
+        is_certain = gain.noise_after < CERTAIN_GAIN * gain.noise_before
+        if is_forced or held is None or is_better or is_certain:
+            return rescaled, other
+        sweeps = self._sweeps(plain, held)
+        before, after = self._error(plain, sweeps, held), self._error(rescaled, other, held)
+        is_better = after < WORTH_RESCALING * before
+        choice.save(_EQUALIZATION, lambda: {"is_better": b"1" if is_better else b"0"})
+        return (rescaled, other) if is_better else (plain, sweeps)
+
+    def _gain(self, plain: _Candidate) -> EqualizationGain:
+        """The best factors for the channels, by the noise model."""
         statistics = {n: ChannelStatistics.of(c) for n, c in plain.measured.channels.items()}
-        gain = find_equalization(
+        return find_equalization(
             plain.graph,
             plain.parts,
             self.groups,
@@ -276,18 +294,6 @@ class DataDecision:
             unseen_margin=UNSEEN_MARGIN if self.options.tensor_bits == 8 else math.inf,
             bias_codes=largest_bias_code(self.scheme, self.options.tensor_bits),
         )
-        is_forced = self.ingredients.equalization is EqualizationChoice.ON
-        if not gain.equalization or (held is None and not is_forced):
-            return plain, sweeps
-        graph, parts = rescale(plain.graph, plain.parts, self.options, gain.equalization, "")
-        rescaled = self._candidate(graph, parts, gain.equalization)
-        other = self._sweeps(rescaled, held)
-        if is_forced or held is None or is_better:
-            return rescaled, other
-        before, after = self._error(plain, sweeps, held), self._error(rescaled, other, held)
-        is_better = after < WORTH_RESCALING * before
-        choice.save(_EQUALIZATION, lambda: {"is_better": b"1" if is_better else b"0"})
-        return (rescaled, other) if is_better else (plain, sweeps)
 
     def _error(self, candidate: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames) -> float:
         """Error of the outputs on the held-out frames, after one sweep where there are sweeps."""
