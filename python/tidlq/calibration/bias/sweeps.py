@@ -41,7 +41,7 @@ class BiasCalibration:
 
     Attributes:
         biases: real values by layer; empty where the uncalibrated ones did no worse.
-        layers: what was done, in execution order.
+        layers: what was done, or tried in vain, in execution order.
         sweeps: rounds over the network.
         error_before, error_after: squared error of the network's outputs relative to the float
             network's, on the frames held out.
@@ -112,7 +112,7 @@ class BiasSweeps:
         state = self._state
         return BiasCalibration(
             {name: tuple(bias.tolist()) for name, bias in state.best.items()},
-            state.best_layers,
+            state.best_layers if state.best else tuple(state.last.values()),
             state.done,
             state.error_before,
             state.best_error,
