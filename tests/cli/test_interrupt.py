@@ -32,14 +32,19 @@ def interrupt(
 ) -> tuple[int, str, str]:
     """Starts the command, interrupts it once it reads frames, and returns what it left."""
     (folder / "slow.py").write_text(_SLOW_FRAMES)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tidlq", *arguments],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    # A runner in the background ignores these signals, and what it starts would as well.
+    ours = signal.signal(by, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidlq", *arguments],
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(by, ours)
     try:
         deadline = time.monotonic() + 120
         while not (folder / "calibrating").exists():

@@ -238,7 +238,7 @@ class DataDecision:
         return RangeSearch(RangeRule.MEAN_OF_FRAMES if level == 0 else RangeRule.EXTREMES)
 
     def _frame_bytes(self) -> int:
-        """Upper bound of what a frame takes while the integer network runs over all of them."""
+        """About what a frame takes while the integer network runs over all of them."""
         inputs = sum(math.prod(s.shape) * s.dtype.itemsize for s in self.graph.inputs)
         sizes = [
             math.prod(self.graph.shape(layer.output) or ()) * self.options.tensor_bits // 8
