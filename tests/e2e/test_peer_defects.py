@@ -423,8 +423,8 @@ def test_defect_12_bias_calibration_is_never_silently_worse(
     assert after == pytest.approx(bias.error_after, rel=1e-3)
     weighted = [layer.name for layer in compiled.partition.layers if layer.kind.has_weight]
     reported = [done.layer for done in bias.layers]
-    assert reported == (weighted if bias.biases else [])
-    assert bias.biases.keys() == set(reported)
+    assert reported == weighted
+    assert bias.biases.keys() == (set(weighted) if bias.biases else set())
 
 
 def test_defect_12_biases_that_would_do_harm_stay_as_they_were() -> None:
