@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tidlq.evaluate import Evaluation
     from tidlq.importers.preprocessing import Preprocessing
 
-_OPTIONS = {"accuracy_level": 0, "quantization_scale_type": 4, "calibration_frames": 200}
+_OPTIONS = {"quantization_scale_type": 4, "calibration_frames": 200}
 # The first of these still warms up.
 _RECOMPILATIONS = 3
 
