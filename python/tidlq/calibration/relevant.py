@@ -34,7 +34,6 @@ def find_relevant_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Ran
         graph: the canonical Graph.
         layers: fixed-point layers; a tensor that anything else reads matters everywhere.
     """
-    layers = tuple(layers)
     readers: dict[str, list[Layer]] = {}
     for layer in layers:
         for name in dict.fromkeys(layer.inputs):
@@ -45,7 +44,7 @@ def find_relevant_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Ran
         if value.is_graph_output() or len(set(value.consumers())) > len(reading):
             continue
         low, high = math.inf, -math.inf
-        for least, most in (_relevant(name, layer, readers, layers) for layer in reading):
+        for least, most in (_relevant(name, layer, readers) for layer in reading):
             low, high = min(low, least), max(high, most)
         if (low, high) != _EVERYTHING and low < high:
             largest = 2.0**127
@@ -53,9 +52,7 @@ def find_relevant_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Ran
     return found
 
 
-def _relevant(
-    name: str, layer: Layer, readers: Mapping[str, list[Layer]], layers: tuple[Layer, ...]
-) -> tuple[float, float]:
+def _relevant(name: str, layer: Layer, readers: Mapping[str, list[Layer]]) -> tuple[float, float]:
     attributes = layer.attributes
     if isinstance(attributes, FunctionAttributes):
         if attributes.function == "Sigmoid" and _is_swish(name, layer.output, readers):
@@ -63,11 +60,9 @@ def _relevant(
         if attributes.parameters and attributes.function != "HardSwish":
             return _EVERYTHING
         return _OF_FUNCTION.get(attributes.function, _EVERYTHING)
-    if layer.kind is LayerKind.PRODUCT:
-        other = [source for source in layer.inputs if source != name]
-        gates = [x for x in layers if x.output in other and x.inputs[0] == name]
-        if gates and all(_is_swish(name, gate.output, readers) for gate in gates):
-            return _OF_SWISH
+    gates = [reader.output for reader in readers[name] if reader.output in layer.inputs]
+    if layer.kind is LayerKind.PRODUCT and any(_is_swish(name, gate, readers) for gate in gates):
+        return _OF_SWISH
     return _EVERYTHING
 
 

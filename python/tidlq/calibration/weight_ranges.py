@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq._core import ChannelStatistics, select_weight_range
-from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.channels import group_count, in_taps, input_axis
+from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
 from tidlq.graph.partition import Partition
@@ -100,11 +101,8 @@ def _moments(
     moments = inputs.sums_of_squares / inputs.count
     if has_bias_calibration:
         moments = np.maximum(moments - means**2, 0.0) + _SHARE_OF_MEAN * moments
-    if layer.kind is LayerKind.BATCH_NORM:
-        return np.asarray(moments.reshape(-1, 1))
-    groups = getattr(layer.attributes, "groups", 1)
-    taps = int(np.prod(weight.shape[2:]))
-    rows = np.repeat(moments.reshape(groups, -1), taps, axis=1)
+    groups = group_count(layer, weight)
+    rows = np.repeat(moments.reshape(groups, -1), in_taps(weight).shape[2], axis=1)
     return rows if groups == 1 else np.repeat(rows, len(weight) // groups, axis=0)
 
 
@@ -117,8 +115,9 @@ def _channel_statistics(
     """
     name = layer.inputs[0]
     found, rank = statistics.get(name), len(graph.shape(name) or ())
-    axis = rank - 1 if layer.kind is LayerKind.INNER_PRODUCT else 1
-    return found if found is not None and found.count and found.axis % rank == axis else None
+    if found is None or not found.count or found.axis % rank != input_axis(layer) % rank:
+        return None
+    return found
 
 
 _SHARE_OF_MEAN = 2.0**-7

@@ -33,22 +33,19 @@ from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.placement import rescale
 from tidlq.equalization import (
     ChannelGroup,
-    ChannelStatistics,
+    ChannelSpread,
     EqualizationGain,
     find_channel_groups,
     find_equalization,
 )
-from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.channels import input_axis
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.precision.assignment import asymmetry_of, precision_of
 from tidlq.precision.parameter_ranges import measure_parameters
-from tidlq.precision.plan import make_plan, ranged_features
+from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
 from tidlq.precision.weights import largest_bias_code
-from tidlq.quantproto import (
-    Provenance,
-    format_quant_params,
-)
+from tidlq.quantproto import Provenance, format_quant_params
 from tidlq.quantproto.network_ranges import to_saved
 from tidlq.spec import (
     Equalization,
@@ -175,7 +172,6 @@ class DataDecision:
         stated = find_stated_ranges(graph, parts.layers)
         measured = self._measure(graph, parts, stated)
         own = measure_parameters(graph, parts.layers)
-        precision = precision_of(self.options, graph, parts)
         if self.ingredients.weight_clipping:
             own = clip_weights(
                 graph,
@@ -183,7 +179,7 @@ class DataDecision:
                 own,
                 measured.channels,
                 self.scheme,
-                precision,
+                precision_of(self.options, graph, parts),
                 has_bias_calibration=self.ingredients.bias_calibration,
             )
         choose = RangeChoice(
@@ -192,15 +188,7 @@ class DataDecision:
             stated,
             find_relevant_ranges(graph, parts.layers),
         )
-        plan = make_plan(
-            graph,
-            parts,
-            own,
-            self.scheme,
-            precision=precision,
-            is_asymmetric=asymmetry_of(self.options),
-            choose=choose,
-        )
+        plan = self._plan(graph, parts, own, choose)
         ranges = replace(own, features=dict(choose.chosen), equalization=equalization)
         return _Candidate(graph, parts, ranges, plan, measured)
 
@@ -212,7 +200,7 @@ class DataDecision:
         wanted = [x for x in ranged_features(parts) if x not in stated or x in leaving]
         axes: dict[str, int] = {}
         if self.ingredients.weight_clipping or self.groups:
-            axes = {x.inputs[0]: _channel_axis(x) for x in parts.layers if x.kind.has_weight}
+            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_weight}
         if graph is self.graph:
             axes |= {name: 1 for group in self.groups for name in group.tensors}
         total = self.frames.length
@@ -283,7 +271,7 @@ class DataDecision:
 
     def _gain(self, plain: _Candidate) -> EqualizationGain:
         """The best factors for the channels, by the noise model."""
-        statistics = {n: ChannelStatistics.of(c) for n, c in plain.measured.channels.items()}
+        statistics = {n: ChannelSpread.of(c) for n, c in plain.measured.channels.items()}
         return find_equalization(
             plain.graph,
             plain.parts,
@@ -310,18 +298,23 @@ class DataDecision:
         bias = sweeps.outcome
         if not bias.biases:
             return chosen, bias
-        names = {x: parameter_name(x, ParameterRole.BIAS) for x in bias.biases}
-        biases = {names[layer]: values for layer, values in bias.biases.items()}
+        biases = {parameter_name(x, ParameterRole.BIAS): v for x, v in bias.biases.items()}
         ranges = replace(chosen.ranges, biases=biases)
-        plan = make_plan(
-            chosen.graph,
-            chosen.parts,
+        plan = self._plan(chosen.graph, chosen.parts, ranges)
+        return replace(chosen, ranges=ranges, plan=plan), bias
+
+    def _plan(
+        self, graph: Graph, parts: Partition, ranges: Ranges, choose: ChooseRange | None = None
+    ) -> QuantPlan:
+        return make_plan(
+            graph,
+            parts,
             ranges,
             self.scheme,
-            precision=precision_of(self.options, chosen.graph, chosen.parts),
+            precision=precision_of(self.options, graph, parts),
             is_asymmetric=asymmetry_of(self.options),
+            choose=choose,
         )
-        return replace(chosen, ranges=ranges, plan=plan), bias
 
     def _provenance(self, frames: int, chosen: _Candidate) -> Provenance:
         did = {
@@ -340,7 +333,3 @@ class DataDecision:
             calibration_method=rule.value if rule.is_search else "",
             ingredients=tuple(name for name, done in did.items() if done),
         )
-
-
-def _channel_axis(layer: Layer) -> int:
-    return -1 if layer.kind is LayerKind.INNER_PRODUCT else 1

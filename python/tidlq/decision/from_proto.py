@@ -21,14 +21,8 @@ from tidlq.quantproto import (
     resolve_ranges,
 )
 from tidlq.quantproto.network_ranges import expected_layers
-from tidlq.spec import (
-    Range,
-    Ranges,
-)
-from tidlq.target import (
-    Options,
-    scheme_of,
-)
+from tidlq.spec import Range, Ranges
+from tidlq.target import Options, scheme_of
 
 
 def decide_from_proto(graph: Graph, parts: Partition, options: Options, path: Path) -> Decision:

@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tidlq.calibration import (
-    BiasCalibration,
-)
+from tidlq.calibration import BiasCalibration
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.quantproto import (
-    SavedRanges,
-)
-from tidlq.spec import (
-    QuantPlan,
-    Ranges,
-)
+from tidlq.quantproto import SavedRanges
+from tidlq.spec import QuantPlan, Ranges
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a step's name, the units done and the total (None: not known)."""

@@ -6,22 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tidlq.equalization import (
-    ChannelGroup,
-    equalize,
-    find_channel_groups,
-)
+from tidlq.equalization import ChannelGroup, equalize, find_channel_groups
 from tidlq.errors import QuantProtoError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, partition
 from tidlq.graph.recognition import find_layers
 from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
-from tidlq.spec import (
-    Equalization,
-)
-from tidlq.target import (
-    Options,
-)
+from tidlq.spec import Equalization
+from tidlq.target import Options
 
 
 def place_layers(graph: Graph, options: Options, added: Sequence[str] = ()) -> Partition:

@@ -11,11 +11,11 @@ the choice of the factors and the treatment of clipped channels are our own (doc
 
 from tidlq.equalization.groups import ChannelGroup, find_channel_groups
 from tidlq.equalization.rewrite import equalize
-from tidlq.equalization.search import ChannelStatistics, EqualizationGain, find_equalization
+from tidlq.equalization.search import ChannelSpread, EqualizationGain, find_equalization
 
 __all__ = [
     "ChannelGroup",
-    "ChannelStatistics",
+    "ChannelSpread",
     "EqualizationGain",
     "equalize",
     "find_channel_groups",

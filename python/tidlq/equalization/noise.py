@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from tidlq import _core
 from tidlq.equalization.groups import CHANNEL_AXIS, ChannelGroup
 from tidlq.equalization.rewrite import by_output, input_channels, scaled_inputs
+from tidlq.graph.channels import in_taps
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
@@ -44,7 +45,7 @@ _WEIGHT_CODES = 128.0
 
 
 @dataclass(frozen=True, eq=False)
-class ChannelStatistics:
+class ChannelSpread:
     """What calibration saw of a feature map's channels.
 
     Attributes:
@@ -56,7 +57,7 @@ class ChannelStatistics:
     variances: Float64
 
     @classmethod
-    def of(cls, seen: _core.ChannelStatistics) -> ChannelStatistics:
+    def of(cls, seen: _core.ChannelStatistics) -> ChannelSpread:
         """From what the calibration frames have shown."""
         means = seen.sums / seen.count
         variances = np.maximum(seen.sums_of_squares / seen.count - means**2, 0.0)
@@ -66,8 +67,7 @@ class ChannelStatistics:
 
 def _squares(weight: Float64) -> Float64:
     """Squares summed over the kernel: [C_out, C_in / groups]."""
-    flat = weight.reshape(*weight.shape[:2], -1) if weight.ndim > 1 else weight.reshape(-1, 1, 1)
-    return np.asarray((flat * flat).sum(axis=2), np.float64)
+    return np.asarray((in_taps(weight) ** 2).sum(axis=2), np.float64)
 
 
 def _to_inputs(layer: Layer, squares: Float64, outputs: Float64) -> Float64:
@@ -251,7 +251,7 @@ _TINY = 1e-30
 
 
 def _magnitudes(
-    group: ChannelGroup, statistics: Mapping[str, ChannelStatistics], unseen_margin: float
+    group: ChannelGroup, statistics: Mapping[str, ChannelSpread], unseen_margin: float
 ) -> Float64:
     """Largest |x| to expect of each channel of a group.
 
@@ -286,7 +286,7 @@ class NoiseModel:
         graph: Graph,
         partition: Partition,
         groups: tuple[ChannelGroup, ...],
-        statistics: Mapping[str, ChannelStatistics],
+        statistics: Mapping[str, ChannelSpread],
         is_power_of_two: bool,
         unseen_margin: float,
         bias_codes: float = math.inf,
@@ -366,7 +366,7 @@ class NoiseModel:
         variances = self.statistics[source].variances
         if layer.name in self._input_group:
             variances = variances / self.factors[self._input_group[layer.name]] ** 2
-        inputs = _per_output(layer, weight, variances) * _taps(weight)
+        inputs = _per_output(layer, weight, variances) * in_taps(weight).shape[2]
         largest = largest_by_output(weight) * self.factors[index]
         largest = np.maximum(largest, self._reach(layer) / max(self._input_step(layer), _TINY))
         return WeightTerm(largest, self._passed(layer) * inputs)
@@ -381,7 +381,7 @@ class NoiseModel:
         reach = self._reach(layer)
         if layer.name in self._output_group:
             reach = reach / self.factors[self._output_group[layer.name]]
-        return WeightTerm(largest, noise * _taps(weight), float(reach.max()))
+        return WeightTerm(largest, noise * in_taps(weight).shape[2], float(reach.max()))
 
     def _reach(self, layer: Layer) -> Float64:
         """What biases, divided by the step of the layer's input, ask of the weights: [C_out]."""
@@ -399,7 +399,3 @@ class NoiseModel:
         else:
             magnitudes = self._magnitudes[index] / self.factors[index]
         return step_of(magnitudes.max(), _FEATURE_CODES, self.is_power_of_two)
-
-
-def _taps(weight: Float64) -> int:
-    return int(np.prod(weight.shape[2:]))

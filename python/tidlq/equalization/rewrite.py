@@ -10,7 +10,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from tidlq.equalization.groups import ChannelGroup
-from tidlq.graph.layers import BatchNormAttributes, InnerProductAttributes, Layer, LayerKind
+from tidlq.graph.channels import group_count, in_taps
+from tidlq.graph.layers import BatchNormAttributes, InnerProductAttributes, Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
 from tidlq.spec import Equalization
@@ -20,10 +21,7 @@ Float64 = NDArray[np.float64]
 
 def input_channels(layer: Layer, weight: NDArray[np.floating]) -> tuple[int, int]:
     """Groups of a layer with a weight, and input channels per group."""
-    if layer.kind is LayerKind.BATCH_NORM:
-        return len(weight), 1
-    groups = getattr(layer.attributes, "groups", 1)
-    return groups, weight.shape[1]
+    return group_count(layer, weight), in_taps(weight).shape[1]
 
 
 def scaled_inputs(layer: Layer, weight: Float64, factors: Float64) -> Float64:

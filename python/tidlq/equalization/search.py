@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.equalization.groups import ChannelGroup
-from tidlq.equalization.noise import ChannelStatistics, GroupTerms, NoiseModel
+from tidlq.equalization.noise import ChannelSpread, GroupTerms, NoiseModel
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.spec import Equalization
 
-__all__ = ["ChannelStatistics", "EqualizationGain", "find_equalization"]
+__all__ = ["ChannelSpread", "EqualizationGain", "find_equalization"]
 
 Float64 = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ def find_equalization(
     graph: Graph,
     partition: Partition,
     groups: tuple[ChannelGroup, ...],
-    statistics: Mapping[str, ChannelStatistics],
+    statistics: Mapping[str, ChannelSpread],
     *,
     is_power_of_two: bool,
     unseen_margin: float,

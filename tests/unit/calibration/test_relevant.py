@@ -51,6 +51,13 @@ def test_a_gate_on_another_tensor_is_no_swish():
     assert other not in found
 
 
+def test_a_product_beside_a_swish_reads_everything():
+    net, x = network()
+    swish = net.node("Mul", x, net.node("Sigmoid", x))
+    other = net.conv(swish, (3, 3, 1, 1))
+    assert x not in relevant(net, net.node("Mul", x, other))
+
+
 def test_an_output_of_the_network_matters_everywhere():
     net, x = network()
     assert relevant(net, net.node("Sigmoid", x), x) == {}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from small_networks import SmallNetwork, float_outputs, parts_of, random_frame
 from tidlq.calibration import FloatFeatures
 from tidlq.equalization import (
-    ChannelStatistics,
+    ChannelSpread,
     EqualizationGain,
     equalize,
     find_channel_groups,
@@ -23,7 +23,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
 from tidlq.spec import Equalization
 
-Statistics = dict[str, ChannelStatistics]
+Statistics = dict[str, ChannelSpread]
 
 
 def statistics_of(graph: Graph, frames: int = 8, scale: float = 1.0) -> Statistics:
@@ -37,7 +37,7 @@ def statistics_of(graph: Graph, frames: int = 8, scale: float = 1.0) -> Statisti
     for name in features.tensors:
         values = np.stack([np.moveaxis(run[name], 1, 0) for run in runs], axis=1)
         flat = values.reshape(len(values), -1).astype(np.float64)
-        found[name] = ChannelStatistics(np.abs(flat).max(axis=1), flat.var(axis=1))
+        found[name] = ChannelSpread(np.abs(flat).max(axis=1), flat.var(axis=1))
     return found
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq._core import ChannelStatistics, FrameStepper, WindowSums
-from tidlq.graph.layers import ConvolutionAttributes, Layer, LayerKind
+from tidlq.graph.channels import input_axis
+from tidlq.graph.layers import ConvolutionAttributes, Layer
 from tidlq.graph.model import Graph
 
 Float64 = NDArray[np.float64]
@@ -37,20 +38,6 @@ def accumulator_means(weight: NDArray[np.number], groups: int, means: Float64) -
     inputs = means.reshape(groups, per_group, taps)
     sums: Float64 = np.einsum("goit,git->go", blocks, inputs, optimize=False)
     return sums.reshape(-1)
-
-
-def in_taps(layer: Layer, weight: NDArray[np.number]) -> NDArray[np.number]:
-    """A layer's weight as [C_out, C_in / groups, taps]."""
-    if layer.kind is LayerKind.BATCH_NORM:
-        return weight.reshape(-1, 1, 1)
-    return weight.reshape(*weight.shape[:2], -1)
-
-
-def group_count(layer: Layer, weight: NDArray[np.number]) -> int:
-    """Groups of a layer with a weight, seen as a convolution."""
-    if layer.kind is LayerKind.BATCH_NORM:
-        return len(weight)
-    return layer.attributes.groups if isinstance(layer.attributes, ConvolutionAttributes) else 1
 
 
 def integer_means(stepper: FrameStepper, index: int, frames: range) -> Float64:
@@ -106,7 +93,7 @@ class FloatMeans:
 def _window(graph: Graph, layer: Layer) -> _Window:
     tensor = layer.inputs[0]
     if not isinstance(layer.attributes, ConvolutionAttributes):
-        return _Window(tensor, axis=1 if layer.kind is LayerKind.BATCH_NORM else -1)
+        return _Window(tensor, axis=input_axis(layer))
     window = layer.attributes.window
     size = (graph.shape(layer.output) or ())[2:]
     geometry = (window.kernel, window.stride, window.dilation, window.pad_begin, size)

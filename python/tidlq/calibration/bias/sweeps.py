@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from tidlq._core import FrameStepper
 from tidlq.calibration.bias.frames import BiasFrames
 from tidlq.calibration.bias.judge import OutputJudge
-from tidlq.calibration.bias.means import (
-    accumulator_means,
-    group_count,
-    in_taps,
-    integer_means,
-)
+from tidlq.calibration.bias.means import accumulator_means, integer_means
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
 from tidlq.calibration.bias.state import LayerCorrection, SweepState
 from tidlq.calibration.bias.targets import float_targets, read_targets, targets_state
 from tidlq.calibration.checkpoints import Checkpoints, NoCheckpoints
+from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.spec import QuantPlan, bias_integers
@@ -190,5 +186,5 @@ def _real_means(
     """Mean of each output channel before the non-linearity, real units."""
     means = integer_means(stepper, weighted.index, frames)
     groups = group_count(weighted.layer, weighted.weight)
-    sums = accumulator_means(in_taps(weighted.layer, weighted.weight), groups, means)
+    sums = accumulator_means(in_taps(weighted.weight), groups, means)
     return np.asarray((sums + bias) * weighted.steps, np.float64)

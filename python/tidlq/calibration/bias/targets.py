@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.calibration.bias.frames import BiasFrames
-from tidlq.calibration.bias.means import FloatMeans, accumulator_means, group_count, in_taps
+from tidlq.calibration.bias.means import FloatMeans, accumulator_means
 from tidlq.calibration.bias.state import arrays_of_kind
 from tidlq.calibration.checkpoints import State
 from tidlq.calibration.float_features import FloatFeatures
+from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
@@ -36,7 +37,7 @@ def float_targets(
         weight, groups = parameters.weight, group_count(layer, parameters.weight)
         own = 0.0 if parameters.bias is None else parameters.bias
         first, second = (
-            accumulator_means(in_taps(layer, weight), groups, means.of(layer)) + own
+            accumulator_means(in_taps(weight), groups, means.of(layer)) + own
             for means in (measured, held)
         )
         targets[layer.name] = (first, second)

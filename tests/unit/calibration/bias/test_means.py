@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from small_networks import SmallNetwork, parts_of, random_frame
 from tidlq._core import FrameStepper
 from tidlq.calibration.bias.frames import BiasFrames
-from tidlq.calibration.bias.means import accumulator_means, group_count, in_taps, integer_means
+from tidlq.calibration.bias.means import accumulator_means, integer_means
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
 from tidlq.calibration.bias.targets import float_targets
+from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.layers import ConvolutionAttributes, Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
@@ -125,7 +126,7 @@ def test_integer_means_are_those_of_the_accumulators(scale_type: int, threads: i
         for part in (range(4), range(4, 6), range(2, 3)):
             means = integer_means(stepper, weighted.index, part)
             groups = group_count(layer, weighted.weight)
-            got = accumulator_means(in_taps(layer, weighted.weight), groups, means)
+            got = accumulator_means(in_taps(weighted.weight), groups, means)
             weight = weighted.weight.astype(np.float64)
             want = written_out(layer, weight, 0.0, joined(q[part.start : part.stop]))
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-7, err_msg=layer.name)

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper
 from small_networks import SmallNetwork, parts_of
 from tidlq._core import FrameStepper
 from tidlq.calibration import BiasFrames, BiasSweeps, measure_features
-from tidlq.calibration.bias.means import accumulator_means, group_count, in_taps, integer_means
+from tidlq.calibration.bias.means import accumulator_means, integer_means
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
 from tidlq.calibration.bias.targets import float_targets
+from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.precision.parameter_ranges import measure_parameters
@@ -103,7 +104,7 @@ def mean_errors(
         name = weighted.layer.name
         means = integer_means(stepper, weighted.index, frames.measured)
         groups = group_count(weighted.layer, weighted.weight)
-        sums = accumulator_means(in_taps(weighted.layer, weighted.weight), groups, means)
+        sums = accumulator_means(in_taps(weighted.weight), groups, means)
         real = (sums + biases[name]) * weighted.steps
         errors[name] = ((targets[name][0] - real) / weighted.steps, weighted.steps)
 
