@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,17 @@ def test_the_demo_s_document_has_every_figure(tidlq: Command, tmp_path: Path) ->
     assert document["recompilation"]["seconds"] > 0
     assert document["compilation"]["calibration_frames"] == 200
     assert document["compilation"]["float_nodes"] == 0
+
+
+def test_compile_says_what_calibration_did(tidlq: Command, tmp_path: Path) -> None:
+    outcome = tidlq(
+        "compile", _NETWORK, "--calib", _CALIBRATION, "--scale", "1/255", "--frames", "16",
+        "--option", "quantization_scale_type=1", "-o", tmp_path / "artifacts",
+        "--option", "tidlq:cross_layer_equalization=on",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.stderr
+    assert re.search(r"equalized +\d+ layers, \d+ with a bound per channel", outcome.stdout)
+    assert re.search(r"biases +\d+ layers? corrected.*dB -> [\d.]+ dB", outcome.stdout)
 
 
 def test_compile_writes_the_artifacts_and_describes_them(tidlq: Command, tmp_path: Path) -> None:

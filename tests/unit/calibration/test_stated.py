@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tidlq.calibration.stated import find_stated_ranges
+from tidlq.calibration.stated import find_stated_ranges, is_trained_for
 from tidlq.graph.recognition import find_layers
 from tidlq.importers.onnx_model import import_onnx
-from tidlq.spec import RangeOrigin
+from tidlq.spec import Range, RangeOrigin
 
 
 def stated(nodes: list[onnx.NodeProto], outputs: tuple[str, ...], **constants: float) -> dict:
@@ -73,3 +73,15 @@ def test_a_feature_that_others_read_too_is_measured() -> None:
 def test_an_overflow_guard_states_nothing(bound: float) -> None:
     nodes = [CONVOLUTION, node("Clip", ["c", "a", "b"], "y")]
     assert stated(nodes, ("y",), a=-bound, b=bound) == {}
+
+
+def test_learnt_ranges_are_many_and_differ() -> None:
+    learnt = {
+        name: Range(0, high, RangeOrigin.STATED) for name, high in {"a": 1, "b": 2, "c": 4}.items()
+    }
+    assert is_trained_for(learnt, "abc")
+    assert is_trained_for(learnt, "abcdef")
+    assert not is_trained_for(learnt, "abcdefg")
+    relu6 = {name: Range(0, 6, RangeOrigin.STATED) for name in "abc"}
+    assert not is_trained_for(relu6, "abc")
+    assert not is_trained_for({}, "")
