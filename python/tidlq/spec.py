@@ -164,6 +164,7 @@ class Requantization(enum.Enum):
     SHIFT = "shift"
     FIXED = "fixed"
     FLOAT = "float"
+    TWICE_ROUNDED = "twice-rounded"
 
 
 class ScaleRule(enum.Enum):
@@ -281,6 +282,41 @@ class FeatureQuant:
             return self.type.highest if value > 0 else self.type.lowest
         q = round(value / self.scale) + self.zero_point
         return min(max(q, self.type.lowest), self.type.highest)
+
+
+@dataclass(frozen=True)
+class StatedParameter:
+    """How a pre-quantized model stores a parameter:  x = scale * (q - zero_point).
+
+    Attributes:
+        type: the stored integer type.
+        scales: a single one, or one per index of `axis`.
+        zero_points: likewise.
+        axis: of the constant; without meaning where there is a single scale.
+    """
+
+    type: IntegerType
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class StatedQuantization:
+    """What a pre-quantized model says about its tensors, by the names that these have in the Graph.
+
+    Attributes:
+        features: feature maps that the model quantizes.
+        parameters: weights, slopes and constant operands that the model stores as integers; the
+            Graph holds their real values.
+        biases: integers of biases whose scale is that of the layer's accumulator.
+        requantization: the arithmetic of the software that the model is made for.
+    """
+
+    features: Mapping[str, FeatureQuant]
+    parameters: Mapping[str, StatedParameter]
+    biases: Mapping[str, tuple[int, ...]]
+    requantization: Requantization = Requantization.FLOAT
 
 
 @dataclass(frozen=True)

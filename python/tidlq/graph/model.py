@@ -11,6 +11,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from tidlq.spec import StatedQuantization
+
 
 @dataclass(frozen=True)
 class TensorSignature:
@@ -41,12 +43,14 @@ class Graph:
         free_batch: the leading axis of every input and output was symbolic and is resolved to 1,
             so a batch is executed as independent frames.
         interface_shapes: shapes of inputs and outputs as the source model declares them.
+        stated: scales and zero points of a pre-quantized model; None for a float model.
     """
 
     model: ir.Model
     name: str
     free_batch: bool = False
     interface_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
+    stated: StatedQuantization | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self.fingerprint == other.fingerprint
@@ -101,7 +105,8 @@ class Graph:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over opset, operators, attributes, tensor names, shapes and weights.
 
-        Names of nodes, documentation and the free batch's name do not count.
+        What a pre-quantized model states counts as well; names of nodes, documentation and the free
+        batch's name do not.
         """
         digest = hashlib.sha256()
 
@@ -125,6 +130,10 @@ class Graph:
                 proto = ir.serde.serialize_attribute(node.attributes[key])
                 proto.ClearField("doc_string")
                 add(key, proto.SerializeToString(deterministic=True))
+        if self.stated is not None:
+            for table in (self.stated.features, self.stated.parameters, self.stated.biases):
+                add(sorted(table.items(), key=lambda item: item[0]))
+            add(self.stated.requantization.value)
         return digest.hexdigest()
 
     def _signature(self, value: ir.Value) -> TensorSignature:

@@ -13,30 +13,24 @@ from onnx_ir.passes import common
 
 from tidlq.errors import ModelError
 from tidlq.graph.model import Graph
+from tidlq.importers.canonical import canonicalize
 from tidlq.importers.onnx_checks import check_structure
 from tidlq.importers.onnx_shapes import fix_shapes, interface_shapes
 from tidlq.importers.onnx_source import OnnxSource, read_onnx
 from tidlq.importers.onnx_weights import check_constants, load_constants, refuse_non_finite
-from tidlq.passes.detach_constant_outputs import DetachConstantOutputs
-from tidlq.passes.fold_affine import FoldAffine
-from tidlq.passes.fold_constants import FoldConstants
-from tidlq.passes.fold_input_affine import FoldInputAffine
 from tidlq.passes.infer_shapes import (
     InferShapes,
-    has_open_shapes,
     refuse_absurd_sizes,
 )
-from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
-from tidlq.passes.node_reading import is_constant, is_sorted
+from tidlq.passes.node_reading import is_sorted
 from tidlq.passes.raise_opset import RaiseOpset
-from tidlq.passes.remove_no_ops import RemoveNoOps
+from tidlq.passes.stated import collect_stated
 from tidlq.passes.widen_floats import WidenFloats
+from tidlq.spec import Requantization
 
 # ONNX Runtime's own limit for one tensor's element count in most kernels.
 _LARGEST_TENSOR = (1 << 31) - 1
-# Each round folds at least one level of shape arithmetic that hid the shapes of the next.
-_MOST_ROUNDS = 64
 _NO_SHAPES: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
@@ -75,11 +69,12 @@ def import_onnx(
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         RaiseOpset()(model)
         refuse_non_finite(model.graph)
-        _canonicalize(model, pre_batchnorm_fold=pre_batchnorm_fold)
+        canonicalize(model, pre_batchnorm_fold=pre_batchnorm_fold)
         refuse_non_finite(model.graph)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
     free_batch, shapes = interface_shapes(model.graph, batch)
-    return Graph(model, origin.name, free_batch, MappingProxyType(shapes))
+    stated = collect_stated(model.graph, Requantization.FLOAT)
+    return Graph(model, origin.name, free_batch, MappingProxyType(shapes), stated)
 
 
 def _to_ir(origin: OnnxSource) -> ir.Model:
@@ -144,36 +139,3 @@ def _naming(label: str) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{label}: {error}") from error.__cause__
-
-
-def _canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
-    """Folds and simplifies until nothing changes, then names what has no name."""
-    fold = FoldConstants(fold_dequantize=not _states_quantization(model.graph))
-    for _ in range(_MOST_ROUNDS):
-        modified = fold(model).modified
-        modified |= RemoveNoOps()(model).modified
-        if not modified:
-            break
-        if has_open_shapes(model.graph):
-            InferShapes()(model)
-    MatMulToGemm()(model)
-    FoldAffine()(model)
-    if pre_batchnorm_fold:
-        FoldInputAffine()(model)
-    common.RemoveUnusedNodesPass()(model)
-    common.RemoveUnusedOpsetsPass()(model)
-    DetachConstantOutputs()(model)
-    NameNodes()(model)
-    model.ir_version = max(model.ir_version, 8)
-
-
-def _states_quantization(graph: ir.Graph) -> bool:
-    """Whether features are quantized: then scales of constants are kept as well."""
-    for node in graph.all_nodes():
-        if node.op_type == "QuantizeLinear" and not is_constant(node.inputs[0]):
-            return True
-        if node.op_type.startswith(
-            ("QLinear", "QGemm", "DynamicQuantize", "ConvInteger", "MatMulInteger")
-        ):
-            return True
-    return False
