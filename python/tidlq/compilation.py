@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidlq.artifacts import PROGRESS, Artifacts, StageFile
 from tidlq.calibration import BiasCalibration
-from tidlq.decision import Decision, Progress, decide, place_layers
+from tidlq.decision import Decision, Progress, decide, prepare
 from tidlq.errors import DataError, OptionError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
@@ -119,13 +119,22 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     graph = import_onnx(
         model, input_shapes=input_shapes or {}, pre_batchnorm_fold=options.pre_batchnorm_fold
     )
-    parts = place_layers(graph, options)
-    decided = Decision(graph, parts, Ranges({}, {}, {}))
-    if any(stage.kind is StageKind.FIXED for stage in parts.stages):
+    prepared = prepare(graph, options, has_data=calibration is not None)
+    graph = prepared.graph
+    decided = Decision(graph, prepared.partition, Ranges({}, {}, {}))
+    if any(stage.kind is StageKind.FIXED for stage in prepared.partition.stages):
         limit = options.calibration_frames
         open_calibration = partial(_open_data, calibration, graph, preprocessing, limit)
         progress_file = None if progress_folder is None else Path(progress_folder) / PROGRESS
-        decided = decide(graph, parts, options, open_calibration, threads, report, progress_file)
+        decided = decide(
+            prepared,
+            options,
+            open_calibration,
+            threads,
+            report,
+            progress_file,
+            has_data=calibration is not None,
+        )
     elif options.tensor_bits != 32:
         notice = "No layer of the network runs in fixed point; the artifacts are its float form."
         decided = replace(decided, notices=(notice,))
@@ -144,7 +153,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.frames,
         decided.bias,
         decided.resumed_frames,
-        decided.notices,
+        (*prepared.notices, *decided.notices),
     )
 
 
@@ -166,6 +175,8 @@ def _assemble(
     preprocessing: Mapping[str, Any],
 ) -> Artifacts:
     graph, parts = decided.graph, decided.partition
+    is_stated = decided.plan is not None and decided.plan.is_stated
+    rounded = graph.stated.features if is_stated and graph.stated is not None else {}
     stages: list[StageFile] = []
     for number, stage in enumerate(parts.stages):
         name = f"stage_{number}"
@@ -174,7 +185,10 @@ def _assemble(
             network = lower_stage(graph, stage, decided.plan, name)
             file, content = f"{name}.tidlq", pack_network(network)
         else:
-            file, content = f"{name}.onnx", build_island(graph, stage, name).SerializeToString()
+            file, content = (
+                f"{name}.onnx",
+                build_island(graph, stage, name, rounded).SerializeToString(),
+            )
         stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content))
     known = Ranges(
         feature_ranges(parts, decided.ranges), decided.ranges.parameters, decided.ranges.channels
@@ -188,7 +202,7 @@ def _assemble(
         inputs=graph.inputs,
         outputs=graph.outputs,
         stages=tuple(stages),
-        options={key: value for key, value in options.to_tidl().items() if key != PROTO_OPTION},
+        options=_saved_options(options, decided.plan),
         preprocessing=preprocessing,
         quant_params=decided.quant_params,
         report={
@@ -196,3 +210,12 @@ def _assemble(
             "calibration": calibration_report(decided.ranges.equalization, decided.bias),
         },
     )
+
+
+def _saved_options(options: Options, plan: QuantPlan | None) -> dict[str, str | int | float]:
+    """Options that compile the model again as it was compiled."""
+    saved = {key: value for key, value in options.to_tidl().items() if key != PROTO_OPTION}
+    if plan is not None and plan.is_stated:
+        saved["advanced_options:prequantized_model"] = 1
+        del saved["advanced_options:quantization_scale_type"]
+    return saved

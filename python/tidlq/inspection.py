@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tidlq.artifacts import Artifacts
-from tidlq.decision import place_layers
+from tidlq.decision import prepare
 from tidlq.engine import FixedStage
 from tidlq.errors import QuantProtoError
 from tidlq.graph.layers import Layer
@@ -158,7 +158,8 @@ def _place(
     graph = import_onnx(
         model, input_shapes=input_shapes, pre_batchnorm_fold=options.pre_batchnorm_fold
     )
-    return graph, place_layers(graph, options)
+    prepared = prepare(graph, options)
+    return prepared.graph, prepared.partition
 
 
 def _unit(graph: Graph, unit: Unit) -> dict[str, Any]:

@@ -276,6 +276,14 @@ class FeatureQuant:
     scale: float
     zero_point: int = 0
 
+    @property
+    def range(self) -> Range:
+        """The real values of the lowest and the highest integer."""
+        low, high = (
+            (q - self.zero_point) * self.scale for q in (self.type.lowest, self.type.highest)
+        )
+        return Range(low, high, RangeOrigin.STATED)
+
     def quantize(self, value: float) -> int:
         """The integer nearest to a real value (halves to even), saturated to the type."""
         if not math.isfinite(value):
@@ -415,8 +423,17 @@ class LayerQuant:
 
 @dataclass(frozen=True)
 class QuantPlan:
-    """Scale, zero point, bits and sign of every feature; precision and requantization per layer."""
+    """Scale, zero point, bits and sign of every feature; precision and requantization per layer.
+
+    Attributes:
+        scheme: the rules behind it.
+        features: by tensor.
+        layers: by name.
+        is_stated: made from what a pre-quantized model states: every feature is rounded to its
+            integers, also where it only leaves the network.
+    """
 
     scheme: Scheme
     features: Mapping[str, FeatureQuant]
     layers: Mapping[str, LayerQuant]
+    is_stated: bool = False

@@ -16,7 +16,7 @@ from oracle.comparison import find_difference, first_difference, ordered_inputs
 from oracle.real_models import CALIBRATION_FRAMES, EVERY_SCALE_TYPE, REAL_MODELS, Frames
 from tidlq._core import Engine
 from tidlq.artifacts import StageFile
-from tidlq.decision import place_layers
+from tidlq.decision import prepare
 from tidlq.graph.partition import StageKind
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.target import Options
@@ -68,7 +68,7 @@ def compile_model(request: pytest.FixtureRequest) -> Callable[[str, int, str], C
 def weighted_layers(path: Path) -> list[str]:
     """Names of the layers of a model that have a weight, every other one."""
     graph = import_onnx(path)
-    layers = place_layers(graph, Options()).layers
+    layers = prepare(graph, Options()).partition.layers
     return [layer.name for layer in layers if layer.kind.has_weight][::2]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from tidlq.graph.layers import Clamp, Layer, LayerKind
 from tidlq.graph.model import Graph
+from tidlq.graph.statements import resolve_features
 from tidlq.spec import Range, RangeOrigin
 
 OVERFLOW_GUARD = 2.0**15
@@ -41,7 +42,7 @@ def is_trained_for(stated: Mapping[str, Range], features: Collection[str]) -> bo
 
 
 def find_stated_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Range]:
-    """Ranges given by Clip and ReLU6, by feature map.
+    """Ranges given by Clip and ReLU6, or by the scales of a pre-quantized model, by feature map.
 
     A layer's output has the bounds of the Clip fused into it. A feature map that only Clips with
     both bounds read has the widest of those bounds: what lies outside is never seen.
@@ -64,4 +65,6 @@ def find_stated_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Range
             continue
         low, high = min(r.min for r in known), max(r.max for r in known)
         found[name] = Range(low, high, RangeOrigin.STATED)
+    if graph.stated is not None:
+        found |= {name: quant.range for name, quant in resolve_features(graph, layers).items()}
     return found

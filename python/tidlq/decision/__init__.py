@@ -1,7 +1,7 @@
 """What is decided about a network: ranges, from data or from a saved proto, and the plan."""
 
 from tidlq.decision.outcome import Decision, Progress
-from tidlq.decision.placement import place_layers, rescale
 from tidlq.decision.road import decide
+from tidlq.decision.statements import Prepared, Statements, prepare
 
-__all__ = ["Decision", "Progress", "decide", "place_layers", "rescale"]
+__all__ = ["Decision", "Prepared", "Progress", "Statements", "decide", "prepare"]

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tidlq.decision.from_statements import plan_of_statements
 from tidlq.decision.outcome import Decision
 from tidlq.decision.placement import rescale
+from tidlq.decision.statements import Statements
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.precision.assignment import asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
-from tidlq.precision.plan import make_plan
 from tidlq.quantproto import (
     TEXT_SUFFIXES,
     check_fingerprint,
@@ -22,11 +22,20 @@ from tidlq.quantproto import (
 )
 from tidlq.quantproto.network_ranges import expected_layers
 from tidlq.spec import Range, Ranges
-from tidlq.target import Options, scheme_of
+from tidlq.target import Options
 
 
-def decide_from_proto(graph: Graph, parts: Partition, options: Options, path: Path) -> Decision:
+def decide_from_proto(
+    graph: Graph, parts: Partition, options: Options, use: Statements, path: Path
+) -> Decision:
     """Ranges and bits as a saved proto has them.
+
+    Args:
+        graph: the canonical Graph.
+        parts: its stages.
+        options: of the compilation.
+        use: what the statements of a pre-quantized model are used for.
+        path: the proto.
 
     Raises:
         QuantProtoError: The proto is incomplete, or of another model.
@@ -38,14 +47,7 @@ def decide_from_proto(graph: Graph, parts: Partition, options: Options, path: Pa
     decisions = resolve_ranges(saved, expected_layers(parts, own), str(path))
     ranges = _with_channels(own, decisions.ranges)
     ranges = replace(ranges, biases=decisions.values, equalization=saved.equalization)
-    plan = make_plan(
-        graph,
-        parts,
-        ranges,
-        scheme_of(options),
-        precision=decisions.precision,
-        is_asymmetric=asymmetry_of(options),
-    )
+    plan = plan_of_statements(graph, parts, ranges, options, use, decisions.precision)
     is_text = path.suffix.lower() in TEXT_SUFFIXES
     content = path.read_bytes() if is_text else format_quant_params(saved)
     return Decision(graph, parts, ranges, plan, quant_params=content)

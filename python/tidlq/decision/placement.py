@@ -11,18 +11,22 @@ from tidlq.errors import QuantProtoError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, partition
 from tidlq.graph.recognition import find_layers
+from tidlq.graph.statements import incomplete_nodes
 from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
 from tidlq.spec import Equalization
 from tidlq.target import Options
 
 
-def place_layers(graph: Graph, options: Options, added: Sequence[str] = ()) -> Partition:
+def place_layers(
+    graph: Graph, options: Options, added: Sequence[str] = (), *, only_stated: bool = False
+) -> Partition:
     """Says which layers run in fixed point and which nodes in float islands.
 
     Args:
         graph: the canonical Graph.
         options: those that place layers count.
         added: layers that the options' lists cannot know; they are allowed.
+        only_stated: layers whose quantization a pre-quantized model does not state run in float.
 
     Raises:
         OptionError: A list of the options names a layer or operator that the network does not have.
@@ -37,6 +41,9 @@ def place_layers(graph: Graph, options: Options, added: Sequence[str] = ()) -> P
     )
     denied = {n: why for n, why in find_denied(graph, lists).items() if n not in added}
     table = find_layers(graph, denied, find_allowed(graph, lists))
+    while only_stated and (incomplete := incomplete_nodes(graph, table.layers)):
+        denied |= incomplete
+        table = find_layers(graph, denied, find_allowed(graph, lists))
     return partition(graph, table, options.max_num_subgraphs)
 
 

@@ -14,6 +14,7 @@ from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
 from tidlq.passes.node_reading import is_constant
 from tidlq.passes.remove_no_ops import RemoveNoOps
+from tidlq.passes.separate_requantization import SeparateRequantization
 
 # Each round folds at least one level of shape arithmetic that hid the shapes of the next.
 _MOST_ROUNDS = 64
@@ -42,6 +43,7 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     DetachConstantOutputs()(model)
+    SeparateRequantization()(model)
     NameNodes()(model)
     model.ir_version = max(model.ir_version, 8)
 

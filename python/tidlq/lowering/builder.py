@@ -155,6 +155,11 @@ class NetworkBuilder:
             self.place_integer(name, index, source.layout)
         return self._in_layout(name, self._integer[name], layout, self.feature(name))
 
+    def round_float(self, name: str) -> None:
+        """Quantizes a tensor that was written in float, for all that read it from here on."""
+        self.integer(name)
+        del self._float[name]
+
     def floating(self, name: str, layout: Layout) -> int:
         """Index of a float form in the given layout."""
         if name not in self._float:

@@ -34,7 +34,8 @@ def _operand(builder: NetworkBuilder, layer: Layer, index: int, layout: Layout) 
         )
         assert quant is not None
         assert values is not None
-        q = np.clip(np.rint(values / quant.scale), quant.type.lowest, quant.type.highest)
+        q = np.rint(values / quant.scale) + quant.zero_point
+        q = np.clip(q, quant.type.lowest, quant.type.highest)
         q = q.reshape(full).transpose(layout)
         return builder.add_tensor(f"{layer.name}/operand", q.shape, quant, q)
     if len(shape) == rank:
@@ -110,7 +111,7 @@ def lower_function(builder: NetworkBuilder, layer: Layer) -> None:
 
 
 def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
-    """Softmax over the last physical axis, integers in, float out."""
+    """Softmax over the last physical axis, integers in, float out (integers in a stated plan)."""
     assert isinstance(layer.attributes, AxisAttributes)
     axis = layer.attributes.axis
     shape = builder.shape(layer.output)
@@ -120,3 +121,5 @@ def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
     builder.place_float(layer.output, output, layout)
     table = exponential_table(builder.feature(layer.inputs[0]))
     builder.add_layer(layer.name, [x], output).softmax.exponential.extend(table)
+    if builder.plan.is_stated:
+        builder.round_float(layer.output)

@@ -2,46 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
+from tidlq.spec import FeatureQuant
+
+# ONNX Runtime's own operators also take 16 bits, which the standard ones do from opset 21 on.
+_ROUNDING_DOMAIN = "com.microsoft"
 
 
-def build_island(graph: Graph, stage: Stage, name: str) -> onnx.ModelProto:
+def rounding_pair(
+    tensor: str, source: str, result: str, quant: FeatureQuant
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """The nodes that round a feature map to its integers and back, and their constants.
+
+    Args:
+        tensor: name that the nodes and constants are called after.
+        source: tensor that is read.
+        result: tensor that is written.
+        quant: of the feature map.
+    """
+    scale, zero, integers = f"{tensor}/scale", f"{tensor}/zero_point", f"{tensor}/integers"
+    constants = [
+        numpy_helper.from_array(np.array(quant.scale, np.float32), scale),
+        numpy_helper.from_array(np.array(quant.zero_point, quant.type.dtype), zero),
+    ]
+    nodes = [
+        helper.make_node(op, inputs, outputs, f"{tensor}/{op}", domain=_ROUNDING_DOMAIN)
+        for op, inputs, outputs in (
+            ("QuantizeLinear", [source, scale, zero], [integers]),
+            ("DequantizeLinear", [integers, scale, zero], [result]),
+        )
+    ]
+    return nodes, constants
+
+
+def build_island(
+    graph: Graph, stage: Stage, name: str, rounded: Mapping[str, FeatureQuant] | None = None
+) -> onnx.ModelProto:
     """The stage's nodes and constants, with its border tensors as inputs and outputs.
 
     Args:
         graph: the canonical Graph.
         stage: a float stage of its partition.
         name: the model's graph name.
+        rounded: feature maps that a QuantizeLinear and a DequantizeLinear round, by name.
     """
     members = set(stage.node_names)
     nodes = [node for node in graph.nodes if node.name in members]
-    protos = [ir.serde.serialize_node(node) for node in nodes]
+    entering = {signature.name for signature in graph.inputs} & set(stage.inputs)
+    protos: list[onnx.NodeProto] = []
+    roundings: list[onnx.TensorProto] = []
+    renamed: dict[str, str] = {}
+
+    def add_rounding(tensor: str, source: str, result: str) -> None:
+        quant = (rounded or {})[tensor]
+        pair, constants = rounding_pair(tensor, source, result, quant)
+        protos.extend(pair)
+        roundings.extend(constants)
+
+    for tensor in sorted(entering & set(rounded or ())):
+        renamed[tensor] = f"{tensor}/rounded"
+        add_rounding(tensor, tensor, renamed[tensor])
+    for node in nodes:
+        proto = ir.serde.serialize_node(node)
+        proto.input[:] = [renamed.get(value, value) for value in proto.input]
+        protos.append(proto)
+        for index, tensor in enumerate(proto.output):
+            if tensor in (rounded or {}):
+                proto.output[index] = f"{tensor}/exact"
+                add_rounding(tensor, f"{tensor}/exact", tensor)
     read = dict.fromkeys(name for node in stage.float_nodes for name in node.inputs)
     constants = [name for name in read if graph.constant(name) is not None]
     initializers = []
     for constant in constants:
-        tensor = graph.values[constant].const_value
-        assert tensor is not None
-        proto = ir.serde.serialize_tensor(tensor)
-        proto.name = constant
-        initializers.append(proto)
+        held = graph.values[constant].const_value
+        assert held is not None
+        stored = ir.serde.serialize_tensor(held)
+        stored.name = constant
+        initializers.append(stored)
+    opsets = dict(graph.model.opset_imports)
+    if roundings:
+        opsets.setdefault(_ROUNDING_DOMAIN, 1)
     return helper.make_model(
         helper.make_graph(
             protos,
             name,
             [ir.serde.serialize_value(graph.values[value]) for value in stage.inputs],
             [ir.serde.serialize_value(graph.values[value]) for value in stage.outputs],
-            initializers,
+            [*initializers, *roundings],
         ),
-        opset_imports=[
-            helper.make_opsetid(domain, version)
-            for domain, version in graph.model.opset_imports.items()
-        ],
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
         ir_version=graph.model.ir_version,
         producer_name="tidlq",
     )

@@ -42,7 +42,8 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
     Its inputs and outputs are float32 in ONNX's layout, in the stage's order; quantization and
     dequantization are layers of the program. Integer tensors keep their Graph names, float32
     forms end in `/float`. A concat that leaves the stage, at once or after layers that only move
-    elements, joins float32 forms: boxes and scores of a detector need not share a scale.
+    elements, joins float32 forms: boxes and scores of a detector need not share a scale. A plan
+    that the model states has it as the model does.
 
     Args:
         graph: the canonical Graph.
@@ -50,7 +51,8 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
         plan: the decisions for its tensors and layers.
         name: the Network's name.
     """
-    builder = NetworkBuilder(graph, plan, name, _joined_in_float(stage))
+    joined = frozenset[str]() if plan.is_stated else _joined_in_float(stage)
+    builder = NetworkBuilder(graph, plan, name, joined)
     for tensor in stage.inputs:
         shape = builder.shape(tensor)
         index = builder.add_tensor(f"{tensor}/float", shape, None)

@@ -152,6 +152,7 @@ Count = Annotated[int, _between(1, math.inf), Allowed("an integer of 1 or more")
 SubgraphCount = Annotated[int, _between(1, 16), Allowed("an integer from 1 to 16")]
 DebugLevel = Annotated[int, _between(0, 6), Allowed("an integer from 0 to 6")]
 Switch = Annotated[bool, BeforeValidator(_read_switch), Allowed("0, 1")]
+OptionalSwitch = Annotated[bool | None, BeforeValidator(_read_switch), Allowed("0, 1")]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Allowed("comma-separated names")]
 Factor = Annotated[
     float, BeforeValidator(_read_factor), Allowed("-1 (off) or a number greater than 1")

@@ -28,6 +28,7 @@ from tidlq.target.option_values import (
     Factor,
     Method,
     Names,
+    OptionalSwitch,
     Percentile,
     ProtoPath,
     RequantizationChoice,
@@ -64,7 +65,8 @@ class Options(BaseModel):
     quantization_scale_type: ScaleType = Field(
         default=0,
         description="0: symmetric, real parameter scales; 1: symmetric, power-of-2 scales; "
-        "4: asymmetric features, per-channel weights; 3: pre-quantized TFLite.",
+        "4: asymmetric features, per-channel weights; 3: pre-quantized TFLite. A pre-quantized "
+        "model keeps its own scales where this is not given.",
     )
     calibration_frames: Count = Field(
         default=20, description="Frames used for calibration, at most."
@@ -103,9 +105,10 @@ class Options(BaseModel):
         default=-1.0,
         description="Latency to tolerate for 16-bit layers, as a multiple of all-8-bit.",
     )
-    prequantized_model: Switch = Field(
-        default=False,
-        description="Take scales and zero points from a QDQ model, without calibration.",
+    prequantized_model: OptionalSwitch = Field(
+        default=None,
+        description="1: scales and zero points come from the pre-quantized model (Q/DQ, QOperator, "
+        "TFLite), without calibration; 0: they are ignored; not given: 1 where the model has them.",
     )
     quant_params_proto_path: ProtoPath = Field(
         default=None,
@@ -302,13 +305,7 @@ def _check_together(options: Options) -> None:
 
 def _check_supported(options: Options) -> None:
     unsupported = {
-        "quantization_scale_type": (options.quantization_scale_type == 3, "0, 1 and 4"),
-        "prequantized_model": (options.prequantized_model, "0"),
         "mixed_precision_factor": (options.mixed_precision_factor > 0, "-1 (off)"),
-        "output_feature_16bit_names_list": (
-            bool(options.output_feature_16bit_names_list),
-            "an empty list",
-        ),
     }
     for field, (is_unsupported, supported) in unsupported.items():
         if is_unsupported:

@@ -1,0 +1,141 @@
+"""What a pre-quantized model's own scales decide, with or without data for what it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from tidlq.calibration import RangeChoice, RangeRule, RangeSearch, measure_features
+from tidlq.decision.outcome import Decision, Progress
+from tidlq.decision.statements import Statements
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.graph.statements import resolve_features
+from tidlq.importers.frame_source import FrameSource
+from tidlq.precision.assignment import asymmetry_of, precision_of
+from tidlq.precision.parameter_ranges import measure_parameters
+from tidlq.precision.plan import make_plan, ranged_features
+from tidlq.precision.stated_plan import make_stated_plan, stated_scheme
+from tidlq.quantproto import Provenance, format_quant_params
+from tidlq.quantproto.network_ranges import to_saved
+from tidlq.spec import FeatureScales, Precision, QuantPlan, Range, Ranges, Scheme
+from tidlq.target import Options, scheme_of
+from tidlq.version import __version__
+
+
+@dataclass(frozen=True)
+class StatementsDecision:
+    """Decides from statements.
+
+    Attributes:
+        graph: with statements.
+        parts: its stages.
+        options: of the compilation.
+        use: KEPT or CONVERTED.
+        open_calibration: called where ranges are missing.
+        threads: worker threads; 0 means one per core.
+        report: told about the progress.
+    """
+
+    graph: Graph
+    parts: Partition
+    options: Options
+    use: Statements
+    open_calibration: Callable[[], FrameSource]
+    threads: int
+    report: Progress
+
+    def run(self) -> Decision:
+        """Takes what is stated, measures what is not.
+
+        Raises:
+            DataError: Calibration frames are missing or do not fit.
+        """
+        known = resolve_features(self.graph, self.parts.layers)
+        needed = ranged_features(self.parts)
+        features = {name: known[name].range for name in needed if name in known}
+        missing = [name for name in needed if name not in known]
+        frames = 0
+        if missing:
+            measured, frames = self._measure(missing)
+            features |= measured
+        own = measure_parameters(self.graph, self.parts.layers)
+        ranges = replace(own, features=features)
+        scheme = scheme_in_use(self.graph, self.options, self.use)
+        plan = plan_of_statements(
+            self.graph,
+            self.parts,
+            ranges,
+            self.options,
+            self.use,
+            precision_of(self.options, self.graph, self.parts),
+        )
+        provenance = Provenance(
+            tool_version=__version__,
+            graph_fingerprint=self.graph.fingerprint,
+            scheme=scheme.name,
+            accuracy_level=self.options.accuracy_level,
+            frames=frames,
+        )
+        saved = to_saved(self.graph, self.parts, ranges, plan, provenance)
+        return Decision(
+            self.graph, self.parts, ranges, plan, frames, format_quant_params(saved), saved
+        )
+
+    def _measure(self, names: list[str]) -> tuple[Mapping[str, Range], int]:
+        """Ranges of feature maps without a statement, and the number of frames behind them."""
+        source = self.open_calibration()
+        total = source.length
+        measured = measure_features(
+            self.graph,
+            names,
+            source,
+            limit=self.options.calibration_frames,
+            threads=self.threads,
+            progress=lambda done: self.report("calibrate", done, total),
+        )
+        rules = {0: RangeRule.MEAN_OF_FRAMES, 2: RangeRule.EXTREMES}
+        search = RangeSearch(rules.get(self.options.accuracy_level, RangeRule.MSE))
+        choice = RangeChoice(search, measured.features, {})
+        for name in names:
+            choice(name, FeatureScales(8, asymmetric=True))
+        return choice.chosen, measured.frames
+
+
+def scheme_in_use(graph: Graph, options: Options, use: Statements) -> Scheme:
+    """The scheme of a plan: the options' one, or the model's own where its statements are kept."""
+    if use is not Statements.KEPT:
+        return scheme_of(options)
+    assert graph.stated is not None
+    return stated_scheme(graph.stated.requantization)
+
+
+def plan_of_statements(
+    graph: Graph,
+    parts: Partition,
+    ranges: Ranges,
+    options: Options,
+    use: Statements,
+    precision: Precision,
+) -> QuantPlan:
+    """The plan of ranges: with the model's own scales where its statements are kept.
+
+    Args:
+        graph: the canonical Graph.
+        parts: its stages.
+        ranges: of features and parameters.
+        options: of the compilation.
+        use: what statements are used for.
+        precision: bits of features and parameters.
+    """
+    scheme = scheme_in_use(graph, options, use)
+    if use is Statements.KEPT:
+        return make_stated_plan(graph, parts, ranges, scheme, precision)
+    return make_plan(
+        graph,
+        parts,
+        ranges,
+        scheme,
+        precision=precision,
+        is_asymmetric=asymmetry_of(options),
+    )

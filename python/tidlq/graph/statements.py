@@ -1,0 +1,113 @@
+"""Which feature maps and layers of a pre-quantized Graph have a quantization."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind, ProductAttributes
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import operand_index
+from tidlq.spec import FeatureQuant
+
+_COMMUTING = frozenset(
+    {
+        LayerKind.RESHAPE,
+        LayerKind.TRANSPOSE,
+        LayerKind.SLICE,
+        LayerKind.CONCAT,
+        LayerKind.MAX_POOL,
+    }
+)
+"""Kinds that give the same integers whether values are quantized before or after them."""
+
+
+def resolve_features(graph: Graph, layers: Iterable[Layer]) -> Mapping[str, FeatureQuant]:
+    """The quantization of every feature map that has one: stated, or handed on by layers.
+
+    A layer that keeps its input's quantization hands it on. A feature map without a statement that
+    only a moving layer reads, a concat or a max pool may as well be quantized like that layer's
+    output: the integers are the same.
+
+    Args:
+        graph: with statements.
+        layers: of the graph, in execution order.
+    """
+    assert graph.stated is not None
+    layers = tuple(layers)
+    known = dict(graph.stated.features)
+    for layer in reversed(layers):
+        quant = known.get(layer.output)
+        if quant is None or layer.kind not in _COMMUTING:
+            continue
+        for name in layer.inputs:
+            if name not in known and _is_read_once(graph, name):
+                known[name] = quant
+    for layer in layers:
+        if layer.keeps_quantization and layer.inputs[0] in known:
+            known.setdefault(layer.output, known[layer.inputs[0]])
+    return known
+
+
+def _is_read_once(graph: Graph, name: str) -> bool:
+    value = graph.values[name]
+    return len(tuple(value.uses())) == 1 and not value.is_graph_output()
+
+
+def find_incomplete(graph: Graph, layers: Iterable[Layer]) -> Mapping[str, str]:
+    """Layers whose quantization the model does not state in full, by name, each with the reason.
+
+    Args:
+        graph: with statements.
+        layers: of the graph, in execution order.
+    """
+    layers = tuple(layers)
+    known = resolve_features(graph, layers)
+    found: dict[str, str] = {}
+    for layer in layers:
+        reason = _missing_of(graph, layer, known)
+        if reason is not None:
+            found[layer.name] = reason
+    return found
+
+
+def _missing_of(graph: Graph, layer: Layer, known: Mapping[str, FeatureQuant]) -> str | None:
+    assert graph.stated is not None
+    for name in (*layer.inputs, layer.output):
+        if name not in known and graph.constant(name) is None:
+            return f"the model states no scale for feature map {name!r}"
+    constants = [] if layer.weight is None else [layer.weight]
+    index = operand_index(graph, layer)
+    if index is not None:
+        constants.append(layer.inputs[index])
+        if isinstance(layer.attributes, ProductAttributes) and layer.attributes.reciprocal:
+            return "it divides by a constant"
+    for name in constants:
+        stated = graph.stated.parameters.get(name)
+        if stated is None:
+            return f"the model states no scale for parameter {name!r}"
+        if len(stated.scales) > 1 and stated.axis != _output_axis(layer):
+            return f"the scales of parameter {name!r} do not run along its output channels"
+    attributes = layer.attributes
+    if isinstance(attributes, InnerProductAttributes) and attributes.alpha != 1.0:
+        return "its weight is multiplied by alpha"
+    return None
+
+
+def _output_axis(layer: Layer) -> int | None:
+    """The axis of a weight, as the Graph stores it, that output channels run along."""
+    if not layer.kind.has_weight:
+        return None
+    attributes = layer.attributes
+    is_column = isinstance(attributes, InnerProductAttributes) and not attributes.transposed
+    return 1 if is_column else 0
+
+
+def incomplete_nodes(graph: Graph, layers: Sequence[Layer]) -> Mapping[str, str]:
+    """Nodes of incomplete layers, by name, each with the reason."""
+    reasons = find_incomplete(graph, layers)
+    return {
+        node: reasons[layer.name]
+        for layer in layers
+        if layer.name in reasons
+        for node in layer.nodes
+    }

@@ -1,0 +1,335 @@
+"""QuantPlan of a pre-quantized model: the scales that it states, new ones where these changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq.errors import QuantProtoError
+from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import layer_parameters, operand_index
+from tidlq.graph.partition import Partition, StageKind
+from tidlq.graph.statements import resolve_features
+from tidlq.precision.accumulators import (
+    Interval,
+    WeightSums,
+    accumulator_bits,
+    headroom_bits,
+    input_terms,
+    output_integers,
+)
+from tidlq.precision.scales import asymmetric_feature, parameter_scales, symmetric_feature
+from tidlq.spec import (
+    FeatureQuant,
+    IntegerType,
+    LayerQuant,
+    ParameterQuant,
+    ParameterRole,
+    Precision,
+    QuantPlan,
+    Range,
+    Ranges,
+    Requantization,
+    ScaleRule,
+    Scheme,
+    StatedParameter,
+    absolute_maxima,
+    parameter_name,
+)
+
+_NARROW_BIAS_BITS = 32
+_WIDE_BIAS_BITS = 48
+_BYTE = IntegerType(8, signed=True)
+
+
+def stated_scheme(requantization: Requantization) -> Scheme:
+    """The scheme of a model whose scales are its own.
+
+    Args:
+        requantization: the arithmetic of the software that the model is made for.
+    """
+    software = "TFLite" if requantization is Requantization.TWICE_ROUNDED else "QDQ"
+    return Scheme(
+        name=f"pre-quantized {software}",
+        asymmetric_features=True,
+        channel_wise=True,
+        feature_rule=ScaleRule.REAL,
+        free_rule=ScaleRule.REAL,
+        weight_rule=ScaleRule.REAL,
+        requantization=requantization,
+        full_weight_code=False,
+    )
+
+
+def make_stated_plan(
+    graph: Graph,
+    partition: Partition,
+    ranges: Ranges,
+    scheme: Scheme,
+    precision: Precision | None = None,
+) -> QuantPlan:
+    """Takes scales and zero points from a pre-quantized model, and makes those that it lacks.
+
+    A stated quantization holds where the range of a tensor is the stated one and its bits are the
+    stated ones; otherwise the range decides, and the layers around it requantize by our own
+    arithmetic.
+
+    Args:
+        graph: with statements.
+        partition: only its fixed stages are planned.
+        ranges: of the features whose quantization is not stated or is to change, and of every
+            parameter.
+        scheme: the arithmetic, and the rules for what is not stated.
+        precision: bits of features and parameters by name; what is not listed keeps its bits.
+
+    Raises:
+        QuantProtoError: A range is missing.
+    """
+    planner = _StatedPlanner(graph, partition, ranges, scheme, precision or Precision())
+    for stage in partition.stages:
+        if stage.kind is not StageKind.FIXED:
+            continue
+        for name in stage.inputs:
+            planner.add_feature(name)
+        for layer in stage.layers:
+            planner.add(layer)
+    return QuantPlan(scheme, planner.features, planner.layers, is_stated=True)
+
+
+class _StatedPlanner:
+    """Accumulates decisions in execution order."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        partition: Partition,
+        ranges: Ranges,
+        scheme: Scheme,
+        precision: Precision,
+    ) -> None:
+        assert graph.stated is not None
+        self.graph = graph
+        self.stated = graph.stated
+        self.known = resolve_features(graph, partition.layers)
+        self.ranges = ranges
+        self.scheme = scheme
+        self.precision = precision
+        self.features: dict[str, FeatureQuant] = {}
+        self.layers: dict[str, LayerQuant] = {}
+        self.integers: dict[str, Interval] = {}
+
+    def add_feature(self, name: str) -> None:
+        """Plans a feature with a quantization of its own."""
+        if name in self.features:
+            return
+        quant = self._feature(name)
+        self.features[name] = quant
+        self.integers[name] = Interval(quant.type.lowest, quant.type.highest)
+
+    def _feature(self, name: str) -> FeatureQuant:
+        stated, given = self.known.get(name), self.ranges.features.get(name)
+        if stated is None:
+            if given is None:
+                raise QuantProtoError(f"The range of feature map {name!r} is missing.")
+            return asymmetric_feature(given, self.precision.feature_bits(name))
+        bits = self.precision.features.get(name, stated.type.bits)
+        own = stated.range
+        if bits == stated.type.bits and (given is None or _is_same(given, own)):
+            return stated
+        if stated.type.signed and stated.zero_point == 0:
+            return symmetric_feature(given or own, bits, ScaleRule.REAL)
+        return asymmetric_feature(given or own, bits)
+
+    def _is_as_stated(self, name: str) -> bool:
+        return name not in self.features or self.features[name] == self.known.get(name)
+
+    def add(self, layer: Layer) -> None:
+        """Plans one layer; its inputs are planned already."""
+        source = next(name for name in layer.inputs if name in self.features)
+        if layer.keeps_quantization:
+            self.features[layer.output] = self.features[source]
+        else:
+            self.add_feature(layer.output)
+        weight, is_own = self._weight(layer)
+        operand = self._operand(layer)
+        is_own = is_own and (operand is None or operand == self._stated_operand(layer))
+        is_own = is_own and all(map(self._is_as_stated, (*layer.inputs, layer.output)))
+        mode = self._mode(layer, weight, operand, is_own=is_own)
+        if layer.kind.has_weight:
+            assert weight is not None
+            self.layers[layer.name] = self._weighted(layer, weight, mode)
+        else:
+            self.layers[layer.name] = LayerQuant(
+                mode, weight, operand, self._product_shift(layer, mode, operand)
+            )
+        self.integers[layer.output] = output_integers(
+            layer, self.features[layer.output], self.integers[source]
+        )
+
+    def _mode(
+        self,
+        layer: Layer,
+        weight: ParameterQuant | None,
+        operand: FeatureQuant | None,
+        *,
+        is_own: bool,
+    ) -> Requantization:
+        """The model's own arithmetic where all of the layer is as stated."""
+        mode = self.scheme.requantization
+        if mode is Requantization.SHIFT:
+            is_shifted = layer.kind.has_weight or layer.kind is LayerKind.PRODUCT
+            scales = () if weight is None else weight.scales
+            is_whole = is_shifted and self._shifts(layer, scales, operand) is not None
+            return mode if is_whole else Requantization.FIXED
+        if mode is Requantization.TWICE_ROUNDED and not is_own:
+            return Requantization.FIXED
+        return mode
+
+    def _stated_parameter(self, layer: Layer) -> StatedParameter | None:
+        index = operand_index(self.graph, layer)
+        name = layer.weight if index is None else layer.inputs[index]
+        return None if name is None else self.stated.parameters.get(name)
+
+    def _shifts(
+        self, layer: Layer, scales: tuple[float, ...], operand: FeatureQuant | None
+    ) -> tuple[int, ...] | None:
+        """Whole bits between the accumulator's scales and the output's; None where not whole."""
+        product = math.prod(self.features[n].scale for n in layer.inputs if n in self.features)
+        if operand is not None:
+            product *= operand.scale
+        target = self.features[layer.output].scale
+        bits = [math.log2(target / (product * scale)) for scale in scales or (1.0,)]
+        shifts = tuple(round(value) for value in bits)
+        is_whole = all(abs(b - s) < 2.0**-16 and s >= 0 for b, s in zip(bits, shifts, strict=True))
+        return shifts if is_whole else None
+
+    def _product_shift(
+        self, layer: Layer, mode: Requantization, operand: FeatureQuant | None
+    ) -> tuple[int, ...]:
+        if mode is not Requantization.SHIFT:
+            return ()
+        return self._shifts(layer, (), operand) or ()
+
+    # --- parameters
+
+    def _parameter_range(self, layer: Layer) -> Range:
+        role = ParameterRole.SLOPE if layer.kind is LayerKind.PRELU else ParameterRole.WEIGHT
+        try:
+            return self.ranges.parameters[parameter_name(layer.name, role)]
+        except KeyError:
+            raise QuantProtoError(
+                f"The range of the {role.value} of layer {layer.name!r} is missing."
+            ) from None
+
+    def _weight(self, layer: Layer) -> tuple[ParameterQuant | None, bool]:
+        """The weight's quantization, and whether it is the stated one."""
+        if layer.weight is None:
+            return None, True
+        stated = self.stated.parameters.get(layer.weight)
+        asked = self.precision.parameters.get(layer.name)
+        if stated is not None:
+            own = _stored_weight(stated, layer_parameters(self.graph, layer).weight)
+            if asked in (None, own.type.bits, stated.type.bits):
+                return own, True
+        bits = asked or 8
+        key = parameter_name(layer.name, ParameterRole.WEIGHT)
+        channels = self.ranges.channels.get(key) or (self._parameter_range(layer),)
+        scales = parameter_scales(
+            absolute_maxima(channels), bits, self.scheme.weight_rule, full_code=False
+        )
+        type_ = IntegerType(bits, signed=True)
+        quant = ParameterQuant(type_, tuple(scales.astype(np.float32).tolist()), type_.lowest + 1)
+        return quant, False
+
+    def _stated_operand(self, layer: Layer) -> FeatureQuant | None:
+        stated = self._stated_parameter(layer)
+        if stated is None or len(stated.scales) > 1:
+            return None
+        return FeatureQuant(stated.type, stated.scales[0], stated.zero_points[0])
+
+    def _operand(self, layer: Layer) -> FeatureQuant | None:
+        if operand_index(self.graph, layer) is None:
+            return None
+        own, asked = self._stated_operand(layer), self.precision.parameters.get(layer.name)
+        if own is not None and asked in (None, own.type.bits):
+            return own
+        return symmetric_feature(self._parameter_range(layer), asked or 8, self.scheme.weight_rule)
+
+    def _weighted(self, layer: Layer, weight: ParameterQuant, mode: Requantization) -> LayerQuant:
+        x = self.features[layer.inputs[0]]
+        parameters = layer_parameters(self.graph, layer)
+        bias = self._bias(layer, parameters.bias)
+        is_wide = max(x.type.bits, weight.type.bits) > 8
+        shifts = self._shifts(layer, weight.scales, None) if mode is Requantization.SHIFT else ()
+        quant = LayerQuant(
+            mode,
+            weight,
+            shift=shifts or (),
+            bias=() if bias is None else tuple(bias.tolist()),
+            bias_bits=_WIDE_BIAS_BITS if is_wide else _NARROW_BIAS_BITS,
+        )
+        return _with_headroom(
+            quant,
+            WeightSums.of(weight.quantize(parameters.weight)),
+            input_terms(layer, self.integers[layer.inputs[0]], x.zero_point),
+            x,
+        )
+
+    def _bias(self, layer: Layer, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+        """Real values of the bias: given ones, else the stated integers, else the Graph's."""
+        given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
+        integers = None if layer.bias is None else self.stated.biases.get(layer.bias)
+        if integers is not None and _bias_factor(layer) == 1:
+            stated = np.asarray(integers, np.float64) * self._stated_steps(layer)
+            # A saved proto holds biases as float32.
+            if given is None or _is_same_bias(given, stated):
+                return stated
+        return own if given is None else np.asarray(given, np.float64)
+
+    def _stated_steps(self, layer: Layer) -> NDArray[np.float64]:
+        """Real values of one unit of the stated bias: float64, one or [C_out]."""
+        assert layer.weight is not None
+        return (
+            np.asarray(self.stated.parameters[layer.weight].scales, np.float64)
+            * self.known[layer.inputs[0]].scale
+        )
+
+
+def _is_same_bias(given: Sequence[float], stated: NDArray[np.float64]) -> bool:
+    return np.array_equal(np.asarray(given, np.float32), stated.astype(np.float32))
+
+
+def _bias_factor(layer: Layer) -> float:
+    attributes = layer.attributes
+    return attributes.beta if isinstance(attributes, InnerProductAttributes) else 1.0
+
+
+def _is_same(one: Range, other: Range) -> bool:
+    return (one.min, one.max) == (other.min, other.max)
+
+
+def _stored_weight(stated: StatedParameter, values: NDArray[np.floating]) -> ParameterQuant:
+    """Stated scales of a weight, and the signed type that its integers q - zero_point need."""
+    scales = np.asarray(stated.scales, np.float64)
+    rows = values.reshape(len(values), -1)
+    integers = np.rint(rows / (scales if scales.size == 1 else scales[:, np.newaxis]))
+    is_byte = integers.size == 0 or (
+        integers.min() >= _BYTE.lowest and integers.max() <= _BYTE.highest
+    )
+    type_ = _BYTE if is_byte and stated.type.bits <= 8 else IntegerType(16, signed=True)
+    return ParameterQuant(type_, stated.scales, type_.lowest)
+
+
+def _with_headroom(
+    quant: LayerQuant, sums: WeightSums, terms: Interval, source: FeatureQuant
+) -> LayerQuant:
+    assert quant.weight is not None
+    bias = quant.quantize_bias(source.scale) if quant.bias else 0
+    low, high = sums.bounds(terms, bias)
+    bits = accumulator_bits(source.type.bits, quant.weight.type.bits)
+    return replace(quant, headroom_bits=headroom_bits(low, high, bits))
