@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tidlq.artifacts import Artifacts
-from tidlq.decision import prepare
+from tidlq.decision import Statements, decide, prepare
 from tidlq.engine import FixedStage
-from tidlq.errors import QuantProtoError
+from tidlq.errors import DataError, ModelError, QuantProtoError
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind, Unit, unit_outputs
+from tidlq.importers.frame_source import FrameSource
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.quantproto import (
@@ -133,6 +134,53 @@ def find_proto_problems(
         # The reader refuses what the list of problems already names.
         return problems or (str(error),)
     return (*problems, *_mismatches(saved, Path(path), model, options, input_shapes))
+
+
+@dataclass(frozen=True)
+class StatedRanges:
+    """The ranges that a pre-quantized model states.
+
+    Attributes:
+        saved: as a quantization proto has them.
+        notices: what the user should know, in plain sentences.
+    """
+
+    saved: SavedRanges
+    notices: tuple[str, ...]
+
+
+def stated_ranges(
+    model: str | os.PathLike[str], options: Options, input_shapes: Mapping[str, Sequence[int]]
+) -> StatedRanges:
+    """Reads the ranges of a pre-quantized model.
+
+    Args:
+        model: the ONNX or TFLite file.
+        options: those that the model is going to be compiled with.
+        input_shapes: sizes of inputs whose shape is not fixed.
+
+    Raises:
+        ModelError: The model cannot be read, or states no ranges.
+        OptionError: The options ask for what the model does not have.
+    """
+    graph = import_onnx(
+        model, input_shapes=input_shapes, pre_batchnorm_fold=options.pre_batchnorm_fold
+    )
+    prepared = prepare(graph, options)
+    if prepared.statements is Statements.NONE:
+        raise ModelError(
+            f"{os.fspath(model)} states no ranges: it is not pre-quantized; 'tidlq compile' with "
+            "calibration data writes a quantization proto (option quant_params_proto_path)."
+        )
+    if not prepared.partition.layers:
+        raise ModelError(f"{os.fspath(model)} has no layer whose quantization is stated in full.")
+
+    def no_data() -> FrameSource:
+        raise DataError("Calibration frames are missing.")
+
+    decided = decide(prepared, options, no_data, 0, lambda *_: None, has_data=False)
+    assert decided.to_write is not None
+    return StatedRanges(decided.to_write, (*prepared.notices, *decided.notices))
 
 
 def _mismatches(

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from tidlq.cli import compile as compile_
-from tidlq.cli import demo, evaluate, proto_show, proto_validate, run
+from tidlq.cli import demo, evaluate, proto_from_model, proto_show, proto_validate, run
 from tidlq.cli import inspect as inspect_
 from tidlq.cli.failures import (
     DEBUG_VARIABLE,
@@ -150,7 +150,7 @@ proto = typer.Typer(cls=_Group, invoke_without_command=True)
 
 @proto.callback()
 def _proto(context: typer.Context) -> None:
-    """Show and check quantization protos."""
+    """Show, check and make quantization protos."""
     _show_help_without_command(context)
 
 
@@ -166,6 +166,7 @@ _register(app, "inspect", inspect_.inspect_network)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)
 _register(proto, "validate", proto_validate.validate_proto)
+_register(proto, "from-model", proto_from_model.proto_from_model)
 app.add_typer(proto, name="proto")
 
 
