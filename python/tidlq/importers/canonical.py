@@ -9,12 +9,14 @@ from tidlq.passes.detach_constant_outputs import DetachConstantOutputs
 from tidlq.passes.fold_affine import FoldAffine
 from tidlq.passes.fold_constants import FoldConstants
 from tidlq.passes.fold_input_affine import FoldInputAffine
+from tidlq.passes.fold_quantization import FoldQuantization
 from tidlq.passes.infer_shapes import InferShapes, has_open_shapes
 from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
-from tidlq.passes.node_reading import is_constant
 from tidlq.passes.remove_no_ops import RemoveNoOps
-from tidlq.passes.separate_requantization import SeparateRequantization
+from tidlq.passes.spread_statements import SpreadStatements
+from tidlq.passes.state_biases import StateBiases
+from tidlq.passes.strip_quantization import StripQuantization
 
 # Each round folds at least one level of shape arithmetic that hid the shapes of the next.
 _MOST_ROUNDS = 64
@@ -23,19 +25,18 @@ _MOST_ROUNDS = 64
 def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
     """Folds and simplifies until nothing changes, then names what has no name.
 
+    Quantization becomes statements about float tensors (`tidlq.passes.stated`).
+
     Args:
         model: changed in place; its shapes are inferred.
         pre_batchnorm_fold: fold a batch-norm, or mean and scale, that stands between an input and
             the first convolution.
     """
-    fold = FoldConstants(fold_dequantize=not _states_quantization(model.graph))
-    for _ in range(_MOST_ROUNDS):
-        modified = fold(model).modified
-        modified |= RemoveNoOps()(model).modified
-        if not modified:
-            break
-        if has_open_shapes(model.graph):
-            InferShapes()(model)
+    _simplify(model)
+    if StripQuantization()(model).modified:
+        SpreadStatements()(model)
+    if StateBiases()(model).modified:
+        _simplify(model)
     MatMulToGemm()(model)
     FoldAffine()(model)
     if pre_batchnorm_fold:
@@ -43,18 +44,16 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     DetachConstantOutputs()(model)
-    SeparateRequantization()(model)
     NameNodes()(model)
     model.ir_version = max(model.ir_version, 8)
 
 
-def _states_quantization(graph: ir.Graph) -> bool:
-    """Whether features are quantized: then scales of constants are kept as well."""
-    for node in graph.all_nodes():
-        if node.op_type == "QuantizeLinear" and not is_constant(node.inputs[0]):
-            return True
-        if node.op_type.startswith(
-            ("QLinear", "QGemm", "DynamicQuantize", "ConvInteger", "MatMulInteger")
-        ):
-            return True
-    return False
+def _simplify(model: ir.Model) -> None:
+    for _ in range(_MOST_ROUNDS):
+        modified = FoldConstants()(model).modified
+        modified |= FoldQuantization()(model).modified
+        modified |= RemoveNoOps()(model).modified
+        if not modified:
+            break
+        if has_open_shapes(model.graph):
+            InferShapes()(model)

@@ -11,6 +11,14 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from tidlq.passes.node_editing import FreshNames, add_constant
+from tidlq.passes.stated import (
+    state_bias,
+    state_feature,
+    state_parameter,
+    stated_bias,
+    stated_feature,
+    stated_parameter,
+)
 
 
 class DetachConstantOutputs(ir.passes.InPlacePass):
@@ -26,9 +34,12 @@ class DetachConstantOutputs(ir.passes.InPlacePass):
             name = value.name
             assert name is not None
             constant = add_constant(graph, names.take(f"{name}_value"), value.const_value.numpy())
+            state_parameter(constant, stated_parameter(value))
+            state_bias(constant, stated_bias(value))
             node = ir.node("Identity", [constant], name=names.take(f"{name}_identity"))
             output = node.outputs[0]
             output.name, output.shape, output.type = name, constant.shape, constant.type
+            state_feature(output, stated_feature(value))
             graph.append(node)
             graph.outputs[index] = output
             value.replace_all_uses_with(constant)

@@ -5,7 +5,9 @@ What: a BatchNormalization, or a Mul, Div, Add or Sub with one constant per chan
 When: once constants are folded and nodes without effect are gone.
 Before -> After: `BatchNormalization(Conv(x, w), gamma, beta, mean, var)` -> `Conv(x, w', b')` with
     w' = w * gamma / sqrt(var + epsilon) per output channel, b' = (b - mean) * ... + beta. The
-    layer keeps its node name and writes the tensor that the folded node wrote.
+    layer keeps its node name and writes the tensor that the folded node wrote. A layer whose own
+    output is stated to be quantized keeps the affine node behind it; a stated weight stays stated,
+    its scales times |gamma / sqrt(var + epsilon)|, and a stated bias does not.
 Numerics: w' and b' are computed in float64 and rounded once to float32; the result differs from
     the two-step one by float32 rounding.
 """
@@ -28,6 +30,9 @@ from tidlq.passes.node_reading import (
     is_op,
     sole_consumer,
 )
+from tidlq.passes.stated import state_parameter, stated_feature, stated_parameter
+from tidlq.passes.weight_channels import output_axis
+from tidlq.spec import IntegerType, StatedParameter
 
 
 class FoldAffine(ir.passes.InPlacePass):
@@ -63,6 +68,8 @@ class _Layer:
 def _find_next(node: ir.Node) -> tuple[ir.Node, Affine] | None:
     """The affine node that alone reads the layer's output."""
     following = sole_consumer(node.outputs[0])
+    if stated_feature(node.outputs[0]) is not None:
+        return None
     if following is None or following.graph is not node.graph:
         return None
     affine = affine_of(following, 1)
@@ -81,7 +88,8 @@ def _fold(node: ir.Node, following: ir.Node, affine: Affine, names: FreshNames) 
     if weight is None or bias is None:
         return False
     if weight is not layer.weight:
-        replace_constant(node, 1, weight, names, "weight")
+        stated = _scaled_statement(node, layer.weight, scale)
+        state_parameter(replace_constant(node, 1, weight, names, "weight"), stated)
     replace_constant(node, 2, bias, names, "bias")
     node.attributes.pop("beta", None)
     absorb_next(node, following)
@@ -140,3 +148,39 @@ def _scaled(
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
     product = times(grouped, scale.reshape(groups, 1, -1, *kernel))
     return None if product is None else product.reshape(weight.shape)
+
+
+def _scaled_statement(
+    node: ir.Node, weight: NDArray[np.float32], factor: NDArray[np.float64]
+) -> StatedParameter | None:
+    """The weight's statement after a factor per output channel; None where there can be none.
+
+    A channel of factor zero keeps its scale: its integers are zero. A negative factor negates the
+    integers, for which -128 needs more than 8 bits.
+    """
+    stated, axis = stated_parameter(input_at(node, 1)), output_axis(node)
+    if stated is None or (len(stated.scales) > 1 and stated.axis != axis):
+        return None
+    if axis is None:
+        if np.any(factor != factor[0]):
+            return None
+        factor, axis = factor[:1], 0
+    scales = np.broadcast_to(np.asarray(stated.scales, np.float64), factor.shape)
+    products = (scales * np.where(factor == 0, 1, np.abs(factor))).astype(np.float32)
+    if not np.all(np.isfinite(products) & (products >= np.finfo(np.float32).tiny)):
+        return None
+    zero_points = np.broadcast_to(np.asarray(stated.zero_points), factor.shape)
+    kind = stated.type
+    if np.any(factor < 0) and not _fits_negated(weight, stated, axis):
+        kind = IntegerType(16, signed=True)
+    return StatedParameter(kind, tuple(map(float, products)), tuple(map(int, zero_points)), axis)
+
+
+def _fits_negated(weight: NDArray[np.float32], stated: StatedParameter, axis: int) -> bool:
+    """Whether z - (q - z) fits the stored type for every integer q of the weight."""
+    others = tuple(index for index in range(weight.ndim) if index != axis)
+    scales = np.asarray(stated.scales, np.float64)
+    zero_points = np.asarray(stated.zero_points)
+    low = zero_points - np.rint(weight.max(axis=others) / scales)
+    high = zero_points - np.rint(weight.min(axis=others) / scales)
+    return bool(np.all(low >= stated.type.lowest) and np.all(high <= stated.type.highest))

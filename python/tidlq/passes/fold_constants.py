@@ -4,10 +4,11 @@ What: computes every node whose inputs are constants, and Shape and Size of tens
     known, and makes their outputs constants under the same name.
 When: after shape inference; repeated with it until nothing folds.
 Before -> After: `Reshape(x, Concat(Gather(Shape(x), 0), -1))` -> `Reshape(x, [1, -1])`.
-Numerics: exactly what ONNX Runtime computes for the same nodes without graph optimization.
+Numerics: exactly what ONNX Runtime computes for the same nodes without graph optimization. A
+    reshaped or transposed constant keeps its statement.
 
 Not folded: nodes that hold nested graphs, random numbers, graph outputs, results of unknown or
-excessive size, quantization (whose scales are wanted later), and whatever ONNX Runtime cannot run.
+excessive size, quantization (see `FoldQuantization`), and whatever ONNX Runtime cannot run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from tidlq.float_runtime import open_float_session
-from tidlq.passes.node_editing import add_constant
+from tidlq.passes.node_editing import replace_by_constant
 from tidlq.passes.node_reading import (
     QUANTIZATION_OPS,
     int_attribute,
@@ -31,6 +32,9 @@ from tidlq.passes.node_reading import (
     sizes_product,
     static_shape,
 )
+from tidlq.passes.selecting_ops import moved_parameter
+from tidlq.passes.stated import state_parameter, stated_parameter
+from tidlq.spec import StatedParameter
 
 _RANDOM = frozenset(
     {
@@ -50,16 +54,7 @@ _RUNNABLE_KINDS = "fiub"
 
 
 class FoldConstants(ir.passes.InPlacePass):
-    """Replaces computable tensors by constants.
-
-    Args:
-        fold_dequantize: DequantizeLinear of a constant is folded too: right for a float model with
-            compressed weights, wrong for a model that states how it is quantized.
-    """
-
-    def __init__(self, *, fold_dequantize: bool = False) -> None:
-        super().__init__()
-        self._kept = QUANTIZATION_OPS - ({"DequantizeLinear"} if fold_dequantize else set())
+    """Replaces computable tensors by constants."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Folds all that one reading of the shapes allows."""
@@ -71,33 +66,47 @@ class FoldConstants(ir.passes.InPlacePass):
             if shape is not None and not node.outputs[0].is_graph_output():
                 folded[node.outputs[0]] = shape
                 known.add(node.outputs[0])
-            elif self._is_foldable(node, known):
+            elif _is_foldable(node, known):
                 chosen.append(node)
                 known.update(node.outputs)
         folded |= _compute(model, chosen, folded)
+        stated = _moved_statements(chosen)
         for value, array in folded.items():
-            _make_constant(model.graph, value, array)
+            state_parameter(replace_by_constant(model.graph, value, array), stated.get(value))
         spent = set(chosen)
         for node in reversed(model.graph):
             if node in spent and not any(output.uses() for output in node.outputs):
                 model.graph.remove(node, safe=True)
         return ir.passes.PassResult(model, modified=bool(folded))
 
-    def _is_foldable(self, node: ir.Node, known: set[ir.Value]) -> bool:
-        inputs = [value for value in node.inputs if value is not None]
-        if node.domain or not inputs or node.op_type in self._kept or node.op_type in _RANDOM:
-            return False
-        if not all(value in known or is_constant(value) for value in inputs):
-            return False
-        if reads_outer_scope(node) or any(output.is_graph_output() for output in node.outputs):
-            return False
-        if not all(_is_runnable(value) for value in inputs):
-            return False
-        allowed = max([_LARGEST_RESULT, *(_count(value) or 0 for value in inputs)])
-        if node.op_type in _BOUNDED_BY_INPUT:
-            return all((_count(value) or 0) <= _LARGEST_RESULT for value in inputs)
-        counts = [_count(output) for output in node.outputs if output.name]
-        return all(count is not None and count <= allowed for count in counts)
+
+def _is_foldable(node: ir.Node, known: set[ir.Value]) -> bool:
+    inputs = [value for value in node.inputs if value is not None]
+    if node.domain or not inputs or node.op_type in QUANTIZATION_OPS or node.op_type in _RANDOM:
+        return False
+    if not all(value in known or is_constant(value) for value in inputs):
+        return False
+    if reads_outer_scope(node) or any(output.is_graph_output() for output in node.outputs):
+        return False
+    if not all(_is_runnable(value) for value in inputs):
+        return False
+    allowed = max([_LARGEST_RESULT, *(_count(value) or 0 for value in inputs)])
+    if node.op_type in _BOUNDED_BY_INPUT:
+        return all((_count(value) or 0) <= _LARGEST_RESULT for value in inputs)
+    counts = [_count(output) for output in node.outputs if output.name]
+    return all(count is not None and count <= allowed for count in counts)
+
+
+def _moved_statements(nodes: Iterable[ir.Node]) -> dict[ir.Value, StatedParameter]:
+    """What the results of nodes state that only move the elements of a stated constant."""
+    found: dict[ir.Value, StatedParameter] = {}
+    for node in nodes:
+        source = node.inputs[0]
+        stated = stated_parameter(source) if source not in found else found[source]
+        moved = None if stated is None else moved_parameter(node, stated)
+        if moved is not None:
+            found |= dict.fromkeys(node.outputs, moved)
+    return found
 
 
 def _is_runnable(value: ir.Value) -> bool:
@@ -187,15 +196,3 @@ def _array(value: ir.Value) -> NDArray[np.generic]:
     assert value.const_value is not None
     array: NDArray[np.generic] = value.const_value.numpy()
     return array
-
-
-def _make_constant(graph: ir.Graph, value: ir.Value, array: NDArray[np.generic]) -> None:
-    name, node = value.name, value.producer()
-    assert name is not None
-    assert node is not None
-    # The name moves to the constant; a node that still stands for other outputs loses this one.
-    value.name = None if len(node.outputs) == 1 else ""
-    constant = add_constant(graph, name, np.ascontiguousarray(array).reshape(array.shape))
-    value.replace_all_uses_with(constant)
-    if len(node.outputs) == 1:
-        graph.remove(node, safe=True)

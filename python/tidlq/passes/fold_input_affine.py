@@ -3,7 +3,8 @@
 What: of the affine nodes between a graph input and the one Conv that reads them (a Cast or
     Transpose may stand between), the scale goes into the weights. The shift goes into the bias
     where the convolution pads nothing; otherwise it stays, as one Add before the convolution, since
-    padding with zeros after the shift is not padding with zeros before it.
+    padding with zeros after the shift is not padding with zeros before it. Nothing is folded where
+    a tensor on the way or the weight is stated to be quantized.
 When: under `pre_batchnorm_fold`, once nodes without effect are gone.
 Before -> After: `Conv(BatchNormalization(x, ...), w)` with s, t the batch-norm's scale and shift ->
     `Conv(x, w * s, b + sum(w * t))` without padding, `Conv(Add(x, t / s), w * s, b)` with.
@@ -31,6 +32,7 @@ from tidlq.passes.node_reading import (
     sole_consumer,
     string_attribute,
 )
+from tidlq.passes.stated import stated_feature, stated_parameter
 
 
 class FoldInputAffine(ir.passes.InPlacePass):
@@ -129,7 +131,7 @@ def _find_chain(conv: ir.Node) -> _Chain | None:
     nodes: list[tuple[ir.Node, Affine]] = []
     nearest_axis = axis
     scale, shift = np.ones(1), np.zeros(1)
-    while value is not None and not value.is_graph_input():
+    while value is not None and not value.is_graph_input() and stated_feature(value) is None:
         node = value.producer()
         if node is None or sole_consumer(value) is None or node.graph is not conv.graph:
             return None
@@ -149,7 +151,7 @@ def _find_chain(conv: ir.Node) -> _Chain | None:
         nodes.append((node, affine))
         scale, shift = scale * affine.scale, scale * affine.shift + shift
         value = affine.data
-    if value is None or not nodes:
+    if value is None or stated_feature(value) is not None or not nodes:
         return None
     return _Chain(tuple(nodes), nearest_axis, scale, shift)
 
@@ -158,6 +160,8 @@ def _read(conv: ir.Node) -> _Convolution | None:
     weight, bias = constant_array(input_at(conv, 1)), constant_array(input_at(conv, 2))
     groups = int_attribute(conv, "group", 1)
     if weight is None or weight.dtype != np.float32 or weight.ndim < 3 or groups < 1:
+        return None
+    if stated_parameter(input_at(conv, 1)) is not None:
         return None
     if weight.shape[0] % groups or not weight.size:
         return None

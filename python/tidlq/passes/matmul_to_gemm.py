@@ -1,7 +1,7 @@
 """Matrix product and bias as one node.
 
 What: MatMul of a rank-2 tensor with a constant matrix, whose one reader adds a constant per column,
-    becomes Gemm.
+    becomes Gemm, unless their product is stated to be quantized.
 When: once shapes are inferred and constants folded.
 Before -> After: `Add(MatMul(x, w), b)` -> `Gemm(x, w, b)`, under MatMul's node name and Add's
     tensor name.
@@ -16,6 +16,7 @@ import onnx_ir as ir
 from tidlq.passes.affine import affine_of
 from tidlq.passes.node_editing import FreshNames, absorb_next, replace_constant
 from tidlq.passes.node_reading import constant_array, is_op, rank_of, sole_consumer, static_shape
+from tidlq.passes.stated import state_bias, stated_bias, stated_feature
 
 
 class MatMulToGemm(ir.passes.InPlacePass):
@@ -37,6 +38,8 @@ def _join(node: ir.Node, names: FreshNames) -> bool:
         return False
     if rank_of(node.inputs[0]) != 2 or not is_op(following, "Add"):
         return False
+    if stated_feature(node.outputs[0]) is not None:
+        return False
     assert following is not None
     affine = affine_of(following, 1)
     columns = weight.shape[1]
@@ -49,5 +52,6 @@ def _join(node: ir.Node, names: FreshNames) -> bool:
     node.replace_input_with(2, addend)
     absorb_next(node, following)
     if static_shape(addend) != bias.shape:
-        replace_constant(node, 2, bias, names, "bias")
+        integers = stated_bias(addend)
+        state_bias(replace_constant(node, 2, bias, names, "bias"), integers)
     return True

@@ -12,6 +12,7 @@ import pytest
 from oracle.float_reference import assert_close, random_feeds, run_float, run_ir, text_model
 from tidlq.graph.model import Graph
 from tidlq.importers.onnx_model import import_onnx
+from tidlq.spec import FeatureQuant, IntegerType, StatedParameter
 
 DRAW = np.random.default_rng(4)
 W = DRAW.normal(size=(6, 3, 3, 3)).astype(np.float32)
@@ -180,12 +181,13 @@ def test_a_quantized_model_keeps_its_statements() -> None:
           y = MatMul(b, w) }""",
         {"q": np.arange(6, dtype=np.int8).reshape(3, 2), "s": np.array(0.5, np.float32)},
     )
-    assert ops(import_onnx(proto)) == [
-        "QuantizeLinear",
-        "DequantizeLinear",
-        "DequantizeLinear",
-        "MatMul",
-    ]
+    graph = import_onnx(proto)
+    assert ops(graph) == ["MatMul"]
+    assert graph.stated is not None
+    assert graph.stated.features == {"x": FeatureQuant(IntegerType(8, signed=False), 0.5)}
+    assert graph.stated.parameters == {
+        "w": StatedParameter(IntegerType(8, signed=True), (0.5,), (0,))
+    }
 
 
 def test_input_normalisation_folds_unless_told_otherwise() -> None:

@@ -10,10 +10,10 @@ from tidlq.passes.fold_constants import FoldConstants
 from tidlq.passes.infer_shapes import InferShapes
 
 
-def fold(model: ir.Model, *, fold_dequantize: bool = False) -> ir.Model:
+def fold(model: ir.Model) -> ir.Model:
     for _ in range(8):
         InferShapes()(model)
-        if not FoldConstants(fold_dequantize=fold_dequantize)(model).modified:
+        if not FoldConstants()(model).modified:
             break
     return model
 
@@ -127,13 +127,9 @@ QUANTIZED_CONSTANTS = {
 }
 
 
-def test_a_dequantized_constant_stays_unless_told() -> None:
+def test_quantization_is_left_to_another_pass() -> None:
     proto = text_model(QUANTIZED, QUANTIZED_CONSTANTS)
     assert ops(fold(ir.from_proto(proto))) == ["DequantizeLinear", "MatMul"]
-    model = fold(ir.from_proto(proto), fold_dequantize=True)
-    assert ops(model) == ["MatMul"]
-    expected = (np.arange(6).reshape(3, 2) - 1) * 0.5
-    np.testing.assert_array_equal(model.graph.initializers["w"].const_value.numpy(), expected)
 
 
 def test_a_constant_read_inside_a_nested_graph_is_still_read_there() -> None:

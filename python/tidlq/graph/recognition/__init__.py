@@ -12,6 +12,7 @@ from tidlq.graph.layers import FloatNode, InnerProductAttributes, Layer, LayerKi
 from tidlq.graph.model import Graph
 from tidlq.graph.recognition import elementwise, movement, pools, resize, weighted
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
+from tidlq.spec import FeatureQuant
 
 Recogniser = Callable[[NodeReader], Layer | tuple[Layer, ...]]
 
@@ -33,6 +34,7 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "Div": elementwise.recognise_product,
         "Relu": elementwise.recognise_clamp,
         "Clip": elementwise.recognise_clamp,
+        "Identity": elementwise.recognise_requantization,
         **dict.fromkeys(elementwise.FUNCTION_DEFAULTS, elementwise.recognise_function),
         "Softmax": elementwise.recognise_softmax,
         "Concat": movement.recognise_concat,
@@ -150,7 +152,11 @@ def _captured(node: ir.Node) -> list[str]:
 
 
 def _absorb_successors(graph: Graph, layer: Layer, denied: Mapping[str, str]) -> Layer:
-    """Takes in a bias Add and any ReLU or Clip that alone reads the layer's output."""
+    """Takes in a bias Add and any ReLU or Clip that alone reads the layer's output.
+
+    An output that a pre-quantized model states ends the layer, save before a ReLU or Clip whose
+    output is stated to be the same: rounding and clamping then commute.
+    """
     while True:
         successor = _only_reader(graph, layer.output)
         if successor is None or (successor.name or "") in denied:
@@ -160,6 +166,11 @@ def _absorb_successors(graph: Graph, layer: Layer, denied: Mapping[str, str]) ->
         if grown is None:
             return layer
         layer = grown
+
+
+def _stated(graph: Graph, name: str) -> FeatureQuant | None:
+    """How a pre-quantized model states the tensor."""
+    return None if graph.stated is None else graph.stated.features.get(name)
 
 
 def _only_reader(graph: Graph, name: str) -> ir.Node | None:
@@ -180,6 +191,8 @@ def _absorb_bias(layer: Layer, node: NodeReader) -> Layer | None:
         return None
     index = 1 if node.inputs[0] == layer.output else 0
     constant = node.graph.constant(node.inputs[index])
+    if _stated(node.graph, layer.output) is not None:
+        return None
     shape = node.graph.shape(layer.output)
     if constant is None or shape is None or node.graph.shape(node.outputs[0]) != shape:
         return None
@@ -194,6 +207,9 @@ def _absorb_clamp(layer: Layer, node: NodeReader) -> Layer | None:
     if layer.kind not in CLAMPABLE or node.op_type not in ("Relu", "Clip"):
         return None
     if node.inputs[0] != layer.output:
+        return None
+    stated = _stated(node.graph, layer.output)
+    if stated is not None and stated != _stated(node.graph, node.outputs[0]):
         return None
     try:
         clamp = elementwise.read_clamp(node)

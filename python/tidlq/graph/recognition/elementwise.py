@@ -87,6 +87,15 @@ def recognise_clamp(node: NodeReader) -> Layer:
     return node.layer(LayerKind.CLAMP, clamp=read_clamp(node))
 
 
+def recognise_requantization(node: NodeReader) -> Layer:
+    """An Identity between two tensors of a pre-quantized model: from one form to another."""
+    stated = node.graph.stated
+    ends = (node.inputs[0], node.outputs[0])
+    if stated is None or not all(name in stated.features for name in ends):
+        raise RefusedError("it changes nothing")
+    return node.layer(LayerKind.CLAMP)
+
+
 def recognise_function(node: NodeReader) -> Layer:
     """An element-wise function of one variable, run by table."""
     defaults = FUNCTION_DEFAULTS[node.op_type]
