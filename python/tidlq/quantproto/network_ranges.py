@@ -48,6 +48,7 @@ _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
     {
         "Relu": TidlLayerType.RELU,
         "Clip": TidlLayerType.CLIP,
+        "Identity": TidlLayerType.IDENTITY,
         "Sigmoid": TidlLayerType.SIGMOID,
         "Tanh": TidlLayerType.TANH,
         "HardSigmoid": TidlLayerType.HARD_SIGMOID,
