@@ -19,6 +19,7 @@ import numpy as np
 from tidlq.errors import ArtifactError, OutputError
 from tidlq.graph.model import TensorSignature
 from tidlq.graph.partition import StageKind
+from tidlq.spec import FeatureQuant, IntegerType
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -301,13 +302,22 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _signature_to_json(signature: TensorSignature) -> dict[str, Any]:
-    return {**dataclasses.asdict(signature), "dtype": signature.dtype.name}
+    content = {**dataclasses.asdict(signature), "dtype": signature.dtype.name}
+    del content["quant"]
+    if signature.quant is not None:
+        content |= {"scale": signature.quant.scale, "zero_point": signature.quant.zero_point}
+    return content
 
 
 def _signature_from_json(content: Mapping[str, Any]) -> TensorSignature:
+    dtype, quant = np.dtype(content["dtype"]), None
+    if "scale" in content:
+        type_ = IntegerType(8 * dtype.itemsize, signed=dtype.kind == "i")
+        quant = FeatureQuant(type_, float(content["scale"]), int(content["zero_point"]))
     return TensorSignature(
         name=str(content["name"]),
-        dtype=np.dtype(content["dtype"]),
+        dtype=dtype,
+        quant=quant,
         shape=tuple(map(int, content["shape"])),
         interface_shape=tuple(
             size if isinstance(size, str) else int(size) for size in content["interface_shape"]

@@ -125,7 +125,8 @@ class InferenceSession:
 
         Args:
             output_names: outputs to return, in this order; None means all.
-            input_feed: one array per input, of the input's dtype and shape.
+            input_feed: one array per input, of the input's dtype and shape; float32 arrays for a
+                quantized input are quantized by its scale.
 
         Returns:
             One array per output name.
@@ -163,7 +164,7 @@ class InferenceSession:
                 raise DataError(f"Input {signature.name!r} is missing from the feed.")
             array = np.asarray(feed[signature.name])
             _check_array(signature, array, self.artifacts.free_batch)
-            tensors[signature.name] = array.reshape(-1, *signature.shape)
+            tensors[signature.name] = signature.stored(array).reshape(-1, *signature.shape)
             batches[signature.name] = len(tensors[signature.name])
         if len(set(batches.values())) > 1:
             raise DataError(f"The inputs have different batches: {batches}.")
@@ -177,7 +178,7 @@ class InferenceSession:
 
 
 def _check_array(signature: TensorSignature, array: Array, free_batch: bool) -> None:
-    if array.dtype != signature.dtype:
+    if not signature.takes(array.dtype):
         raise DataError(
             f"Input {signature.name!r} has dtype {array.dtype}; it must be {signature.dtype}."
         )

@@ -6,12 +6,13 @@ import functools
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from tidlq.spec import StatedQuantization
+from tidlq.spec import FeatureQuant, IntegerType, StatedQuantization
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,32 @@ class TensorSignature:
         dtype: numpy dtype.
         shape: static sizes, as the Graph runs.
         interface_shape: sizes as the source model declares them; a name stands for a free size.
+        quant: the real values that the integers of a quantized input or output stand for; None
+            where the values are what they are.
     """
 
     name: str
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
     interface_shape: tuple[int | str, ...]
+    quant: FeatureQuant | None = None
+
+    def takes(self, dtype: np.dtype[np.generic]) -> bool:
+        """Whether arrays of a dtype can be fed: its own, and real values where it has a scale."""
+        return dtype == self.dtype or (self.quant is not None and dtype == np.float32)
+
+    def stored(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The array in the tensor's dtype; real values as  saturate(round(x / scale) + zero_point).
+
+        Args:
+            array: of a dtype that it takes. Halves round to even; NaN becomes the zero point.
+        """
+        if self.quant is None or array.dtype == self.dtype:
+            return array
+        values = np.nan_to_num(np.asarray(array, np.float32) / np.float32(self.quant.scale), nan=0)
+        q = np.rint(values) + self.quant.zero_point
+        q = np.clip(q, self.quant.type.lowest, self.quant.type.highest)
+        return np.asarray(q, self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +161,37 @@ class Graph:
         name = value.name or ""
         dtype = value.dtype.numpy() if value.dtype is not None else np.dtype(np.float32)
         shape = self.shape(name) or ()
-        return TensorSignature(name, dtype, shape, self.interface_shapes.get(name, shape))
+        interface_shape = self.interface_shapes.get(name, shape)
+        return TensorSignature(name, dtype, shape, interface_shape, self._interface_quant(value))
+
+    def _interface_quant(self, value: ir.Value) -> FeatureQuant | None:
+        """How an integer input that is dequantized, or an output that was quantized, is meant."""
+        readers = [use.node for use in value.uses()]
+        nodes = [*readers, value.producer()] if value.is_graph_output() else readers
+        for node in nodes:
+            is_pair = node is not None and node.op_type in ("DequantizeLinear", "QuantizeLinear")
+            if node is None or not is_pair or value.dtype not in _INTEGER_TYPES:
+                continue
+            scale, zero = (_scalar(v) for v in (*node.inputs[1:3], None)[:2])
+            if scale is not None:
+                return FeatureQuant(_INTEGER_TYPES[value.dtype], float(scale), int(zero or 0))
+        return None
+
+
+_INTEGER_TYPES: Mapping[ir.DataType | None, IntegerType] = MappingProxyType(
+    {
+        ir.DataType.INT8: IntegerType(8, signed=True),
+        ir.DataType.UINT8: IntegerType(8, signed=False),
+        ir.DataType.INT16: IntegerType(16, signed=True),
+        ir.DataType.UINT16: IntegerType(16, signed=False),
+    }
+)
+
+
+def _scalar(value: ir.Value | None) -> float | None:
+    if value is None or value.const_value is None or value.const_value.size != 1:
+        return None
+    return float(value.const_value.numpy().reshape(()))
 
 
 def _element_bytes(array: NDArray[np.generic]) -> memoryview | bytes:

@@ -53,7 +53,7 @@ class FramedArray:
             picked, self.array.rows((i * size, (i + 1) * size) for i in asked), strict=True
         ):
             if self.preprocessing is None:
-                yield rows.reshape(self.signature.shape)
+                yield self.signature.stored(rows).reshape(self.signature.shape)
             else:
                 picture = _as_picture(rows[0])
                 yield self.preprocessing.apply(picture, self.signature, f"frame {index} of {where}")
@@ -208,7 +208,7 @@ def _framed(
         preprocessing.layout_of(signature)
         if len(shape) == 3 or 3 in (shape[1], shape[3]) or 1 in (shape[1], shape[3]):
             return FramedArray(array, signature, shape[0], 1, preprocessing)
-    if array.dtype == signature.dtype:
+    if signature.takes(array.dtype):
         if shape[1:] == target and shape:
             return FramedArray(array, signature, shape[0], 1, None)
         if target and shape[1:] == target[1:] and len(shape) == len(target):

@@ -135,12 +135,12 @@ def _check_array(
     shape = array.shape
     if batches and signature.interface_shape and isinstance(signature.interface_shape[0], str):
         shape = signature.shape[:1] + shape[1:] if shape[:1] > (0,) else shape
-    if array.dtype != signature.dtype or shape != signature.shape:
+    if not signature.takes(array.dtype) or shape != signature.shape:
         raise DataError(
             f"{where}: input {signature.name!r} is {array.dtype} {list(array.shape)}, "
             f"the network takes {signature.dtype} {list(signature.shape)}."
         )
-    return np.asarray(array, order="C")
+    return np.asarray(signature.stored(array), order="C")
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -156,7 +156,7 @@ class Preprocessing:
         pixels = (pixels - np.asarray(self.mean, np.float32)) * np.asarray(self.scale, np.float32)
         if layout is Layout.NCHW:
             pixels = pixels.transpose(2, 0, 1)
-        return _cast(pixels[np.newaxis], signature.dtype)
+        return _cast(pixels[np.newaxis], signature)
 
     def layout_of(self, signature: TensorSignature) -> Layout:
         """Returns the layout of an input and checks that pictures can feed it.
@@ -256,7 +256,10 @@ _READERS: Mapping[str, values.Reader] = MappingProxyType(
 )
 
 
-def _cast(pixels: NDArray[np.float32], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _cast(pixels: NDArray[np.float32], signature: TensorSignature) -> NDArray[np.generic]:
+    if signature.quant is not None:
+        return np.ascontiguousarray(signature.stored(pixels))
+    dtype = signature.dtype
     if dtype.kind in "iu":
         limits = np.iinfo(dtype.name)
         return np.ascontiguousarray(np.clip(np.rint(pixels), limits.min, limits.max).astype(dtype))
