@@ -26,15 +26,13 @@ def quantized_interface(low: int) -> onnx.ModelProto:
         helper.make_node("QuantizeLinear", ["p", "s", "z"], ["y"]),
     ]
     value = helper.make_tensor_value_info
+    scale, zero = np.array(SCALE), np.array(ZERO, dtype)
     graph = helper.make_graph(
         nodes,
         "interface",
         [value("x", kind, ["N", 3, 8, 8])],
         [value("y", kind, ["N", 3, 4, 4])],
-        [
-            numpy_helper.from_array(np.array(SCALE), "s"),
-            numpy_helper.from_array(np.array(ZERO, dtype), "z"),
-        ],
+        [numpy_helper.from_array(scale, "s"), numpy_helper.from_array(zero, "z")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     assert kind in (TensorProto.INT8, TensorProto.UINT8)

@@ -76,15 +76,12 @@ def prepare(graph: Graph, options: Options, *, has_data: bool = False) -> Prepar
     if not incomplete:
         return Prepared(graph, whole, use, tuple(notices))
     if has_data or _is_in_proto(options, incomplete):
-        notices.append(
-            f"The model does not state the quantization of {_listed(incomplete)}; calibration "
-            "gives the missing ranges."
-        )
+        notices.append(f"Not fully quantized by the model, so calibrated: {_listed(incomplete)}.")
         return Prepared(graph, whole, use, tuple(notices))
     placed = place_layers(graph, options, only_stated=True)
     notices.append(
-        f"The model does not state the quantization of {_listed(_left_in_float(whole, placed))}; "
-        "they run in float (calibration data would give the missing ranges)."
+        f"Not fully quantized by the model, so in float: {_listed(_left_in_float(whole, placed))} "
+        "(calibration data would give the missing ranges)."
     )
     return Prepared(graph, placed, use, tuple(notices))
 

@@ -85,7 +85,8 @@ def make_stated_plan(
         ranges: of the features whose quantization is not stated or is to change, and of every
             parameter.
         scheme: the arithmetic, and the rules for what is not stated.
-        precision: bits of features and parameters by name; what is not listed keeps its bits.
+        precision: bits of features and parameters; what is not listed keeps its bits, or has those
+            of the default where these are more.
 
     Raises:
         QuantProtoError: A range is missing.
@@ -137,7 +138,7 @@ class _StatedPlanner:
             if given is None:
                 raise QuantProtoError(f"The range of feature map {name!r} is missing.")
             return asymmetric_feature(given, self.precision.feature_bits(name))
-        bits = self.precision.features.get(name, stated.type.bits)
+        bits = self.precision.features.get(name, max(stated.type.bits, self.precision.default))
         own = stated.range
         if bits == stated.type.bits and (given is None or _is_same(given, own)):
             return stated
@@ -231,7 +232,7 @@ class _StatedPlanner:
         if layer.weight is None:
             return None, True
         stated = self.stated.parameters.get(layer.weight)
-        asked = self.precision.parameters.get(layer.name)
+        asked = self._asked_bits(layer)
         if stated is not None:
             own = _stored_weight(stated, layer_parameters(self.graph, layer).weight)
             if asked in (None, own.type.bits, stated.type.bits):
@@ -246,6 +247,11 @@ class _StatedPlanner:
         quant = ParameterQuant(type_, tuple(scales.astype(np.float32).tolist()), type_.lowest + 1)
         return quant, False
 
+    def _asked_bits(self, layer: Layer) -> int | None:
+        """Bits that the parameters are to have; None where the model's own will do."""
+        default = None if self.precision.default == 8 else self.precision.default
+        return self.precision.parameters.get(layer.name, default)
+
     def _stated_operand(self, layer: Layer) -> FeatureQuant | None:
         stated = self._stated_parameter(layer)
         if stated is None or len(stated.scales) > 1:
@@ -255,7 +261,7 @@ class _StatedPlanner:
     def _operand(self, layer: Layer) -> FeatureQuant | None:
         if operand_index(self.graph, layer) is None:
             return None
-        own, asked = self._stated_operand(layer), self.precision.parameters.get(layer.name)
+        own, asked = self._stated_operand(layer), self._asked_bits(layer)
         if own is not None and asked in (None, own.type.bits):
             return own
         return symmetric_feature(self._parameter_range(layer), asked or 8, self.scheme.weight_rule)
