@@ -7,7 +7,8 @@ What: QLinearConv, QLinearMatMul and ONNX Runtime's QLinearAdd, QLinearMul, QLin
 When: before shapes are inferred for the rest: they are not known behind ONNX Runtime's operators.
 Before -> After: `q = QLinearConv(x, sx, zx, w, sw, zw, sy, zy, b)` -> `q = QuantizeLinear(y, sy,
     zy)` with `y = Conv(dx, dw, db)` of `dx = DequantizeLinear(x, sx, zx)`, `dw` likewise and
-    `db = DequantizeLinear(b, sx * sw)`. Conv keeps the node's name, and y the name that q had unless q is a graph output.
+    `db = DequantizeLinear(b, sx * sw)`. Conv keeps the node's name, and y the name that q had
+    unless q is a graph output.
 Numerics: the float operator rounds where the integer one is exact; the quantized result is at most
     one step away.
 """
