@@ -6,11 +6,13 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from tidlq.passes.detach_constant_outputs import DetachConstantOutputs
+from tidlq.passes.dynamic_to_float import DynamicToFloat
 from tidlq.passes.fold_affine import FoldAffine
 from tidlq.passes.fold_constants import FoldConstants
 from tidlq.passes.fold_input_affine import FoldInputAffine
 from tidlq.passes.fold_quantization import FoldQuantization
 from tidlq.passes.infer_shapes import InferShapes, has_open_shapes
+from tidlq.passes.lift_integers import LiftIntegers
 from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
 from tidlq.passes.remove_no_ops import RemoveNoOps
@@ -33,6 +35,9 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
             the first convolution.
     """
     _simplify(model)
+    # A list: both rewrite.
+    if any([DynamicToFloat()(model).modified, LiftIntegers()(model).modified]):
+        _simplify(model)
     if StripQuantization()(model).modified:
         SpreadStatements()(model)
     if StateBiases()(model).modified:

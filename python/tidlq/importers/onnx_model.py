@@ -24,6 +24,7 @@ from tidlq.passes.infer_shapes import (
 )
 from tidlq.passes.name_nodes import NameNodes
 from tidlq.passes.node_reading import is_sorted
+from tidlq.passes.qoperators_to_qdq import QOperatorsToQdq
 from tidlq.passes.raise_opset import RaiseOpset
 from tidlq.passes.stated import collect_stated
 from tidlq.passes.widen_floats import WidenFloats
@@ -66,6 +67,8 @@ def import_onnx(
         WidenFloats()(model)
         batch = fix_shapes(model, input_shapes)
         _check_operators(InferShapes().call(model).message)
+        if QOperatorsToQdq()(model).modified:
+            InferShapes()(model)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         RaiseOpset()(model)
         refuse_non_finite(model.graph)
