@@ -19,7 +19,7 @@ from tidlq.export.parameters import (
 from tidlq.graph.layers import BatchNormAttributes, Layer, LayerKind, ProductAttributes
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.spec import LayerQuant, QuantPlan
+from tidlq.spec import FeatureQuant, LayerQuant, QuantPlan
 
 Replacement = StoredConstant | StoredBias | NDArray[np.float32]
 
@@ -56,6 +56,35 @@ def edit_layers(graph: Graph, partition: Partition, plan: QuantPlan) -> Mapping[
         edit = _EDITS.get(layer.kind)
         if edit is not None:
             edits |= edit(graph, layer, plan)
+        if layer.clamp is not None:
+            edits |= _edit_clips(graph, layer, plan.features[layer.output])
+    return edits
+
+
+def _edit_clips(graph: Graph, layer: Layer, quant: FeatureQuant) -> dict[str, NodeEdit]:
+    """A bound at which the integers end moves out to the last one's real value.
+
+    The integers stay; ONNX Runtime takes the Clip for redundant only if the bound is not within,
+    as 6 is within 255 * float32(6 / 255), and then runs the layer in integers.
+    """
+    edits: dict[str, NodeEdit] = {}
+    nodes = {node.name: node for node in graph.nodes}
+    for name in layer.nodes:
+        node = nodes[name]
+        if node.op_type != "Clip":
+            continue
+        constants: dict[int, Replacement] = {}
+        for index, end in ((1, quant.type.lowest), (2, quant.type.highest)):
+            value = node.inputs[index] if index < len(node.inputs) else None
+            bound = None if value is None else graph.constant(value.name or "")
+            if bound is None or quant.quantize(float(bound.reshape(-1)[0])) != end:
+                continue
+            outermost = np.float32(quant.scale) * np.float32(end - quant.zero_point)
+            is_within = bound > outermost if index == 1 else bound < outermost
+            if is_within.all():
+                constants[index] = np.full(bound.shape, outermost, np.float32)
+        if constants:
+            edits[name] = NodeEdit(constants)
     return edits
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,19 +21,21 @@ _SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
 
 @dataclass(frozen=True, eq=False)
 class StoredConstant:
-    """An integer initializer and what its DequantizeLinear says:  x = scale * q.
+    """An integer initializer and what its DequantizeLinear says:  x = scale * (q - zero_point).
 
     Attributes:
         name: of the constant in the Graph, or what it would be called there.
         integers: int8, uint8, int16, uint16 or int32.
         scales: float32, () or [sizes of the axis].
         axis: that the scales belong to, where there is more than one.
+        zero_point: of all of them.
     """
 
     name: str
     integers: NDArray[np.generic]
     scales: NDArray[np.float32]
     axis: int = 0
+    zero_point: int = 0
 
     @property
     def bits(self) -> int:
@@ -116,7 +117,9 @@ def stored_operand(
         return None
     operand = quant.operand
     assert operand is not None, layer.name
-    q = np.clip(np.rint(values / operand.scale), operand.type.lowest, operand.type.highest)
-    assert math.isfinite(operand.scale)
-    integers = q.astype(operand.type.dtype)
-    return index, StoredConstant(layer.inputs[index], integers, _scales([operand.scale]))
+    q = np.rint(values / operand.scale) + operand.zero_point
+    integers = np.clip(q, operand.type.lowest, operand.type.highest).astype(operand.type.dtype)
+    constant = StoredConstant(
+        layer.inputs[index], integers, _scales([operand.scale]), zero_point=operand.zero_point
+    )
+    return index, constant

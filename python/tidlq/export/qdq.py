@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -25,6 +27,19 @@ from tidlq.version import __version__
 _LARGEST_FILE = (1 << 31) - 1
 
 
+@dataclass(frozen=True, eq=False)
+class QdqExport:
+    """A QDQ model, and where its integers are.
+
+    Attributes:
+        model: the ONNX model.
+        integers: by tensor of the Graph, the output of its QuantizeLinear.
+    """
+
+    model: onnx.ModelProto
+    integers: Mapping[str, str]
+
+
 def qdq_model(graph: Graph, partition: Partition, plan: QuantPlan) -> onnx.ModelProto:
     """The network as float operators between QuantizeLinear and DequantizeLinear nodes.
 
@@ -45,14 +60,20 @@ def qdq_model(graph: Graph, partition: Partition, plan: QuantPlan) -> onnx.Model
         ModelError: The model would not fit a file of 2 GiB, which is the most that ONNX allows
             without a second file.
     """
-    model = _Exporter(graph, partition, plan).export()
+    return export_qdq(graph, partition, plan).model
+
+
+def export_qdq(graph: Graph, partition: Partition, plan: QuantPlan) -> QdqExport:
+    """The same as `qdq_model`, with the names of the integer tensors."""
+    exporter = _Exporter(graph, partition, plan)
+    model = exporter.export()
     size = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if size > _LARGEST_FILE:
         raise ModelError(
             f"The QDQ form of {graph.name!r} has {size} bytes of constants; an ONNX file holds at "
             f"most {_LARGEST_FILE}."
         )
-    return model
+    return QdqExport(model, MappingProxyType(exporter.integers))
 
 
 class _Exporter:
@@ -76,6 +97,7 @@ class _Exporter:
         # What a tensor is called before and behind its pair.
         self.raw_names: dict[str, str] = {}
         self.dequantized: dict[str, str] = {}
+        self.integers: dict[str, str] = {}
 
     def export(self) -> onnx.ModelProto:
         outputs = {signature.name for signature in self.graph.outputs}
@@ -126,7 +148,8 @@ class _Exporter:
             return
         raw = self.raw_names.get(name, name)
         output = name if raw != name else None
-        self.dequantized[name] = self.writer.add_quantization(raw, name, quant, output)
+        pair = self.writer.add_quantization(raw, name, quant, output)
+        self.integers[name], self.dequantized[name] = pair
 
     def _read_name(self, name: str, *, reads_float: bool) -> str:
         if self.forms.is_dequantized(name, reads_float=reads_float):

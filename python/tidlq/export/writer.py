@@ -49,12 +49,12 @@ class GraphWriter:
     def add_constant(self, name: str, array: NDArray[np.generic]) -> str:
         """An initializer; returns the name that it got."""
         name = self.take_name(name)
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def add_quantization(
         self, source: str, tensor: str, quant: FeatureQuant, output: str | None = None
-    ) -> str:
+    ) -> tuple[str, str]:
         """QuantizeLinear and DequantizeLinear behind a tensor.
 
         Args:
@@ -64,7 +64,7 @@ class GraphWriter:
             output: name of the dequantized tensor; None: a free one.
 
         Returns:
-            The name of the dequantized tensor.
+            The names of the quantized and of the dequantized tensor.
         """
         scale = self.add_constant(f"{tensor}/scale", np.array(quant.scale, np.float32))
         zero = np.array(quant.zero_point, quant.type.dtype)
@@ -78,7 +78,7 @@ class GraphWriter:
             "DequantizeLinear", [integers, scale, zero_point], result, f"{tensor}/dequantize"
         )
         quantize.domain = dequantize.domain = self._domain
-        return result
+        return integers, result
 
     def add_stored(self, constant: StoredConstant) -> str:
         """Integers and their DequantizeLinear; returns the name of the real values."""
@@ -89,8 +89,9 @@ class GraphWriter:
             self.add_constant(f"{name}/scale", constant.scales),
         ]
         if constant.bits < 32:
-            zeros = np.zeros(constant.scales.shape, constant.integers.dtype)
-            inputs.append(self.add_constant(f"{name}/zero_point", zeros))
+            shape, dtype = constant.scales.shape, constant.integers.dtype
+            zero_points = np.full(shape, constant.zero_point, dtype)
+            inputs.append(self.add_constant(f"{name}/zero_point", zero_points))
         node = self.add_node("DequantizeLinear", inputs, result, f"{name}/dequantize")
         node.domain = self._domain
         if constant.scales.ndim:

@@ -52,6 +52,11 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
         plan: the decisions for its tensors and layers.
         name: the Network's name.
     """
+    return build_stage(graph, stage, plan, name).network
+
+
+def build_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> NetworkBuilder:
+    """The same, with the record of where each tensor of the Graph lives in the Network."""
     joined = frozenset[str]() if plan.is_stated else joined_in_float(stage)
     builder = NetworkBuilder(graph, plan, name, joined)
     for tensor in stage.inputs:
@@ -64,4 +69,4 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
     for tensor in stage.outputs:
         rank = len(builder.shape(tensor))
         builder.network.outputs.append(builder.floating(tensor, identity(rank)))
-    return builder.network
+    return builder
