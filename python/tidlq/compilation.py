@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tidlq.artifacts import PROGRESS, Artifacts, StageFile
 from tidlq.calibration import BiasCalibration
 from tidlq.decision import Decision, Progress, decide, prepare
-from tidlq.errors import DataError, OptionError
+from tidlq.errors import DataError, ModelError, OptionError
+from tidlq.export import qdq_model
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.importers.frames import Data, FrameSource, open_frames
@@ -70,6 +71,18 @@ class Compiled:
             OutputError: The place cannot be written, or holds something else than artifacts.
         """
         return self.artifacts.save(folder)
+
+    def to_qdq(self) -> onnx.ModelProto:
+        """The network as an ONNX model with QuantizeLinear and DequantizeLinear nodes.
+
+        Raises:
+            ModelError: The network runs in float only, or is too large for one file.
+        """
+        if self.plan is None:
+            raise ModelError(
+                f"The network {self.graph.name!r} runs in float only; QDQ needs scales."
+            )
+        return qdq_model(self.graph, self.partition, self.plan)
 
 
 def _silent(_step: str, _done: int, _total: int | None) -> None:

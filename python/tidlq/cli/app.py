@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from tidlq.cli import compile as compile_
-from tidlq.cli import demo, evaluate, proto_from_model, proto_show, proto_validate, run
+from tidlq.cli import demo, evaluate, export, proto_from_model, proto_show, proto_validate, run
 from tidlq.cli import inspect as inspect_
 from tidlq.cli.failures import (
     DEBUG_VARIABLE,
@@ -163,6 +163,7 @@ _register(app, "compile", compile_.compile_model)
 _register(app, "run", run.run_network)
 _register(app, "evaluate", evaluate.evaluate_network)
 _register(app, "inspect", inspect_.inspect_network)
+_register(app, "export", export.export_network)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)
 _register(proto, "validate", proto_validate.validate_proto)

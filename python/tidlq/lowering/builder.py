@@ -7,7 +7,7 @@ only when it moves elements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +139,11 @@ class NetworkBuilder:
     def is_float_only(self, name: str) -> bool:
         """The tensor exists in float and nobody has asked for its integers."""
         return name in self._float and name not in self._integer
+
+    @property
+    def integer_forms(self) -> Mapping[str, Placed]:
+        """The first integer form of every Graph tensor that has one."""
+        return {name: forms[0] for name, forms in self._integer.items()}
 
     def any_layout(self, name: str) -> Layout:
         """The layout in which the tensor was written."""

@@ -10,6 +10,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
 from tidlq.lowering import elementwise, movement, spatial, weighted
 from tidlq.lowering.builder import NetworkBuilder, identity
+from tidlq.lowering.forms import joined_in_float
 from tidlq.lowering.network_pb2 import Network
 from tidlq.spec import QuantPlan
 
@@ -51,7 +52,12 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
         plan: the decisions for its tensors and layers.
         name: the Network's name.
     """
-    joined = frozenset[str]() if plan.is_stated else _joined_in_float(stage)
+    return build_stage(graph, stage, plan, name).network
+
+
+def build_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> NetworkBuilder:
+    """The same, with the record of where each tensor of the Graph lives in the Network."""
+    joined = frozenset[str]() if plan.is_stated else joined_in_float(stage)
     builder = NetworkBuilder(graph, plan, name, joined)
     for tensor in stage.inputs:
         shape = builder.shape(tensor)
@@ -63,19 +69,4 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
     for tensor in stage.outputs:
         rank = len(builder.shape(tensor))
         builder.network.outputs.append(builder.floating(tensor, identity(rank)))
-    return builder.network
-
-
-def _joined_in_float(stage: Stage) -> frozenset[str]:
-    """Outputs of concats that nothing in the stage computes with."""
-    leaving: set[str] = set()
-    readers: dict[str, list[Layer]] = {}
-    for layer in stage.layers:
-        for name in layer.inputs:
-            readers.setdefault(name, []).append(layer)
-    for layer in reversed(stage.layers):
-        only_moved = layer.kind.keeps_float or layer.kind is LayerKind.CONCAT
-        if only_moved and all(x.output in leaving for x in readers.get(layer.output, ())):
-            leaving.add(layer.output)
-    joined = (layer for layer in stage.layers if layer.kind is LayerKind.CONCAT)
-    return frozenset(layer.output for layer in joined if layer.output in leaving)
+    return builder

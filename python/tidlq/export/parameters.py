@@ -1,0 +1,125 @@
+"""The constants of fixed-point layers as integers, in the form that ONNX's operators read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import layer_parameters, operand_index, operand_values
+from tidlq.spec import IntegerType, LayerQuant
+
+_BIAS_BITS = 32
+# A bias that needs more than 32 bits is the sum of two; the lower one has so many.
+LOW_BITS = 24
+_SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredConstant:
+    """An integer initializer and what its DequantizeLinear says:  x = scale * (q - zero_point).
+
+    Attributes:
+        name: of the constant in the Graph, or what it would be called there.
+        integers: int8, uint8, int16, uint16 or int32.
+        scales: float32, () or [sizes of the axis].
+        axis: that the scales belong to, where there is more than one.
+        zero_point: of all of them.
+    """
+
+    name: str
+    integers: NDArray[np.generic]
+    scales: NDArray[np.float32]
+    axis: int = 0
+    zero_point: int = 0
+
+    @property
+    def bits(self) -> int:
+        """Width of the integers."""
+        return self.integers.dtype.itemsize * 8
+
+
+@dataclass(frozen=True, eq=False)
+class StoredBias:
+    """A bias as the sum of one or two integer constants; or real values where no scale fits."""
+
+    name: str
+    parts: tuple[StoredConstant, ...]
+    values: NDArray[np.float32]
+
+
+def _scales(values: Sequence[float]) -> NDArray[np.float32]:
+    """One scale per channel, or a single one without an axis."""
+    scales = np.asarray(values, np.float32)
+    return scales.reshape(()) if scales.size == 1 else scales
+
+
+def stored_weight(graph: Graph, layer: Layer, quant: LayerQuant) -> StoredConstant | None:
+    """The weight of a layer, or PReLU's slope; None where the layer has none.
+
+    Gemm's alpha and a batch-norm's statistics are part of the integers.
+    """
+    if layer.weight is None:
+        return None
+    assert quant.weight is not None, layer.name
+    integers: NDArray[np.signedinteger] = quant.weight.quantize(
+        layer_parameters(graph, layer).weight
+    )
+    axis = 0
+    if isinstance(layer.attributes, InnerProductAttributes) and not layer.attributes.transposed:
+        integers, axis = np.ascontiguousarray(integers.T), 1
+    elif layer.kind is LayerKind.PRELU:
+        integers = integers.reshape(graph.shape(layer.weight) or ())
+    return StoredConstant(layer.weight, integers, _scales(quant.weight.scales), axis)
+
+
+def stored_bias(layer: Layer, quant: LayerQuant, input_scale: float) -> StoredBias | None:
+    """The bias of a weighted layer at scale s_x * s_w; None where the plan has none.
+
+    Integers beyond 32 bits are  high * 2^24 + low,  each part with a scale of its own. Scales below
+    float32's normal numbers leave real values, all of them tiny.
+    """
+    if not layer.kind.has_weight or not quant.bias:
+        return None
+    assert quant.weight is not None
+    name = layer.bias or f"{layer.name}.bias"
+    integers = quant.quantize_bias(input_scale)
+    exact = np.asarray(quant.weight.scales, np.float64) * input_scale
+    values = np.asarray(quant.bias, np.float32)
+    if exact.min() < _SMALLEST_NORMAL:
+        return StoredBias(name, (), values)
+    scales = _scales(exact.tolist())
+    type_ = IntegerType(_BIAS_BITS, signed=True)
+    if type_.lowest <= integers.min() and integers.max() <= type_.highest:
+        part = StoredConstant(name, integers.astype(np.int32), scales)
+        return StoredBias(name, (part,), values)
+    high = (integers + (1 << (LOW_BITS - 1))) >> LOW_BITS
+    low = integers - (high << LOW_BITS)
+    parts = (
+        StoredConstant(
+            f"{name}/high", high.astype(np.int32), np.ldexp(scales, LOW_BITS).astype(np.float32)
+        ),
+        StoredConstant(f"{name}/low", low.astype(np.int32), scales),
+    )
+    return StoredBias(name, parts, values)
+
+
+def stored_operand(
+    graph: Graph, layer: Layer, quant: LayerQuant
+) -> tuple[int, StoredConstant] | None:
+    """Which input of a sum or product is constant, and its integers; a divisor is inverted."""
+    index, values = operand_index(graph, layer), operand_values(graph, layer)
+    if index is None or values is None:
+        return None
+    operand = quant.operand
+    assert operand is not None, layer.name
+    q = np.rint(values / operand.scale) + operand.zero_point
+    integers = np.clip(q, operand.type.lowest, operand.type.highest).astype(operand.type.dtype)
+    constant = StoredConstant(
+        layer.inputs[index], integers, _scales([operand.scale]), zero_point=operand.zero_point
+    )
+    return index, constant
