@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tidlq.artifacts import Artifacts
-from tidlq.decision import Statements, decide, prepare
+from tidlq.decision import Prepared, Statements, decide, prepare
 from tidlq.engine import FixedStage
 from tidlq.errors import DataError, ModelError, QuantProtoError
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
-from tidlq.graph.partition import Partition, StageKind, Unit, unit_outputs
+from tidlq.graph.partition import StageKind, Unit, unit_outputs
 from tidlq.importers.frame_source import FrameSource
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.precision.parameter_ranges import measure_parameters
@@ -84,13 +84,15 @@ def inspect_model(
         input_shapes: sizes of inputs whose shape is not fixed.
 
     Returns:
-        The Graph, and its stages with their layers as JSON values.
+        The Graph; and as JSON values its stages with their layers, and `notices`: what the user
+        should know, in plain sentences.
 
     Raises:
         ModelError: The model cannot be read or is not valid.
         OptionError: A list names a layer that the network does not have.
     """
-    graph, parts = _place(model, options, input_shapes)
+    prepared = _prepare(model, options, input_shapes)
+    graph, parts = prepared.graph, prepared.partition
     stages = [
         {
             "stage": number,
@@ -104,7 +106,7 @@ def inspect_model(
         }
         for number, stage in enumerate(parts.stages)
     ]
-    return graph, {"stages": stages}
+    return graph, {"stages": stages, "notices": list(prepared.notices)}
 
 
 def find_proto_problems(
@@ -163,10 +165,7 @@ def stated_ranges(
         ModelError: The model cannot be read, or states no ranges.
         OptionError: The options ask for what the model does not have.
     """
-    graph = import_onnx(
-        model, input_shapes=input_shapes, pre_batchnorm_fold=options.pre_batchnorm_fold
-    )
-    prepared = prepare(graph, options)
+    prepared = _prepare(model, options, input_shapes)
     if prepared.statements is Statements.NONE:
         raise ModelError(
             f"{os.fspath(model)} states no ranges: it is not pre-quantized; 'tidlq compile' with "
@@ -190,7 +189,8 @@ def _mismatches(
     options: Options,
     input_shapes: Mapping[str, Sequence[int]],
 ) -> tuple[str, ...]:
-    graph, parts = _place(model, options, input_shapes)
+    prepared = _prepare(model, options, input_shapes)
+    graph, parts = prepared.graph, prepared.partition
     try:
         check_fingerprint(saved, graph.fingerprint, str(path))
     except QuantProtoError as error:
@@ -200,14 +200,13 @@ def _mismatches(
     return tuple(f"the file lacks {item}" for item in missing)
 
 
-def _place(
+def _prepare(
     model: str | os.PathLike[str], options: Options, input_shapes: Mapping[str, Sequence[int]]
-) -> tuple[Graph, Partition]:
+) -> Prepared:
     graph = import_onnx(
         model, input_shapes=input_shapes, pre_batchnorm_fold=options.pre_batchnorm_fold
     )
-    prepared = prepare(graph, options)
-    return prepared.graph, prepared.partition
+    return prepare(graph, options)
 
 
 def _unit(graph: Graph, unit: Unit) -> dict[str, Any]:

@@ -112,10 +112,13 @@ def _inspect_model(
         "model": graph.name,
         "fixed_layers": places.count("fixed"),
         "float_nodes": places.count("float"),
+        "notices": report["notices"],
         "inputs": [_signature(item) for item in graph.inputs],
         "outputs": [_signature(item) for item in graph.outputs],
         "stages": stages,
     }
+    for notice in report["notices"]:
+        terminal.warn(notice)
     table, _ = model_layers(stages, terminal.width)
     terminal.result(
         document, table, *float_reasons(stages, terminal.width), "", facts_table(_facts(document))
