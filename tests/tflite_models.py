@@ -1,4 +1,4 @@
-"""Small TFLite models, written operator by operator, and what LiteRT's reference kernels make of them."""
+"""Small TFLite models, operator by operator, and what LiteRT's reference kernels make of them."""
 
 from __future__ import annotations
 
