@@ -152,11 +152,25 @@ class Requantize(_message.Message):
       SHIFT:  v = (acc + half) >> shift[c]                 half = shift ? 1 << (shift - 1) : 0
       FIXED:  v = (acc * multiplier[c] + half) >> shift[c]   exact product, one rounding
       FLOAT:  v = round_half_even(float32(acc) * scale[c])   IEEE float32
+      DOUBLE: v = round_half_away(float64(acc) * double_scale[c])   IEEE float64
 
       q = min(max(v + zero_point, clamp_min), clamp_max)
 
     `>>` is arithmetic, so SHIFT and FIXED round halves towards plus infinity. v saturates before
     zero_point is added; nothing wraps.
+
+    TWICE_ROUNDED is the arithmetic of LiteRT's reference kernels, in 32 bits. low32(x) is the signed
+    32-bit integer congruent to x modulo 2^32:
+
+      a = low32(acc << left_shift[c])
+      h = (a * multiplier[c] + 2^30) >> 31
+      v = round_half_away(h / 2^shift[c])
+      q = min(max(low32(v + zero_point), clamp_min), clamp_max)
+
+    QUOTIENT is for AveragePool and Resize, whose accumulators are then sums of the input's integers
+    as they are: no zero point is subtracted or added.
+
+      q = min(max(round_half_away(acc / divisor), clamp_min), clamp_max)
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -171,12 +185,18 @@ class Requantize(_message.Message):
         MODE_SHIFT: Requantize._Mode.ValueType  # 1
         MODE_FIXED: Requantize._Mode.ValueType  # 2
         MODE_FLOAT: Requantize._Mode.ValueType  # 3
+        MODE_TWICE_ROUNDED: Requantize._Mode.ValueType  # 4
+        MODE_DOUBLE: Requantize._Mode.ValueType  # 5
+        MODE_QUOTIENT: Requantize._Mode.ValueType  # 6
 
     class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
     MODE_UNSPECIFIED: Requantize.Mode.ValueType  # 0
     MODE_SHIFT: Requantize.Mode.ValueType  # 1
     MODE_FIXED: Requantize.Mode.ValueType  # 2
     MODE_FLOAT: Requantize.Mode.ValueType  # 3
+    MODE_TWICE_ROUNDED: Requantize.Mode.ValueType  # 4
+    MODE_DOUBLE: Requantize.Mode.ValueType  # 5
+    MODE_QUOTIENT: Requantize.Mode.ValueType  # 6
 
     MODE_FIELD_NUMBER: _builtins.int
     MULTIPLIER_FIELD_NUMBER: _builtins.int
@@ -185,6 +205,8 @@ class Requantize(_message.Message):
     ZERO_POINT_FIELD_NUMBER: _builtins.int
     CLAMP_MIN_FIELD_NUMBER: _builtins.int
     CLAMP_MAX_FIELD_NUMBER: _builtins.int
+    LEFT_SHIFT_FIELD_NUMBER: _builtins.int
+    DOUBLE_SCALE_FIELD_NUMBER: _builtins.int
     mode: Global___Requantize.Mode.ValueType
     zero_point: _builtins.int
     """Of the output tensor."""
@@ -193,15 +215,23 @@ class Requantize(_message.Message):
     clamp_max: _builtins.int
     @_builtins.property
     def multiplier(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """FIXED: -(2^31 - 1) .. 2^31 - 1."""
+        """FIXED and TWICE_ROUNDED: -(2^31 - 1) .. 2^31 - 1."""
 
     @_builtins.property
     def shift(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """SHIFT and FIXED: 0 .. 62."""
+        """SHIFT and FIXED: 0 .. 62. TWICE_ROUNDED: 0 .. 31."""
 
     @_builtins.property
     def scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """FLOAT: finite."""
+
+    @_builtins.property
+    def left_shift(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """TWICE_ROUNDED: 0 .. 31."""
+
+    @_builtins.property
+    def double_scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """DOUBLE: finite."""
 
     def __init__(
         self,
@@ -213,10 +243,12 @@ class Requantize(_message.Message):
         zero_point: _builtins.int = ...,
         clamp_min: _builtins.int = ...,
         clamp_max: _builtins.int = ...,
+        left_shift: _abc.Iterable[_builtins.int] | None = ...,
+        double_scale: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp_max", b"clamp_max", "clamp_min", b"clamp_min", "mode", b"mode", "multiplier", b"multiplier", "scale", b"scale", "shift", b"shift", "zero_point", b"zero_point"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp_max", b"clamp_max", "clamp_min", b"clamp_min", "double_scale", b"double_scale", "left_shift", b"left_shift", "mode", b"mode", "multiplier", b"multiplier", "scale", b"scale", "shift", b"shift", "zero_point", b"zero_point"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,6 +279,7 @@ class Layer(_message.Message):
     SLICE_FIELD_NUMBER: _builtins.int
     RESIZE_FIELD_NUMBER: _builtins.int
     SOFTMAX_FIELD_NUMBER: _builtins.int
+    INTEGER_SOFTMAX_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
     output: _builtins.int
@@ -288,6 +321,8 @@ class Layer(_message.Message):
     def resize(self) -> Global___Resize: ...
     @_builtins.property
     def softmax(self) -> Global___Softmax: ...
+    @_builtins.property
+    def integer_softmax(self) -> Global___IntegerSoftmax: ...
     def __init__(
         self,
         *,
@@ -312,12 +347,13 @@ class Layer(_message.Message):
         slice: Global___Slice | None = ...,
         resize: Global___Resize | None = ...,
         softmax: Global___Softmax | None = ...,
+        integer_softmax: Global___IntegerSoftmax | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "inner_product", b"inner_product", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "inner_product", b"inner_product", "inputs", b"inputs", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -326,17 +362,22 @@ Global___Layer: _TypeAlias = Layer  # noqa: Y015
 @_typing.final
 class Quantize(_message.Message):
     """F32 -> integer:  q = saturate(round_half_even(x / scale) + zero_point), IEEE float32 division,
-    with the output tensor's scale and zero point. NaN becomes the zero point.
+    with the output tensor's scale and zero point. NaN becomes the zero point. `half_away`:
+    round_half_away in the place of round_half_even.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    HALF_AWAY_FIELD_NUMBER: _builtins.int
+    half_away: _builtins.bool
     def __init__(
         self,
+        *,
+        half_away: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["half_away", b"half_away"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -479,23 +520,32 @@ class Sum(_message.Message):
       FIXED: v = (sum over i of multiplier[i] * (q_i - zero_point_i) + half) >> shift[0], exact sum
       FLOAT: v = round_half_even((sum over i of scale[i] * float32(q_i - zero_point_i)) / s_out),
              float32 throughout, operands in order, s_out the output tensor's scale
-    A subtraction has a negative multiplier (scale). A list of length 1 serves every operand. SHIFT is
-    not allowed.
+    A subtraction has a negative multiplier (scale). A list of length 1 serves every operand.
+      TWICE_ROUNDED: lists have an entry for each operand and one more for the sum, or one for all.
+             With v(acc, i) as Requantize defines it for entry i:
+             acc = low32(sum over i of +-v(q_i - zero_point_i, i)), then Requantize by the last entry
+    No other mode is allowed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUANTIZE_FIELD_NUMBER: _builtins.int
+    SUBTRACTED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def requantize(self) -> Global___Requantize: ...
+    @_builtins.property
+    def subtracted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """TWICE_ROUNDED: whether an operand is subtracted; empty where none is."""
+
     def __init__(
         self,
         *,
         requantize: Global___Requantize | None = ...,
+        subtracted: _abc.Iterable[_builtins.bool] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize", "subtracted", b"subtracted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -571,7 +621,7 @@ class AveragePool(_message.Message):
     the number inside the input extended by pad (top, left, bottom, right). It must occur in `count`;
     the index found there selects the entry of requantize's lists, which hold 1 / divisor. A window
     without any such position has divisor 0, which may be listed like any other; its acc is 0.
-    SHIFT is not allowed.
+    SHIFT is not allowed. QUOTIENT divides by the divisor, which is at least 1 then.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -823,7 +873,15 @@ class Resize(_message.Message):
       acc = sum of  q'[low_a or high_a, low_b or high_b] * weight,  q' = q - zero_point(input)
       weight of high = weight_high, of low = F - weight_high, the two axes' weights multiplied
     then requantize (lists of length 1). weight_high lies in 0 .. F. Nearest: weight_bits 0, every
-    weight_high 0, high = low. An axis that is unset contributes no factor.
+    weight_high 0, high = low. An axis that is unset contributes no factor. The divisor of QUOTIENT is
+    F^2, or F where one axis is unset.
+
+    With real_weights both axes are set and have `fraction` in the place of weight_high, weight_bits
+    is 0 and the mode QUOTIENT. With f and g the fractions of height and width, in float32, from left
+    to right,
+      v = q[low, low] * (1 - f) * (1 - g) + q[high, low] * f * (1 - g)
+        + q[low, high] * (1 - f) * g + q[high, high] * f * g + 0.5
+      q = min(max(truncate(v), clamp_min), clamp_max)
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -835,6 +893,7 @@ class Resize(_message.Message):
         LOW_FIELD_NUMBER: _builtins.int
         HIGH_FIELD_NUMBER: _builtins.int
         WEIGHT_HIGH_FIELD_NUMBER: _builtins.int
+        FRACTION_FIELD_NUMBER: _builtins.int
         @_builtins.property
         def low(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
             """One entry per output position."""
@@ -843,16 +902,21 @@ class Resize(_message.Message):
         def high(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
         @_builtins.property
         def weight_high(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+        @_builtins.property
+        def fraction(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+            """Real weights only: each within -1 .. 1."""
+
         def __init__(
             self,
             *,
             low: _abc.Iterable[_builtins.int] | None = ...,
             high: _abc.Iterable[_builtins.int] | None = ...,
             weight_high: _abc.Iterable[_builtins.int] | None = ...,
+            fraction: _abc.Iterable[_builtins.float] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "weight_high", b"weight_high"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction", b"fraction", "high", b"high", "low", b"low", "weight_high", b"weight_high"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -860,8 +924,10 @@ class Resize(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     WEIGHT_BITS_FIELD_NUMBER: _builtins.int
     REQUANTIZE_FIELD_NUMBER: _builtins.int
+    REAL_WEIGHTS_FIELD_NUMBER: _builtins.int
     weight_bits: _builtins.int
     """0 .. 15"""
+    real_weights: _builtins.bool
     @_builtins.property
     def height(self) -> Global___Resize.AxisMap: ...
     @_builtins.property
@@ -875,10 +941,11 @@ class Resize(_message.Message):
         width: Global___Resize.AxisMap | None = ...,
         weight_bits: _builtins.int = ...,
         requantize: Global___Requantize | None = ...,
+        real_weights: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "requantize", b"requantize", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "requantize", b"requantize", "weight_bits", b"weight_bits", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "real_weights", b"real_weights", "requantize", b"requantize", "weight_bits", b"weight_bits", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -911,3 +978,51 @@ class Softmax(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Softmax: _TypeAlias = Softmax  # noqa: Y015
+
+@_typing.final
+class IntegerSoftmax(_message.Message):
+    """Integer -> integer over the last axis, as LiteRT's reference kernels compute it; m the row's
+    largest q, e_i = exponential[m - q_i]. The output's lowest integer stands for 0, its scale plays no
+    part. With high(a, b) = (a * b + 2^30) >> 31, for an 8-bit input and an output of B bits:
+      s = sum over j of round_half_away(e_j / 2^12), k = the leading zeros of s in 32 bits
+      r = reciprocal(low32((s << k) - 2^31)), a value with 31 fractional bits
+      output_i = min(lowest + round_half_away(high(r, e_i) / 2^(43 - k - B)), highest)
+    reciprocal(x) is 1 / (1 + x / 2^31), in 32 bits; D = x / 2 + 2^30 - 1/2, halves away from zero:
+      y = 1515870810 + high(D, -1010580540), then three times
+      y = low32(y + min(max(4 * high(y, 2^29 - high(D, y)), -2^31), 2^31 - 1))
+      reciprocal(x) = min(max(2 * y, -2^31), 2^31 - 1)
+    For a 16-bit input, whose output has 16 bits and no zero point:
+      s = sum over j of e_j, k = the leading zeros of s in 32 bits
+      t = min((((s << (k - 1)) + 2^13) >> 14) - 2^16, 65535), i = t >> 7
+      r = reciprocal[i] + (((reciprocal[i + 1] - reciprocal[i]) * (t & 127) + 64) >> 7)
+      output_i = min(max((e_i * r + 2^(30 - k)) >> (31 - k), 0), 32767)
+    A row holds fewer than 4,096 elements of 8 bits, or 65,536 of 16.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPONENTIAL_FIELD_NUMBER: _builtins.int
+    RECIPROCAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def exponential(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """8 bits: 256 entries, 0 .. 2^31 - 1, the first at least 2^30. 16 bits: 65,536 entries,
+        0 .. 32767, the first at least 2^14.
+        """
+
+    @_builtins.property
+    def reciprocal(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """16 bits only: 513 entries of 1 / (1 + x), 0 .. 32767."""
+
+    def __init__(
+        self,
+        *,
+        exponential: _abc.Iterable[_builtins.int] | None = ...,
+        reciprocal: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exponential", b"exponential", "reciprocal", b"reciprocal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntegerSoftmax: _TypeAlias = IntegerSoftmax  # noqa: Y015

@@ -1,15 +1,21 @@
 //! The one definition of the engine's arithmetic. Every fast path equals it bit for bit.
 //!
 //! A real value is `scale * (q - zero_point)`. An accumulator becomes an output integer by one of
-//! three roundings ([`Rounding`]), then `zero_point` is added and the result is clamped; nothing
-//! wraps. `docs/numerics.md` gives the reasons.
+//! the roundings of [`Rounding`], then `zero_point` is added and the result is clamped. Nothing wraps
+//! but the arithmetic that reproduces LiteRT's. `docs/numerics.md` gives the reasons.
 
 /// Adding this to a float of magnitude up to 2^22 rounds it to an integer, halves to even: the sum's
 /// unit in the last place is 1.
 const ROUND_MAGIC: f32 = 12_582_912.0;
 
+/// The same for doubles of magnitude up to 2^51.
+const ROUND_MAGIC_WIDE: f64 = 6_755_399_441_055_744.0;
+
 /// Greatest shift of a requantization.
 pub const MAX_SHIFT: u32 = 62;
+
+/// Greatest shift, in either direction, of a requantization that rounds twice.
+pub const MAX_TWICE_SHIFT: u32 = 31;
 
 /// Shifts right, rounding halves towards plus infinity: `(value + 2^(shift - 1)) >> shift`, without
 /// overflow. Exact.
@@ -49,12 +55,88 @@ pub fn round_even(value: f32, low: i32, high: i32) -> i32 {
     (value + ROUND_MAGIC).to_bits() as i32 - ROUND_MAGIC.to_bits() as i32
 }
 
+/// Divides by `2^shift`, rounding halves away from zero; `shift` is at most [`MAX_TWICE_SHIFT`].
+#[inline(always)]
+pub const fn divide_away(value: i32, shift: u32) -> i32 {
+    let mask = ((1_u32 << shift) - 1) as i32;
+    let threshold = (mask >> 1) + (value < 0) as i32;
+    (value >> shift) + ((value & mask) > threshold) as i32
+}
+
+/// Multiplies by `multiplier / 2^31`, rounding halves up, after a left shift that wraps in 32 bits.
+#[inline(always)]
+pub const fn high_product(value: i32, left_shift: u32, multiplier: i32) -> i32 {
+    // A multiple of 2^31 that makes the sum positive: a logical shift serves as the arithmetic one.
+    const OFFSET: u64 = 1 << 62;
+    let value = value.wrapping_shl(left_shift) as i64;
+    let sum = (value * multiplier as i64 + (1 << 30)) as u64;
+    (sum.wrapping_add(OFFSET) >> 31).wrapping_sub(OFFSET >> 31) as i32
+}
+
+/// LiteRT's fixed-point product: rounded after the multiplication and after the shift.
+#[inline(always)]
+pub const fn multiply_twice_rounded(
+    value: i32,
+    left_shift: u32,
+    multiplier: i32,
+    shift: u32,
+) -> i32 {
+    divide_away(high_product(value, left_shift, multiplier), shift)
+}
+
+/// `1 / (1 + x / 2^31)` with 31 fractional bits, for a non-negative x: LiteRT's, by three steps of
+/// Newton's method with two integer bits.
+pub const fn reciprocal_of_one_plus(x: i32) -> i32 {
+    const TWO_INTEGER_BITS_ONE: i32 = 1 << 29;
+    // 48 / 17 and -32 / 17 with 29 fractional bits.
+    let sum = x as i64 + i32::MAX as i64;
+    let denominator = ((sum + if sum >= 0 { 1 } else { -1 }) / 2) as i32;
+    let mut y = 1_515_870_810_i32.wrapping_add(high_product(denominator, 0, -1_010_580_540));
+    let mut step = 0;
+    while step < 3 {
+        let rest = TWO_INTEGER_BITS_ONE.wrapping_sub(high_product(denominator, 0, y));
+        y = y.wrapping_add(high_product(y, 0, rest).saturating_mul(4));
+        step += 1;
+    }
+    y.saturating_mul(2)
+}
+
+/// Rounds to the nearest integer within `low..=high`, halves away from zero. The bounds are at most
+/// 2^17 in magnitude. A NaN gives `low`.
+#[inline(always)]
+pub fn round_away(value: f64, low: i32, high: i32) -> i32 {
+    let (low, high) = (f64::from(low), f64::from(high));
+    let value = if value > low { value } else { low };
+    let value = if value < high { value } else { high };
+    let even = (value + ROUND_MAGIC_WIDE) - ROUND_MAGIC_WIDE;
+    // Exact; a half that went to even the wrong way is moved one further from zero.
+    let rest = value - even;
+    let up = if rest == 0.5 && value > 0.0 { 1.0 } else { 0.0 };
+    let down = if rest == -0.5 && value < 0.0 { 1.0 } else { 0.0 };
+    let rounded = even + up - down;
+    (rounded + ROUND_MAGIC_WIDE).to_bits() as i32 - ROUND_MAGIC_WIDE.to_bits() as i32
+}
+
+/// Divides, rounding halves away from zero; the divisor is positive.
+#[inline(always)]
+pub const fn quotient_away(value: i64, divisor: i64) -> i64 {
+    let half = if value > 0 { divisor / 2 } else { -(divisor / 2) };
+    (value + half) / divisor
+}
+
 /// Quantizes one value: `saturate(round_half_even(value / scale) + zero_point)`; NaN becomes the zero
 /// point.
 #[inline(always)]
 pub fn quantize(value: f32, scale: f32, zero_point: i32, low: i32, high: i32) -> i32 {
     let value = if value.is_nan() { 0.0 } else { value / scale };
     round_even(value, low - zero_point, high - zero_point) + zero_point
+}
+
+/// [`quantize`] with halves rounded away from zero.
+#[inline(always)]
+pub fn quantize_away(value: f32, scale: f32, zero_point: i32, low: i32, high: i32) -> i32 {
+    let value = if value.is_nan() { 0.0 } else { value / scale };
+    round_away(f64::from(value), low - zero_point, high - zero_point) + zero_point
 }
 
 /// The real value of an integer: `scale * float32(q - zero_point)`.
@@ -77,6 +159,19 @@ pub enum Rounding {
     },
     /// `round_half_even(float32(acc) * scale)`.
     Float(Vec<f32>),
+    /// [`multiply_twice_rounded`].
+    Twice {
+        /// Up to [`MAX_TWICE_SHIFT`].
+        left_shift: Vec<u32>,
+        /// Magnitude up to 2^31 - 1.
+        multiplier: Vec<i32>,
+        /// Up to [`MAX_TWICE_SHIFT`].
+        shift: Vec<u32>,
+    },
+    /// `round_half_away(float64(acc) * scale)`.
+    Double(Vec<f64>),
+    /// [`quotient_away`]; neither the input's zero point nor the output's plays a part.
+    Quotient(Vec<i64>),
 }
 
 /// From an accumulator to an output integer.
@@ -117,6 +212,21 @@ impl Requantizer {
                 entry(shift, channel),
             )),
             Rounding::Float(scale) => self.apply_float(acc as f32 * entry(scale, channel)),
+            Rounding::Twice { left_shift, multiplier, shift } => {
+                let (left_shift, shift) = (entry(left_shift, channel), entry(shift, channel));
+                let multiplier = entry(multiplier, channel);
+                let value = multiply_twice_rounded(acc as i32, left_shift, multiplier, shift);
+                value.wrapping_add(self.zero_point).clamp(self.clamp_min, self.clamp_max)
+            }
+            Rounding::Double(scale) => {
+                let (low, high) =
+                    (self.clamp_min - self.zero_point, self.clamp_max - self.zero_point);
+                round_away(acc as f64 * entry(scale, channel), low, high) + self.zero_point
+            }
+            Rounding::Quotient(divisor) => {
+                let value = quotient_away(acc, entry(divisor, channel));
+                value.clamp(self.clamp_min.into(), self.clamp_max.into()) as i32
+            }
         }
     }
 

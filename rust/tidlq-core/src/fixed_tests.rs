@@ -13,6 +13,29 @@ fn big_multiply_shift(value: i64, multiplier: i32, shift: u32) -> BigInt {
     (BigInt::from(value) * multiplier + half) >> shift
 }
 
+/// The signed 32-bit integer congruent to a value.
+fn low32(value: &BigInt) -> BigInt {
+    let modulus = BigInt::from(1_i64 << 32);
+    let half = BigInt::from(1_i64 << 31);
+    let rest: BigInt = (value + &half) % &modulus;
+    let rest = if rest < BigInt::from(0) { rest + modulus } else { rest };
+    rest - half
+}
+
+/// The integer nearest to value / divisor, halves away from zero.
+fn big_quotient_away(value: &BigInt, divisor: &BigInt) -> BigInt {
+    let magnitude: BigInt = (value.magnitude() * 2_u32 + divisor.magnitude()).into();
+    let rounded: BigInt = magnitude / (divisor * 2);
+    if *value < BigInt::from(0) { -rounded } else { rounded }
+}
+
+/// LiteRT's product, in big integers.
+fn big_twice_rounded(value: i64, left_shift: u32, multiplier: i32, shift: u32) -> BigInt {
+    let shifted = low32(&(BigInt::from(value) << left_shift));
+    let high: BigInt = (shifted * multiplier + (1 << 30)) >> 31;
+    big_quotient_away(&high, &(BigInt::from(1) << shift))
+}
+
 /// The even-rounded integer nearest to a finite float, saturated, in big integers.
 fn big_round_even(value: f32, low: i32, high: i32) -> i32 {
     let bits = value.to_bits();
@@ -85,6 +108,52 @@ proptest! {
     }
 
     #[test]
+    fn the_twice_rounded_product_equals_big_integers(
+        value in any_accumulator(), left_shift in 0..=MAX_TWICE_SHIFT,
+        multiplier in any_multiplier(), shift in 0..=MAX_TWICE_SHIFT,
+    ) {
+        let want = big_twice_rounded(value, left_shift, multiplier, shift);
+        let got = multiply_twice_rounded(value as i32, left_shift, multiplier, shift);
+        prop_assert_eq!(BigInt::from(got), want);
+    }
+
+    #[test]
+    fn a_twice_rounded_value_wraps_with_its_zero_point(
+        acc in any_accumulator(), left_shift in 0..=MAX_TWICE_SHIFT, multiplier in any_multiplier(),
+        shift in 0..=MAX_TWICE_SHIFT, (clamp_min, clamp_max, zero_point) in any_range(),
+    ) {
+        let requantizer = Requantizer {
+            rounding: Rounding::Twice {
+                left_shift: vec![left_shift], multiplier: vec![multiplier], shift: vec![shift],
+            },
+            zero_point, clamp_min, clamp_max,
+        };
+        let value = big_twice_rounded(acc, left_shift, multiplier, shift);
+        let want = low32(&(value + zero_point)).clamp(clamp_min.into(), clamp_max.into());
+        prop_assert_eq!(BigInt::from(requantizer.apply(acc, 0)), want);
+    }
+
+    #[test]
+    fn the_quotient_equals_big_integers(value in -(1_i64 << 60)..1 << 60, divisor in 1_i64..1 << 32) {
+        let want = big_quotient_away(&value.into(), &divisor.into());
+        prop_assert_eq!(BigInt::from(quotient_away(value, divisor)), want);
+    }
+
+    #[test]
+    fn rounding_away_equals_the_standard_librarys(
+        value in prop_oneof![
+            -70_000.0_f64..70_000.0,
+            (-140_000_i32..140_000).prop_map(|n| f64::from(n) / 2.0),
+            (-140_000_i32..140_000).prop_map(|n| (f64::from(n) / 2.0).next_up()),
+            (-140_000_i32..140_000).prop_map(|n| (f64::from(n) / 2.0).next_down()),
+        ],
+        (low, high, _) in any_range(),
+    ) {
+        let want = (value.round() as i32).clamp(low, high);
+        prop_assert_eq!(round_away(value, low, high), want);
+    }
+
+    #[test]
     fn saturation_equals_big_integers(
         acc in any_accumulator(), multiplier in any_multiplier(), shift in 0..=MAX_SHIFT,
         (clamp_min, clamp_max, zero_point) in any_range(),
@@ -121,6 +190,31 @@ proptest! {
 fn halves_round_towards_plus_infinity_in_integers() {
     assert_eq!([3, 1, -1, -3].map(|value| round_shift(value, 1)), [2, 1, 0, -1]);
     assert_eq!([3, 1, -1, -3].map(|value| multiply_shift(value, 1, 1)), [2, 1, 0, -1]);
+}
+
+#[test]
+fn halves_round_away_from_zero_at_the_second_rounding() {
+    // 2^30 / 2^31 of twice a number is the number itself, exactly.
+    let halved = |value| multiply_twice_rounded(value, 1, 1 << 30, 1);
+    assert_eq!([3, 1, -1, -3].map(halved), [2, 1, -1, -2]);
+    let halves = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5];
+    assert_eq!(halves.map(|value| round_away(value, -9, 9)), [1, 2, 3, -1, -2, -3]);
+    assert_eq!([3, 1, -1, -3].map(|value| quotient_away(value, 2)), [2, 1, -1, -2]);
+}
+
+#[test]
+fn the_reciprocal_of_one_plus_x_is_close() {
+    for x in (0..=i32::MAX).step_by(1_000_003) {
+        let real = 2.0_f64.powi(31) / (1.0 + f64::from(x) / 2.0_f64.powi(31));
+        let got = f64::from(reciprocal_of_one_plus(x));
+        assert!((got - real.min(f64::from(i32::MAX))).abs() < 16.0, "{x}: {got} for {real}");
+    }
+}
+
+#[test]
+fn just_below_a_half_rounds_to_zero() {
+    assert_eq!(round_away(0.5_f64.next_down(), -9, 9), 0);
+    assert_eq!(round_away((-0.5_f64).next_up(), -9, 9), 0);
 }
 
 #[test]

@@ -6,8 +6,9 @@ use super::block::{BLOCK, Source, load};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
-use crate::fixed::{Requantizer, Rounding, entry};
+use crate::fixed::{Requantizer, Rounding, entry, multiply_twice_rounded};
 use crate::isa::{Body, Cpu};
+use crate::network::Sum;
 
 /// Elements of one task.
 const TASK_ELEMENTS: usize = 1 << 14;
@@ -106,10 +107,22 @@ fn broadcast_strides(shape: &[usize], output: &[usize]) -> Vec<usize> {
     strides
 }
 
+/// How an operand enters a sum that rounds twice.
+#[derive(Clone, Copy)]
+struct ScaledOperand {
+    left_shift: u32,
+    multiplier: i32,
+    shift: u32,
+    /// 1, or -1 for a subtracted operand.
+    sign: i32,
+}
+
 /// How operands become the output.
 enum Arithmetic {
     /// Exact sum of multiplied operands, then a shift.
     FixedSum { multiplier: Vec<i32>, shift: RowRequantizer },
+    /// Operands scaled and rounded one by one, added or subtracted, then the same for the sum.
+    TwiceRoundedSum { operands: Vec<ScaledOperand>, total: RowRequantizer },
     /// Float sum of scaled operands over the output's scale.
     FloatSum { scale: Vec<f32> },
     /// Exact product, then a requantization. `is_narrow`: 32 bits hold it.
@@ -133,8 +146,9 @@ impl ElementwiseKernel {
         broadcast: Broadcast,
         output_type: ElementType,
         output_scale: f32,
-        requantizer: &Requantizer,
+        sum: &Sum,
     ) -> Self {
+        let requantizer = &sum.requantizer;
         let operands = broadcast.operands.len();
         let arithmetic = match &requantizer.rounding {
             Rounding::Fixed { multiplier, shift } => {
@@ -148,8 +162,19 @@ impl ElementwiseKernel {
             Rounding::Float(scale) => Arithmetic::FloatSum {
                 scale: (0..operands).map(|operand| entry(scale, operand)).collect(),
             },
-            // Validation allows no other mode; a shift is a multiplication by one.
-            Rounding::Shift(_) => Arithmetic::FixedSum {
+            Rounding::Twice { left_shift, multiplier, shift } => Arithmetic::TwiceRoundedSum {
+                operands: (0..operands)
+                    .map(|operand| ScaledOperand {
+                        left_shift: entry(left_shift, operand),
+                        multiplier: entry(multiplier, operand),
+                        shift: entry(shift, operand),
+                        sign: if sum.subtracted[operand] { -1 } else { 1 },
+                    })
+                    .collect(),
+                total: RowRequantizer::new(requantizer, 1 << 31),
+            },
+            // Validation allows no other mode; without one, operands are added as they are.
+            _ => Arithmetic::FixedSum {
                 multiplier: vec![1; operands],
                 shift: RowRequantizer::new(requantizer, u64::MAX),
             },
@@ -226,6 +251,15 @@ impl ElementwiseKernel {
                 }
                 shift.finish(cpu, acc, layout, Entries::One(0), target);
             }
+            Arithmetic::TwiceRoundedSum { operands, total } => {
+                right.fill(0);
+                for ((operand, bytes), scaled) in inputs.iter().enumerate().zip(operands) {
+                    load(cpu, self.broadcast.source(operand, bytes, position), left);
+                    cpu.run(TwiceRoundedAddBody { block: left, scaled: *scaled, acc: &mut *right });
+                }
+                let entries = Entries::One(operands.len());
+                total.finish(cpu, right, layout, entries, target);
+            }
             Arithmetic::FloatSum { scale } => {
                 let mut acc = [0.0_f32; BLOCK];
                 let acc = &mut acc[..length];
@@ -274,6 +308,26 @@ impl Body for MultiplyAddBody<'_> {
     fn run(self) {
         for (acc, &element) in self.acc.iter_mut().zip(self.block) {
             *acc += i64::from(element) * i64::from(self.multiplier);
+        }
+    }
+}
+
+/// `acc += sign * round(block * scale)`, in 32 bits that wrap.
+struct TwiceRoundedAddBody<'a> {
+    block: &'a [i32],
+    scaled: ScaledOperand,
+    acc: &'a mut [i32],
+}
+
+impl Body for TwiceRoundedAddBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let ScaledOperand { left_shift, multiplier, shift, sign } = self.scaled;
+        for (acc, &element) in self.acc.iter_mut().zip(self.block) {
+            let value = multiply_twice_rounded(element, left_shift, multiplier, shift);
+            *acc = acc.wrapping_add(value.wrapping_mul(sign));
         }
     }
 }

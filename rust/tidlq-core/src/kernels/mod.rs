@@ -3,6 +3,7 @@
 //! A kernel is made for one layer at load (weights packed, bounds proven) and runs on byte slices of
 //! the tensors. What vectorises is a [`crate::isa::Body`].
 
+mod accumulator;
 mod block;
 mod convolution;
 mod depthwise;
@@ -10,10 +11,12 @@ mod elementwise;
 mod gemm;
 mod inner_product;
 mod input_sums;
+mod integer_softmax;
 mod lookup;
 mod movement;
 mod pool;
 mod prelu;
+mod real_resize;
 mod requantize;
 mod rescale;
 mod resize;

@@ -1,10 +1,15 @@
 //! Plain versions of every operation: the semantics of `proto/network.proto` written down as loops,
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
-use crate::fixed::{Requantizer, Rounding, dequantize, entry, quantize};
+mod resize;
+mod softmax;
+
+use crate::fixed::{
+    Requantizer, Rounding, dequantize, entry, multiply_twice_rounded, quantize, quantize_away,
+};
 use crate::network::{
     AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, PadMode, Program,
-    Resize, ResizeAxis, TensorSpec, Window,
+    Sum, TensorSpec, Window,
 };
 
 /// Elements of a tensor.
@@ -100,6 +105,11 @@ impl Step<'_> {
         values.iter().map(|&q| i64::from(q) - zero_point).collect()
     }
 
+    /// Elements of an input as they are.
+    fn raw(&self, input: usize) -> Vec<i64> {
+        self.value(input).integers().iter().map(|&q| i64::from(q)).collect()
+    }
+
     fn maps(&self) -> (Map2d, Map2d) {
         (Map2d::of(&self.spec(0).shape).unwrap(), Map2d::of(&self.output().shape).unwrap())
     }
@@ -107,9 +117,10 @@ impl Step<'_> {
     fn run(&self) -> Data {
         let output = self.output();
         match &self.layer.op {
-            Op::Quantize => {
+            Op::Quantize { half_away } => {
                 let (low, high) = output.element_type.range().unwrap();
-                let q = |&x: &f32| quantize(x, output.scale, output.zero_point, low, high);
+                let round = if *half_away { quantize_away } else { quantize };
+                let q = |&x: &f32| round(x, output.scale, output.zero_point, low, high);
                 Data::Integers(self.value(0).floats().iter().map(q).collect())
             }
             Op::Dequantize => {
@@ -123,7 +134,7 @@ impl Step<'_> {
             }
             Op::Convolution(convolution) => self.convolution(convolution),
             Op::InnerProduct(product) => self.inner_product(product),
-            Op::Sum(requantizer) => self.sum(requantizer),
+            Op::Sum(sum) => self.sum(sum),
             Op::Product(requantizer) => self.product(requantizer),
             Op::MaxPool(window) => self.max_pool(window),
             Op::AveragePool(pool) => self.average_pool(pool),
@@ -155,6 +166,7 @@ impl Step<'_> {
             ),
             Op::Resize(resize) => self.resize(resize),
             Op::Softmax(exponential) => self.softmax(exponential),
+            Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
         }
     }
 
@@ -244,7 +256,11 @@ impl Step<'_> {
 
     fn average_pool(&self, pool: &AveragePool) -> Data {
         let (map, _) = self.maps();
-        let windows = self.windows(&pool.window, &self.centred(0));
+        let elements = match pool.requantizer.rounding {
+            Rounding::Quotient(_) => self.raw(0),
+            _ => self.centred(0),
+        };
+        let windows = self.windows(&pool.window, &elements);
         // With padding counted: the same window over an input extended on all sides.
         let [top, left] = pool.window.pad;
         let extended = Map2d {
@@ -291,7 +307,8 @@ impl Step<'_> {
         indices(&self.output().shape).iter().map(element).collect()
     }
 
-    fn sum(&self, requantizer: &Requantizer) -> Data {
+    fn sum(&self, spec: &Sum) -> Data {
+        let requantizer = &spec.requantizer;
         let scale_out = self.output().scale;
         let sum = |operands: Vec<i64>| match &requantizer.rounding {
             Rounding::Fixed { multiplier, shift } => {
@@ -306,7 +323,15 @@ impl Step<'_> {
                 let sum = terms.fold(0.0_f32, |sum, (i, &x)| sum + entry(scale, i) * x as f32);
                 requantizer.apply_float(sum / scale_out)
             }
-            Rounding::Shift(_) => panic!("SHIFT is not allowed"),
+            Rounding::Twice { left_shift, multiplier, shift } => {
+                let terms = operands.iter().enumerate().map(|(i, &x)| {
+                    let (left, multiplier) = (entry(left_shift, i), entry(multiplier, i));
+                    let term = multiply_twice_rounded(x as i32, left, multiplier, entry(shift, i));
+                    if spec.subtracted[i] { -i64::from(term) } else { i64::from(term) }
+                });
+                requantizer.apply(terms.sum(), operands.len())
+            }
+            _ => panic!("no other mode is allowed"),
         };
         Data::Integers(self.operands().into_iter().map(sum).collect())
     }
@@ -366,47 +391,6 @@ impl Step<'_> {
         };
         let constant = if let PadMode::Constant(value) = pad.mode { value } else { 0 };
         self.gather(source, constant)
-    }
-
-    fn resize(&self, resize: &Resize) -> Data {
-        let (map, out) = self.maps();
-        let values = self.centred(0);
-        let whole = 1_i64 << resize.weight_bits;
-        let taps = |axis: &Option<ResizeAxis>, i: usize| match axis {
-            None => vec![(i, 1)],
-            Some(axis) => {
-                let high = i64::from(axis.weight_high[i]);
-                vec![(axis.low[i] as usize, whole - high), (axis.high[i] as usize, high)]
-            }
-        };
-        let element = |index: Vec<usize>| {
-            let mut acc = 0;
-            for (y, weight_y) in taps(&resize.height, index[1]) {
-                for (x, weight_x) in taps(&resize.width, index[2]) {
-                    let at =
-                        ((index[0] * map.height + y) * map.width + x) * map.channels + index[3];
-                    acc += values[at] * weight_y * weight_x;
-                }
-            }
-            resize.requantizer.apply(acc, 0)
-        };
-        let shape = [out.count, out.height, out.width, out.channels];
-        Data::Integers(indices(&shape).into_iter().map(element).collect())
-    }
-
-    fn softmax(&self, exponential: &[f32]) -> Data {
-        let rows = self.value(0).integers().chunks(self.spec(0).last_axis());
-        let softmax = |row: &[i32]| {
-            let largest = row.iter().max().unwrap();
-            let terms: Vec<f64> =
-                row.iter().map(|q| exponential[(largest - q) as usize].into()).collect();
-            let mut sum = 0.0;
-            for term in &terms {
-                sum += term;
-            }
-            terms.into_iter().map(|term| (term / sum) as f32).collect::<Vec<f32>>()
-        };
-        Data::Floats(rows.flat_map(softmax).collect())
     }
 }
 

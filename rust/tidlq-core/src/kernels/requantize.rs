@@ -2,106 +2,13 @@
 
 use bytemuck::cast_slice_mut;
 
+pub(crate) use super::accumulator::Accumulator;
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::{
-    MAX_SHIFT, Requantizer, Rounding, entry, multiply_shift, product_fits, round_even,
+    MAX_SHIFT, Requantizer, Rounding, entry, multiply_shift, multiply_twice_rounded, product_fits,
+    quotient_away, round_away, round_even,
 };
 use crate::isa::{Body, Cpu};
-
-/// Exact sums of 32 or 64 bits.
-pub(crate) trait Accumulator: Copy + Default + Send + Sync + 'static {
-    /// From 64 bits; the caller has proven that the value fits.
-    fn from_wide(value: i64) -> Self;
-    /// From an element less its zero point.
-    fn from_narrow(value: i32) -> Self;
-    /// To 64 bits.
-    fn wide(self) -> i64;
-    /// Sum; the caller has proven that it fits.
-    fn plus(self, other: Self) -> Self;
-    /// Product; the caller has proven that it fits.
-    fn times(self, other: Self) -> Self;
-    /// To float32, rounding half to even.
-    fn float(self) -> f32;
-    /// Shifts right, rounding halves up, and clamps. `shift` at most 62.
-    fn shift_clamp(self, shift: u32, low: i32, high: i32) -> i32;
-}
-
-impl Accumulator for i32 {
-    #[inline(always)]
-    fn from_wide(value: i64) -> Self {
-        value as Self
-    }
-
-    #[inline(always)]
-    fn from_narrow(value: i32) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn wide(self) -> i64 {
-        i64::from(self)
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-
-    #[inline(always)]
-    fn times(self, other: Self) -> Self {
-        self.wrapping_mul(other)
-    }
-
-    #[inline(always)]
-    fn float(self) -> f32 {
-        self as f32
-    }
-
-    #[inline(always)]
-    fn shift_clamp(self, shift: u32, low: i32, high: i32) -> i32 {
-        // Beyond 31 both terms are the sign's, and cancel to the 0 that is right there.
-        let half = (self >> shift.saturating_sub(1).min(31)) & i32::from(shift > 0);
-        ((self >> shift.min(31)) + half).max(low).min(high)
-    }
-}
-
-impl Accumulator for i64 {
-    #[inline(always)]
-    fn from_wide(value: i64) -> Self {
-        value
-    }
-
-    #[inline(always)]
-    fn from_narrow(value: i32) -> Self {
-        Self::from(value)
-    }
-
-    #[inline(always)]
-    fn wide(self) -> i64 {
-        self
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        self.wrapping_add(other)
-    }
-
-    #[inline(always)]
-    fn times(self, other: Self) -> Self {
-        self.wrapping_mul(other)
-    }
-
-    #[inline(always)]
-    fn float(self) -> f32 {
-        self as f32
-    }
-
-    #[inline(always)]
-    fn shift_clamp(self, shift: u32, low: i32, high: i32) -> i32 {
-        let half = (self >> shift.saturating_sub(1)) & i64::from(shift > 0);
-        ((self >> shift) + half).max(i64::from(low)).min(i64::from(high)) as i32
-    }
-}
 
 /// Which entries of the lists a row of accumulators uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,36 +56,53 @@ pub(crate) struct Target<'a> {
 /// A requantizer prepared for rows.
 #[derive(Clone, Debug)]
 pub(crate) struct RowRequantizer {
-    rounding: Rounding,
-    width: Width,
+    scaling: Scaling,
+    bounds: Bounds,
+}
+
+/// [`Rounding`] with lists of one length, ready for rows.
+#[derive(Clone, Debug)]
+enum Scaling {
+    Shift(Vec<u32>),
+    Fixed {
+        multiplier: Vec<i32>,
+        shift: Vec<u32>,
+        width: Width,
+    },
+    Float(Vec<f32>),
+    /// Shifts as [`pack_shifts`] makes them.
+    Twice {
+        multiplier: Vec<i32>,
+        shifts: Vec<u32>,
+    },
+    Double(Vec<f64>),
+    Quotient(Vec<i64>),
+}
+
+/// What follows the rounding of an accumulator.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
     zero_point: i32,
     /// Clamps before the zero point is added.
     low: i32,
     high: i32,
 }
 
+impl Bounds {
+    fn of(requantizer: &Requantizer) -> Self {
+        let Requantizer { clamp_min, clamp_max, .. } = *requantizer;
+        let zero_point = match requantizer.rounding {
+            Rounding::Quotient(_) => 0,
+            _ => requantizer.zero_point,
+        };
+        Self { zero_point, low: clamp_min - zero_point, high: clamp_max - zero_point }
+    }
+}
+
 impl RowRequantizer {
     /// Prepares; `bound` is the greatest magnitude of an accumulator.
     pub fn new(requantizer: &Requantizer, bound: u64) -> Self {
-        let width = match &requantizer.rounding {
-            Rounding::Fixed { multiplier, shift } => {
-                let is_medium = multiplier.iter().all(|&entry| product_fits(bound, entry));
-                let is_narrow = bound <= 1 << 31 && shift.iter().all(|&entry| entry >= 31);
-                match (is_medium, is_narrow) {
-                    (true, true) => Width::Narrow,
-                    (true, false) => Width::Medium,
-                    (false, _) => Width::Wide,
-                }
-            }
-            _ => Width::Narrow,
-        };
-        Self {
-            rounding: with_equal_lengths(&requantizer.rounding),
-            width,
-            zero_point: requantizer.zero_point,
-            low: requantizer.clamp_min - requantizer.zero_point,
-            high: requantizer.clamp_max - requantizer.zero_point,
-        }
+        Self { scaling: Scaling::of(&requantizer.rounding, bound), bounds: Bounds::of(requantizer) }
     }
 
     /// Requantizes accumulators into output elements.
@@ -196,28 +120,46 @@ impl RowRequantizer {
     #[inline(always)]
     fn rows<A: Accumulator, T: Element>(&self, rows: Rows<'_, A, T>, entries: Entries) {
         let columns = rows.layout.columns;
-        match &self.rounding {
-            Rounding::Shift(shift) => match select(entries, shift, columns) {
+        match &self.scaling {
+            Scaling::Shift(shift) => match select(entries, shift, columns) {
                 Selected::One(shift) => self.each::<A, T, _, _, Shift>(rows, One::new(shift), NONE),
                 Selected::Row(shift) => self.each::<A, T, _, _, Shift>(rows, Row(shift), NONE),
             },
-            Rounding::Float(scale) => match select(entries, scale, columns) {
+            Scaling::Float(scale) => match select(entries, scale, columns) {
                 Selected::One(scale) => self.each::<A, T, _, _, Float>(rows, One::new(scale), NONE),
                 Selected::Row(scale) => self.each::<A, T, _, _, Float>(rows, Row(scale), NONE),
             },
-            Rounding::Fixed { multiplier, shift } => {
+            Scaling::Fixed { multiplier, shift, width } => {
                 let both = (select(entries, multiplier, columns), select(entries, shift, columns));
-                match self.width {
-                    Width::Narrow => self.fixed::<A, T, NarrowProduct>(rows, both),
-                    Width::Medium => self.fixed::<A, T, MediumProduct>(rows, both),
-                    Width::Wide => self.fixed::<A, T, WideProduct>(rows, both),
+                match width {
+                    Width::Narrow => self.pairs::<A, T, NarrowProduct>(rows, both),
+                    Width::Medium => self.pairs::<A, T, MediumProduct>(rows, both),
+                    Width::Wide => self.pairs::<A, T, WideProduct>(rows, both),
                 }
             }
+            Scaling::Twice { multiplier, shifts } => {
+                let both = (select(entries, multiplier, columns), select(entries, shifts, columns));
+                self.pairs::<A, T, Twice>(rows, both);
+            }
+            Scaling::Double(scale) => match select(entries, scale, columns) {
+                Selected::One(scale) => {
+                    self.each::<A, T, _, _, Double>(rows, One::new(scale), NONE)
+                }
+                Selected::Row(scale) => self.each::<A, T, _, _, Double>(rows, Row(scale), NONE),
+            },
+            Scaling::Quotient(divisor) => match select(entries, divisor, columns) {
+                Selected::One(divisor) => {
+                    self.each::<A, T, _, _, Quotient>(rows, One::new(divisor), NONE);
+                }
+                Selected::Row(divisor) => {
+                    self.each::<A, T, _, _, Quotient>(rows, Row(divisor), NONE);
+                }
+            },
         }
     }
 
     #[inline(always)]
-    fn fixed<A: Accumulator, T: Element, S: Scale<A, i32, u32>>(
+    fn pairs<A: Accumulator, T: Element, S: Scale<A, i32, u32>>(
         &self,
         rows: Rows<'_, A, T>,
         both: (Selected<'_, i32>, Selected<'_, u32>),
@@ -229,7 +171,7 @@ impl RowRequantizer {
             (Selected::Row(m), Selected::Row(s)) => {
                 self.each::<A, T, _, _, S>(rows, Row(m), Row(s));
             }
-            // `new` gives both lists one length.
+            // `Scaling::of` gives both lists one length.
             _ => {}
         }
     }
@@ -242,7 +184,7 @@ impl RowRequantizer {
         first: impl Lanes<P>,
         second: impl Lanes<Q>,
     ) {
-        let Self { zero_point, low, high, .. } = *self;
+        let bounds = self.bounds;
         let Layout { rows: count, columns, stride } = rows.layout;
         for row in 0..count {
             let acc = &rows.acc[row * stride..row * stride + columns];
@@ -254,15 +196,14 @@ impl RowRequantizer {
                 // A local result, so that nothing can alias it.
                 let mut result = [T::zeroed(); GROUP];
                 for lane in 0..GROUP {
-                    let value = S::scale(group[lane], p[lane], q[lane], low, high);
-                    result[lane] = T::narrow(value + zero_point);
+                    result[lane] = T::narrow(S::scale(group[lane], p[lane], q[lane], bounds));
                 }
                 *target = result;
             }
             let begin = columns - rest.len();
             for (index, (&acc, target)) in rest.iter().zip(rest_targets).enumerate() {
                 let (p, q) = (first.at(begin + index), second.at(begin + index));
-                *target = T::narrow(S::scale(acc, p, q, low, high) + zero_point);
+                *target = T::narrow(S::scale(acc, p, q, bounds));
             }
         }
     }
@@ -350,16 +291,54 @@ impl<T: Copy> Lanes<T> for Row<'_, T> {
     }
 }
 
-/// Repeats a single multiplier or shift where the other list has one per channel.
-fn with_equal_lengths(rounding: &Rounding) -> Rounding {
-    let Rounding::Fixed { multiplier, shift } = rounding else {
-        return rounding.clone();
-    };
-    let length = multiplier.len().max(shift.len());
-    Rounding::Fixed {
-        multiplier: (0..length).map(|channel| entry(multiplier, channel)).collect(),
-        shift: (0..length).map(|channel| entry(shift, channel)).collect(),
+impl Scaling {
+    /// `bound` is the greatest magnitude of an accumulator.
+    fn of(rounding: &Rounding, bound: u64) -> Self {
+        match rounding {
+            Rounding::Shift(shift) => Self::Shift(shift.clone()),
+            Rounding::Float(scale) => Self::Float(scale.clone()),
+            Rounding::Double(scale) => Self::Double(scale.clone()),
+            Rounding::Quotient(divisor) => Self::Quotient(divisor.clone()),
+            Rounding::Fixed { multiplier, shift } => {
+                let length = multiplier.len().max(shift.len());
+                Self::Fixed {
+                    width: Width::of(multiplier, shift, bound),
+                    multiplier: repeated(multiplier, length),
+                    shift: repeated(shift, length),
+                }
+            }
+            Rounding::Twice { left_shift, multiplier, shift } => {
+                let length = multiplier.len().max(shift.len()).max(left_shift.len());
+                let pairs = repeated(left_shift, length).into_iter().zip(repeated(shift, length));
+                Self::Twice {
+                    multiplier: repeated(multiplier, length),
+                    shifts: pairs.map(|(left, right)| pack_shifts(left, right)).collect(),
+                }
+            }
+        }
     }
+}
+
+impl Width {
+    fn of(multiplier: &[i32], shift: &[u32], bound: u64) -> Self {
+        let is_medium = multiplier.iter().all(|&entry| product_fits(bound, entry));
+        let is_narrow = bound <= 1 << 31 && shift.iter().all(|&entry| entry >= 31);
+        match (is_medium, is_narrow) {
+            (true, true) => Self::Narrow,
+            (true, false) => Self::Medium,
+            (false, _) => Self::Wide,
+        }
+    }
+}
+
+/// A list of `length` entries; a single one is repeated.
+fn repeated<T: Copy>(list: &[T], length: usize) -> Vec<T> {
+    (0..length).map(|channel| entry(list, channel)).collect()
+}
+
+/// A left and a right shift in one parameter, since lanes have two.
+const fn pack_shifts(left: u32, right: u32) -> u32 {
+    left << 8 | right
 }
 
 /// One parameter for the row, or one per accumulator.
@@ -390,18 +369,26 @@ fn shifted_product(acc: i64, multiplier: i32, shift: u32) -> i64 {
     (sum >> shift).wrapping_sub(OFFSET >> shift) as i64
 }
 
-/// From an accumulator and its parameters to a clamped value, without the zero point. A type, not a
-/// closure, because a closure is not sure to be inlined into code compiled for an instruction set.
+impl Bounds {
+    /// Clamps and adds the zero point.
+    #[inline(always)]
+    fn close(self, value: i32) -> i32 {
+        value.max(self.low).min(self.high) + self.zero_point
+    }
+}
+
+/// From an accumulator and its parameters to an output integer. A type, not a closure, because a
+/// closure is not sure to be inlined into code compiled for an instruction set.
 trait Scale<A, P, Q> {
-    fn scale(acc: A, first: P, second: Q, low: i32, high: i32) -> i32;
+    fn scale(acc: A, first: P, second: Q, bounds: Bounds) -> i32;
 }
 
 struct Shift;
 
 impl<A: Accumulator> Scale<A, u32, ()> for Shift {
     #[inline(always)]
-    fn scale(acc: A, shift: u32, _: (), low: i32, high: i32) -> i32 {
-        acc.shift_clamp(shift, low, high)
+    fn scale(acc: A, shift: u32, _: (), bounds: Bounds) -> i32 {
+        acc.shift_clamp(shift, bounds.low, bounds.high) + bounds.zero_point
     }
 }
 
@@ -409,8 +396,8 @@ struct Float;
 
 impl<A: Accumulator> Scale<A, f32, ()> for Float {
     #[inline(always)]
-    fn scale(acc: A, scale: f32, _: (), low: i32, high: i32) -> i32 {
-        round_even(acc.float() * scale, low, high)
+    fn scale(acc: A, scale: f32, _: (), bounds: Bounds) -> i32 {
+        round_even(acc.float() * scale, bounds.low, bounds.high) + bounds.zero_point
     }
 }
 
@@ -418,8 +405,8 @@ struct NarrowProduct;
 
 impl<A: Accumulator> Scale<A, i32, u32> for NarrowProduct {
     #[inline(always)]
-    fn scale(acc: A, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
-        (shifted_product(acc.wide(), multiplier, shift) as i32).max(low).min(high)
+    fn scale(acc: A, multiplier: i32, shift: u32, bounds: Bounds) -> i32 {
+        bounds.close(shifted_product(acc.wide(), multiplier, shift) as i32)
     }
 }
 
@@ -427,9 +414,10 @@ struct MediumProduct;
 
 impl<A: Accumulator> Scale<A, i32, u32> for MediumProduct {
     #[inline(always)]
-    fn scale(acc: A, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
+    fn scale(acc: A, multiplier: i32, shift: u32, bounds: Bounds) -> i32 {
         let value = shifted_product(acc.wide(), multiplier, shift);
-        value.max(i64::from(low)).min(i64::from(high)) as i32
+        let value = value.max(i64::from(bounds.low)).min(i64::from(bounds.high));
+        value as i32 + bounds.zero_point
     }
 }
 
@@ -437,8 +425,40 @@ struct WideProduct;
 
 impl<A: Accumulator> Scale<A, i32, u32> for WideProduct {
     #[inline(always)]
-    fn scale(acc: A, multiplier: i32, shift: u32, low: i32, high: i32) -> i32 {
+    fn scale(acc: A, multiplier: i32, shift: u32, bounds: Bounds) -> i32 {
         let value = multiply_shift(acc.wide(), multiplier, shift);
-        value.max(i128::from(low)).min(i128::from(high)) as i32
+        let value = value.max(i128::from(bounds.low)).min(i128::from(bounds.high));
+        value as i32 + bounds.zero_point
+    }
+}
+
+struct Twice;
+
+impl<A: Accumulator> Scale<A, i32, u32> for Twice {
+    #[inline(always)]
+    fn scale(acc: A, multiplier: i32, shifts: u32, bounds: Bounds) -> i32 {
+        let (left, right) = (shifts >> 8, shifts & 0xff);
+        let value = multiply_twice_rounded(acc.wide() as i32, left, multiplier, right);
+        let Bounds { zero_point, low, high } = bounds;
+        value.wrapping_add(zero_point).max(low + zero_point).min(high + zero_point)
+    }
+}
+
+struct Double;
+
+impl<A: Accumulator> Scale<A, f64, ()> for Double {
+    #[inline(always)]
+    fn scale(acc: A, scale: f64, _: (), bounds: Bounds) -> i32 {
+        round_away(acc.double() * scale, bounds.low, bounds.high) + bounds.zero_point
+    }
+}
+
+struct Quotient;
+
+impl<A: Accumulator> Scale<A, i64, ()> for Quotient {
+    #[inline(always)]
+    fn scale(acc: A, divisor: i64, _: (), bounds: Bounds) -> i32 {
+        let value = quotient_away(acc.wide(), divisor);
+        value.max(i64::from(bounds.low)).min(i64::from(bounds.high)) as i32
     }
 }

@@ -6,7 +6,7 @@ use super::block::{BLOCK, Source, load, narrow};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
-use crate::fixed::{dequantize, quantize};
+use crate::fixed::{dequantize, quantize, quantize_away};
 use crate::isa::{Body, Cpu};
 
 /// Elements of one task.
@@ -56,6 +56,7 @@ pub(crate) struct QuantizeKernel {
     pub output_type: ElementType,
     pub scale: f32,
     pub zero_point: i32,
+    pub half_away: bool,
 }
 
 impl Kernel for QuantizeKernel {
@@ -82,13 +83,19 @@ impl Body for QuantizeBody<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let QuantizeKernel { output_type, scale, zero_point } = *self.kernel;
+        let QuantizeKernel { output_type, scale, zero_point, half_away } = *self.kernel;
         with_element!(output_type, T => {
             let output = cast_slice_mut::<u8, T>(self.output);
             for (elements, values) in output.chunks_mut(BLOCK).zip(self.input.chunks(BLOCK)) {
                 let mut q = [0_i32; BLOCK];
-                for (q, &value) in q.iter_mut().zip(values) {
-                    *q = quantize(value, scale, zero_point, T::LOWEST, T::HIGHEST);
+                if half_away {
+                    for (q, &value) in q.iter_mut().zip(values) {
+                        *q = quantize_away(value, scale, zero_point, T::LOWEST, T::HIGHEST);
+                    }
+                } else {
+                    for (q, &value) in q.iter_mut().zip(values) {
+                        *q = quantize(value, scale, zero_point, T::LOWEST, T::HIGHEST);
+                    }
                 }
                 narrow(&q, elements);
             }

@@ -8,16 +8,18 @@ use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::gemm::{PackedWeights, WeightSource};
 use super::inner_product::InnerProductKernel;
+use super::integer_softmax::IntegerSoftmaxKernel;
 use super::lookup::LookupKernel;
 use super::movement::{ConcatKernel, PadKernel, StridedKernel};
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
+use super::real_resize::RealResizeKernel;
 use super::requantize::RowRequantizer;
 use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
 use super::resize::ResizeKernel;
 use super::softmax::SoftmaxKernel;
 use crate::element::{ElementType, with_element};
-use crate::fixed::Requantizer;
+use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
     AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
@@ -37,7 +39,7 @@ pub(crate) fn kernel_for(
     let (input, output) = (scope.input(0), scope.output());
     Some(match &layer.op {
         Op::Reshape => return None,
-        Op::Quantize => scope.quantize(),
+        Op::Quantize { half_away } => scope.quantize(*half_away),
         Op::Dequantize => scope.dequantize(),
         Op::Rescale(requantizer) => Box::new(RescaleKernel {
             input_type: input.element_type,
@@ -47,11 +49,11 @@ pub(crate) fn kernel_for(
         }),
         Op::Convolution(convolution) => scope.convolution(convolution),
         Op::InnerProduct(product) => scope.inner_product(product),
-        Op::Sum(requantizer) => Box::new(ElementwiseKernel::sum(
+        Op::Sum(sum) => Box::new(ElementwiseKernel::sum(
             scope.broadcast(),
             output.element_type,
             output.scale,
-            requantizer,
+            sum,
         )),
         Op::Product(requantizer) => Box::new(ElementwiseKernel::product(
             scope.broadcast(),
@@ -82,6 +84,12 @@ pub(crate) fn kernel_for(
             input_type: input.element_type,
             row: input.last_axis(),
             exponential: exponential.clone(),
+        }),
+        Op::IntegerSoftmax(softmax) => Box::new(IntegerSoftmaxKernel {
+            input_type: input.element_type,
+            output_type: output.element_type,
+            row: input.last_axis(),
+            softmax: softmax.clone(),
         }),
     })
 }
@@ -122,9 +130,9 @@ impl<'a> Scope<'a> {
         &self.program.tensors[self.layer.output]
     }
 
-    fn quantize(&self) -> Box<dyn Kernel> {
+    fn quantize(&self, half_away: bool) -> Box<dyn Kernel> {
         let TensorSpec { element_type, scale, zero_point, .. } = *self.output();
-        Box::new(QuantizeKernel { output_type: element_type, scale, zero_point })
+        Box::new(QuantizeKernel { output_type: element_type, scale, zero_point, half_away })
     }
 
     fn dequantize(&self) -> Box<dyn Kernel> {
@@ -211,12 +219,13 @@ impl<'a> Scope<'a> {
     fn average_pool(&self, pool: &AveragePool) -> Box<dyn Kernel> {
         let shape = self.pool_shape();
         let bound = AveragePoolKernel::bound(&shape, &pool.window);
+        let is_raw = matches!(pool.requantizer.rounding, Rounding::Quotient(_));
         Box::new(AveragePoolKernel {
             shape,
             pool: pool.clone(),
             input_type: self.input(0).element_type,
             output_type: self.output().element_type,
-            zero_point: self.input(0).zero_point,
+            zero_point: if is_raw { 0 } else { self.input(0).zero_point },
             is_narrow: bound <= i32::MAX as u64,
             requantizer: RowRequantizer::new(&pool.requantizer, bound),
         })
@@ -243,6 +252,20 @@ impl<'a> Scope<'a> {
     }
 
     fn resize(&self, resize: &Resize) -> Box<dyn Kernel> {
+        if let (Some(fractions), Some(height), Some(width)) =
+            (&resize.fractions, &resize.height, &resize.width)
+        {
+            return Box::new(RealResizeKernel {
+                axes: [height.clone(), width.clone()],
+                fractions: fractions.clone(),
+                input: map(self.input(0)),
+                output: map(self.output()),
+                input_type: self.input(0).element_type,
+                output_type: self.output().element_type,
+                clamp: (resize.requantizer.clamp_min, resize.requantizer.clamp_max),
+            });
+        }
+        let is_raw = matches!(resize.requantizer.rounding, Rounding::Quotient(_));
         let bound = ResizeKernel::bound(resize, self.input(0).element_type);
         Box::new(ResizeKernel {
             resize: resize.clone(),
@@ -250,7 +273,7 @@ impl<'a> Scope<'a> {
             output: map(self.output()),
             input_type: self.input(0).element_type,
             output_type: self.output().element_type,
-            zero_point: self.input(0).zero_point,
+            zero_point: if is_raw { 0 } else { self.input(0).zero_point },
             is_narrow: bound <= i32::MAX as u64,
             requantizer: RowRequantizer::new(&resize.requantizer, bound),
         })

@@ -27,8 +27,8 @@ pub use values::{Values, ValuesView};
 
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
-    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, PadMode, Resize,
-    ResizeAxis, Window,
+    AveragePool, Convolution, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Op, PRelu, Pad,
+    PadMode, Resize, ResizeAxis, Sum, Window,
 };
 
 /// Generated from `proto/network.proto`.

@@ -84,12 +84,12 @@ pub(crate) struct LayerSpec {
 /// An operation, as `proto/network.proto` defines it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Op {
-    Quantize,
+    Quantize { half_away: bool },
     Dequantize,
     Rescale(Requantizer),
     Convolution(Convolution),
     InnerProduct(InnerProduct),
-    Sum(Requantizer),
+    Sum(Sum),
     Product(Requantizer),
     MaxPool(Window),
     AveragePool(AveragePool),
@@ -102,6 +102,7 @@ pub(crate) enum Op {
     Slice { start: Vec<usize>, step: Vec<isize> },
     Resize(Resize),
     Softmax(Vec<f32>),
+    IntegerSoftmax(IntegerSoftmax),
 }
 
 impl Op {
@@ -201,6 +202,13 @@ pub(crate) struct InnerProduct {
 }
 
 #[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sum {
+    pub requantizer: Requantizer,
+    /// One entry per operand.
+    pub subtracted: Vec<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct AveragePool {
     pub window: Window,
     /// Padding below and right, counted only with `count_include_pad`.
@@ -253,11 +261,21 @@ pub(crate) struct ResizeAxis {
     pub weight_high: Vec<u32>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IntegerSoftmax {
+    /// By the distance to the row's largest element.
+    pub exponential: Vec<i32>,
+    /// Of 16-bit rows: `1 / (1 + x)` at 513 places.
+    pub reciprocal: Vec<i32>,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Resize {
     /// Unset axes pass through and contribute no factor.
     pub height: Option<ResizeAxis>,
     pub width: Option<ResizeAxis>,
     pub weight_bits: u32,
+    /// Shares of `high` per position of height and width, in the place of integer weights.
+    pub fractions: Option<[Vec<f32>; 2]>,
     pub requantizer: Requantizer,
 }

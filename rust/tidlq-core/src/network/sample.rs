@@ -54,7 +54,8 @@ impl Random {
         (0..count).map(|_| self.value(element_type)).collect()
     }
 
-    /// A requantization into a type; `modes` of "shift", "fixed", "float"; lists of 1 or `entries`.
+    /// A requantization into a type; `modes` of "shift", "fixed", "float", "twice", "double"; lists
+    /// of 1 or `entries`.
     pub fn requantizer(
         &mut self,
         output: ElementType,
@@ -66,15 +67,27 @@ impl Random {
         let rounding = match self.pick(modes) {
             "shift" => Rounding::Shift(self.list(count, |random| random.pick(&[0, 1, 7, 13, 62]))),
             "fixed" => Rounding::Fixed {
-                multiplier: self.list(count, |random| {
-                    random.within(-i64::from(i32::MAX), i32::MAX.into()) as i32
-                }),
+                multiplier: self.list(count, Self::multiplier),
                 shift: {
                     let count = self.pick(&[1, entries]);
                     let low = self.pick(&[0, 31]);
                     self.list(count, |random| random.within(low, 62) as u32)
                 },
             },
+            "twice" => Rounding::Twice {
+                left_shift: self.list(count, |random| random.pick(&[0, 0, 1, 9, 31])),
+                multiplier: {
+                    let count = self.pick(&[1, entries]);
+                    self.list(count, Self::multiplier)
+                },
+                shift: {
+                    let count = self.pick(&[1, entries]);
+                    self.list(count, |random| random.pick(&[0, 1, 5, 9, 14, 31]))
+                },
+            },
+            "double" => Rounding::Double(
+                self.list(count, |random| random.pick(&[1.0, 0.5, -0.5, 0.037, 3.0e-4, 7.7e-7])),
+            ),
             _ => Rounding::Float(
                 self.list(count, |random| random.pick(&[1.0, 0.037, -0.5, 3.0e-4, 7.7e-7]) as f32),
             ),
@@ -82,6 +95,13 @@ impl Random {
         let (low, high) = output.range().unwrap();
         let clamp_min = self.pick(&[low, zero_point]);
         Requantizer { rounding, zero_point, clamp_min, clamp_max: high }
+    }
+
+    fn multiplier(&mut self) -> i32 {
+        match self.next() % 8 {
+            0 => self.pick(&[0, 1 << 30, i32::MAX, -i32::MAX]),
+            _ => self.within(-i64::from(i32::MAX), i32::MAX.into()) as i32,
+        }
     }
 
     fn list<T>(&mut self, count: usize, mut entry: impl FnMut(&mut Self) -> T) -> Vec<T> {
@@ -111,6 +131,17 @@ pub(crate) fn requantize(requantizer: &Requantizer) -> Option<proto::Requantize>
             message.set_mode(proto::requantize::Mode::Float);
             message.scale = scale.clone();
         }
+        Rounding::Twice { left_shift, multiplier, shift } => {
+            message.set_mode(proto::requantize::Mode::TwiceRounded);
+            message.left_shift = left_shift.clone();
+            message.multiplier = multiplier.clone();
+            message.shift = shift.clone();
+        }
+        Rounding::Double(scale) => {
+            message.set_mode(proto::requantize::Mode::Double);
+            message.double_scale = scale.clone();
+        }
+        Rounding::Quotient(_) => message.set_mode(proto::requantize::Mode::Quotient),
     }
     Some(message)
 }

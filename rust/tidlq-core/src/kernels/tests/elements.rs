@@ -7,6 +7,10 @@ use crate::isa::isa_tests;
 use crate::network::proto::{self, layer::Op};
 use crate::network::sample::{Random, Sample, requantize};
 
+const WIDE: [ElementType; 2] = [ElementType::U16, ElementType::S16];
+
+const MODES: [&str; 5] = ["shift", "fixed", "float", "twice", "double"];
+
 fn shape(random: &mut Random) -> Vec<usize> {
     let rank = random.size(0, 4);
     (0..rank).map(|_| random.pick(&[1, 2, 3, 5, 16, 37])).collect()
@@ -37,7 +41,7 @@ fn unary(
 
 fn rescale(random: &mut Random) -> Sample {
     unary(random, |random, _, to, zero_point| {
-        let requantizer = random.requantizer(to, zero_point, &["shift", "fixed", "float"], 1);
+        let requantizer = random.requantizer(to, zero_point, &MODES, 1);
         Op::Rescale(proto::Rescale { requantize: requantize(&requantizer) })
     })
 }
@@ -50,7 +54,9 @@ fn lookup(random: &mut Random) -> Sample {
 }
 
 fn quantize(random: &mut Random) -> Sample {
-    let mut sample = unary(random, |_, _, _, _| Op::Quantize(proto::Quantize {}));
+    let mut sample = unary(random, |random, _, _, _| {
+        Op::Quantize(proto::Quantize { half_away: random.one_in(2) })
+    });
     as_float(&mut sample.network.tensors[0]);
     sample
 }
@@ -68,6 +74,28 @@ fn softmax(random: &mut Random) -> Sample {
         Op::Softmax(proto::Softmax { exponential })
     });
     as_float(&mut sample.network.tensors[1]);
+    sample
+}
+
+/// An exponential of any steepness with `bits` fractional bits, and any table of reciprocals.
+fn integer_softmax(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let from = random.integer_type();
+    let is_wide = from.size_bytes() == 2;
+    let to = if is_wide { random.pick(&WIDE) } else { random.integer_type() };
+    let shape = [random.size(1, 5), random.pick(&[1, 2, 10, 33, 1001])];
+    let zero_point = random.value(from);
+    let x = sample.input(from, &shape, zero_point);
+    let y = sample.tensor(to, &shape, 0);
+    let (low, high) = from.range().unwrap();
+    let (one, steepness) = (if is_wide { 32_767.0 } else { 2_147_483_647.0 }, random.value(from));
+    let steepness = f64::from(steepness).abs() / 1000.0 / f64::from(high - low);
+    let entry = |d: i32| ((f64::from(-d) * steepness).exp() * one) as i32;
+    let exponential = (0..=(high - low)).map(entry).collect();
+    let count = if is_wide { 513 } else { 0 };
+    let reciprocal = (0..count).map(|_| random.within(0, 32_767) as i32).collect();
+    let op = Op::IntegerSoftmax(proto::IntegerSoftmax { exponential, reciprocal });
+    sample.output_layer(&[x], y, op);
     sample
 }
 
@@ -100,12 +128,18 @@ fn sum(random: &mut Random) -> Sample {
     let (inputs, shape) = operands(random, &mut sample, count);
     let to = random.integer_type();
     let zero_point = random.value(to);
-    let mut requantizer = random.requantizer(to, zero_point, &["fixed", "float"], count);
+    let mode = random.pick(&["fixed", "float", "twice"]);
+    let is_twice = mode == "twice";
+    let entries = count + usize::from(is_twice);
+    let mut requantizer = random.requantizer(to, zero_point, &[mode], entries);
     if let Rounding::Fixed { shift, .. } = &mut requantizer.rounding {
         shift.truncate(1);
     }
+    let has_signs = is_twice && random.one_in(2);
+    let signs = if has_signs { count } else { 0 };
+    let subtracted = (0..signs).map(|_| random.one_in(2)).collect();
     let y = sample.tensor(to, &shape, zero_point);
-    let op = Op::Sum(proto::Sum { requantize: requantize(&requantizer) });
+    let op = Op::Sum(proto::Sum { requantize: requantize(&requantizer), subtracted });
     sample.output_layer(&inputs, y, op);
     sample
 }
@@ -115,7 +149,7 @@ fn product(random: &mut Random) -> Sample {
     let (inputs, shape) = operands(random, &mut sample, 2);
     let to = random.integer_type();
     let zero_point = random.value(to);
-    let mode = random.pick(&["shift", "fixed", "float"]);
+    let mode = random.pick(&MODES);
     let entries = if mode == "float" { 2 } else { 1 };
     let requantizer = random.requantizer(to, zero_point, &[mode], entries);
     let y = sample.tensor(to, &shape, zero_point);
@@ -135,9 +169,8 @@ fn prelu(random: &mut Random) -> Sample {
     let values = random.values(slope_type, slopes);
     let slope = sample.constant(slope_type, &[slopes], 0, &values);
     let y = sample.tensor(to, &shape, zero_out);
-    let modes = ["shift", "fixed", "float"];
-    let positive = random.requantizer(to, zero_out, &modes, 1);
-    let mut negative = random.requantizer(to, zero_out, &modes, 1);
+    let positive = random.requantizer(to, zero_out, &MODES, 1);
+    let mut negative = random.requantizer(to, zero_out, &MODES, 1);
     negative.clamp_min = positive.clamp_min;
     let (positive, negative) = (requantize(&positive), requantize(&negative));
     sample.output_layer(&[x], y, Op::Prelu(proto::PRelu { slope, positive, negative }));
@@ -163,6 +196,10 @@ isa_tests! {
 
     fn softmax_equals_reference(cpu: Cpu) {
         check_cases(cpu, softmax);
+    }
+
+    fn integer_softmax_equals_reference(cpu: Cpu) {
+        check_cases(cpu, integer_softmax);
     }
 
     fn sum_equals_reference(cpu: Cpu) {

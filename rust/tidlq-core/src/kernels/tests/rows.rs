@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use crate::element::ElementType;
-use crate::fixed::{MAX_SHIFT, Requantizer, Rounding};
+use crate::fixed::{MAX_SHIFT, MAX_TWICE_SHIFT, Requantizer, Rounding};
 use crate::isa::Cpu;
 use crate::isa::isa_tests;
 use crate::kernels::requantize::{Accumulator, Entries, Layout, RowRequantizer, Target};
@@ -14,12 +14,21 @@ fn any_rounding(channels: usize) -> impl Strategy<Value = Rounding> {
         let shift = proptest::collection::vec(0..=MAX_SHIFT, length);
         let high_shift = proptest::collection::vec(31..=MAX_SHIFT, length);
         let multiplier = proptest::collection::vec(-i32::MAX..=i32::MAX, length);
+        let twice_shift = proptest::collection::vec(0..=MAX_TWICE_SHIFT, length);
+        let double = proptest::collection::vec(-1.0e-2_f64..1.0e-2, length);
+        let halves = proptest::collection::vec(Just(0.5), length);
+        let divisor = proptest::collection::vec(1_i64..1 << 20, length);
         let scale = proptest::collection::vec(-1.0e-2_f32..1.0e-2, length);
         prop_oneof![
             shift.clone().prop_map(Rounding::Shift),
             (multiplier.clone(), prop_oneof![shift, high_shift])
                 .prop_map(|(multiplier, shift)| Rounding::Fixed { multiplier, shift }),
             scale.prop_map(Rounding::Float),
+            (twice_shift.clone(), multiplier, twice_shift).prop_map(
+                |(left_shift, multiplier, shift)| Rounding::Twice { left_shift, multiplier, shift }
+            ),
+            prop_oneof![double, halves].prop_map(Rounding::Double),
+            divisor.prop_map(Rounding::Quotient),
         ]
     })
 }

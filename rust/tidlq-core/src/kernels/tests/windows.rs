@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::check_cases;
+use crate::fixed::Rounding;
 use crate::isa::isa_tests;
 use crate::network::proto::{self, layer::Op};
 use crate::network::sample::{Random, Sample, requantize};
@@ -78,7 +79,11 @@ fn average_pool(random: &mut Random) -> Sample {
     let products = heights.iter().flat_map(|height| widths.iter().map(move |width| height * width));
     let count: BTreeSet<usize> = products.collect();
     pool.count = count.into_iter().map(|count| count as u64).collect();
-    pool.requantizer = random.requantizer(to, zero_out, &["fixed", "float"], pool.count.len());
+    let modes = ["fixed", "float", "twice", "double"];
+    pool.requantizer = random.requantizer(to, zero_out, &modes, pool.count.len());
+    if pool.count[0] > 0 && random.one_in(4) {
+        pool.requantizer.rounding = Rounding::Quotient(Vec::new());
+    }
     let x = sample.input(from, &[2, input[0], input[1], channels], zero_in);
     let y = sample.tensor(to, &[2, output[0], output[1], channels], zero_out);
     let op = Op::AveragePool(proto::AveragePool {
@@ -115,7 +120,7 @@ fn resize(random: &mut Random) -> Sample {
     let (zero_in, zero_out) = (random.value(from), random.value(to));
     let (input, mut output) = (pair(random, 1, 6), pair(random, 1, 8));
     let channels = random.pick(&CHANNELS);
-    let weight_bits = random.pick(&[0, 4, 11, 15]);
+    let weight_bits = random.pick(&[0, 4, 10, 11, 15]);
     let is_flat = random.one_in(4);
     let mut maps =
         [0, 1].map(|axis| Some(axis_map(random, input[axis], output[axis], weight_bits)));
@@ -131,11 +136,37 @@ fn resize(random: &mut Random) -> Sample {
     };
     let x = sample.input(from, &shape(input), zero_in);
     let y = sample.tensor(to, &shape(output), zero_out);
-    let requantizer = random.requantizer(to, zero_out, &["shift", "fixed", "float"], 1);
+    let modes = ["shift", "fixed", "float", "twice", "double"];
+    let mut requantizer = random.requantizer(to, zero_out, &modes, 1);
+    if random.one_in(4) {
+        requantizer.rounding = Rounding::Quotient(Vec::new());
+    }
     let [height, width] = maps;
     let requantize = requantize(&requantizer);
-    let op = Op::Resize(proto::Resize { height, width, weight_bits, requantize });
-    sample.output_layer(&[x], y, op);
+    let op = proto::Resize { height, width, weight_bits, requantize, real_weights: false };
+    sample.output_layer(&[x], y, Op::Resize(op));
+    sample
+}
+
+fn real_resize(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (from, to) = (random.integer_type(), random.integer_type());
+    let (zero_in, zero_out) = (random.value(from), random.value(to));
+    let (input, output) = (pair(random, 1, 6), pair(random, 1, 8));
+    let channels = random.pick(&CHANNELS);
+    let [height, width] = [0, 1].map(|axis| {
+        let mut map = axis_map(random, input[axis], output[axis], 0);
+        map.weight_high.clear();
+        map.fraction = (0..output[axis]).map(|_| random.within(-100, 200) as f32 / 200.0).collect();
+        Some(map)
+    });
+    let x = sample.input(from, &[2, input[0], input[1], channels], zero_in);
+    let y = sample.tensor(to, &[2, output[0], output[1], channels], zero_out);
+    let mut requantizer = random.requantizer(to, zero_out, &["float"], 1);
+    requantizer.rounding = Rounding::Quotient(Vec::new());
+    let requantize = requantize(&requantizer);
+    let op = proto::Resize { height, width, weight_bits: 0, requantize, real_weights: true };
+    sample.output_layer(&[x], y, Op::Resize(op));
     sample
 }
 
@@ -150,5 +181,9 @@ isa_tests! {
 
     fn resize_equals_reference(cpu: Cpu) {
         check_cases(cpu, resize);
+    }
+
+    fn real_resize_equals_reference(cpu: Cpu) {
+        check_cases(cpu, real_resize);
     }
 }

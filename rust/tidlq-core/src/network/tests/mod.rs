@@ -54,7 +54,7 @@ fn small_network() -> Sample {
         pad: vec![1, 1],
     };
     sample.layer(&[first], pooled, Op::MaxPool(op));
-    let op = proto::Sum { requantize: requantize(&requantizer(9)) };
+    let op = proto::Sum { requantize: requantize(&requantizer(9)), subtracted: Vec::new() };
     sample.layer(&[first, pooled], summed, Op::Sum(op));
     let op = proto::AveragePool {
         kernel: vec![6, 6],

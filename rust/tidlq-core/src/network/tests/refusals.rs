@@ -2,6 +2,7 @@
 
 use super::{requantizer, small_network};
 use crate::error::{Error, Fault};
+use crate::fixed::Rounding;
 use crate::isa::Isa;
 use crate::network::Engine;
 use crate::network::proto::{self, layer::Op};
@@ -169,7 +170,7 @@ fn a_sum_may_not_shift() {
         let message = op!(layer, Sum).requantize.as_mut().unwrap();
         message.set_mode(proto::requantize::Mode::Shift);
     });
-    let (want, got) = ("FIXED or FLOAT".to_owned(), "SHIFT".to_owned());
+    let (want, got) = ("FIXED or FLOAT or TWICE_ROUNDED".to_owned(), "SHIFT".to_owned());
     assert_eq!(fault, Fault::Mismatch { what: "requantize.mode", want, got });
 }
 
@@ -260,18 +261,49 @@ fn broken_movements_are_refused() {
 }
 
 #[test]
+fn broken_real_weights_are_refused() {
+    let resize = |share: f32, weight_bits: u32, quotient: bool| {
+        let map = |count: usize| proto::resize::AxisMap {
+            low: vec![1; count],
+            high: vec![0; count],
+            weight_high: Vec::new(),
+            fraction: vec![share; count],
+        };
+        let mut own = requantizer(0);
+        if quotient {
+            own.rounding = Rounding::Quotient(Vec::new());
+        }
+        Op::Resize(proto::Resize {
+            height: Some(map(8)),
+            width: Some(map(4)),
+            weight_bits,
+            requantize: requantize(&own),
+            real_weights: true,
+        })
+    };
+    assert_eq!(moved(&[1, 8, 4, 2], resize(0.5, 0, true)), None);
+    assert!(moved(&[1, 8, 4, 2], resize(1.5, 0, true)).is_some());
+    assert!(moved(&[1, 8, 4, 2], resize(f32::NAN, 0, true)).is_some());
+    assert!(moved(&[1, 8, 4, 2], resize(0.5, 1, true)).is_some());
+    assert!(moved(&[1, 8, 4, 2], resize(0.5, 0, false)).is_some());
+    assert!(moved(&[1, 9, 4, 2], resize(0.5, 0, true)).is_some());
+}
+
+#[test]
 fn broken_resizes_are_refused() {
     let resize = |low: u32, weight_high: u32, weight_bits: u32| {
         let map = |count: usize| proto::resize::AxisMap {
             low: vec![low; count],
             high: vec![0; count],
             weight_high: vec![weight_high; count],
+            fraction: Vec::new(),
         };
         Op::Resize(proto::Resize {
             height: Some(map(8)),
             width: Some(map(4)),
             weight_bits,
             requantize: requantize(&requantizer(0)),
+            real_weights: false,
         })
     };
     assert_eq!(moved(&[1, 8, 4, 2], resize(3, 2, 1)), None);

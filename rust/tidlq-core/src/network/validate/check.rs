@@ -53,11 +53,11 @@ pub(super) fn present<T>(what: &'static str, value: Option<T>) -> Checked<T> {
 }
 
 /// Every float of a list satisfies a condition.
-pub(super) fn floats(
+pub(super) fn floats<T: Copy + std::fmt::Display>(
     what: &'static str,
-    values: &[f32],
+    values: &[T],
     want: &'static str,
-    is_good: impl Fn(f32) -> bool,
+    is_good: impl Fn(T) -> bool,
 ) -> Checked<()> {
     match values.iter().position(|&value| !is_good(value)) {
         None => Ok(()),

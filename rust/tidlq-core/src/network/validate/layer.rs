@@ -7,8 +7,9 @@ use super::requantize::{Lists, requantizer};
 use super::{movement, window};
 use crate::element::ElementType;
 use crate::error::Fault;
+use crate::fixed::Rounding;
 use crate::network::proto::{self, layer::Op as Message};
-use crate::network::{InnerProduct, Op, PRelu, TensorSpec};
+use crate::network::{InnerProduct, IntegerSoftmax, Op, PRelu, Sum, TensorSpec};
 
 /// Greatest magnitude of a bias.
 const MAX_BIAS: i128 = 1 << 47;
@@ -76,12 +77,12 @@ pub(crate) fn bias(bias: Vec<i64>, channels: usize) -> Checked<Vec<i64>> {
 /// Checks an operation against its operands.
 pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
     Ok(match present("op", message)? {
-        Message::Quantize(_) => {
+        Message::Quantize(message) => {
             scope.arity(1)?;
             float("the input's element type", scope.input(0))?;
             integer("the output's element type", scope.output())?;
             scope.same_shape()?;
-            Op::Quantize
+            Op::Quantize { half_away: message.half_away }
         }
         Message::Dequantize(_) => {
             scope.arity(1)?;
@@ -119,6 +120,7 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         }
         Message::Resize(message) => Op::Resize(movement::resize(scope, message)?),
         Message::Softmax(message) => softmax(scope, message)?,
+        Message::IntegerSoftmax(message) => integer_softmax(scope, message)?,
     })
 }
 
@@ -171,8 +173,22 @@ fn sum(scope: &Scope<'_>, message: proto::Sum) -> Checked<Op> {
     let operands = scope.inputs.len();
     in_range("the number of inputs", operands, 2, MAX_OPERANDS)?;
     broadcast(scope)?;
-    let lists = Lists { shift: None, fixed: Some((operands, 1)), float: Some(operands) };
-    Ok(Op::Sum(requantizer(message.requantize, scope.output(), lists)?))
+    let lists = Lists {
+        fixed: Some((operands, 1)),
+        float: Some(operands),
+        twice: Some(operands + 1),
+        ..Lists::none()
+    };
+    let requantizer = requantizer(message.requantize, scope.output(), lists)?;
+    let mut subtracted = message.subtracted;
+    if !subtracted.is_empty() && !matches!(requantizer.rounding, Rounding::Twice { .. }) {
+        count("subtracted", subtracted.len(), 0)?;
+    }
+    if subtracted.is_empty() {
+        subtracted.resize(operands, false);
+    }
+    count("subtracted", subtracted.len(), operands)?;
+    Ok(Op::Sum(Sum { requantizer, subtracted }))
 }
 
 fn product(scope: &Scope<'_>, message: proto::Product) -> Checked<Op> {
@@ -219,4 +235,30 @@ fn softmax(scope: &Scope<'_>, message: proto::Softmax) -> Checked<Op> {
     floats("exponential", &message.exponential, want, is_good)?;
     floats("exponential", &message.exponential[..1], "a positive number", |value| value > 0.0)?;
     Ok(Op::Softmax(message.exponential))
+}
+
+fn integer_softmax(scope: &Scope<'_>, message: proto::IntegerSoftmax) -> Checked<Op> {
+    scope.arity(1)?;
+    scope.same_shape()?;
+    let (low, high) = integer("the input's element type", scope.input(0))?;
+    integer("the output's element type", scope.output())?;
+    let is_wide = scope.input(0).element_type.size_bytes() == 2;
+    let (greatest, first, row) =
+        if is_wide { (32_767, 1 << 14, 65_535) } else { (i128::from(i32::MAX), 1 << 30, 4_095) };
+    if is_wide {
+        in_range("the output's bytes", scope.output().element_type.size_bytes(), 2, 2)?;
+        same("the output's zero point", &scope.output().zero_point, &0)?;
+    }
+    in_range("the size of a row", scope.input(0).last_axis(), 1, row)?;
+    count("exponential", message.exponential.len(), (high - low) as usize + 1)?;
+    count("reciprocal", message.reciprocal.len(), if is_wide { 513 } else { 0 })?;
+    for &entry in &message.exponential {
+        in_range("exponential", entry, 0, greatest)?;
+    }
+    in_range("exponential", message.exponential[0], first, greatest)?;
+    for &entry in &message.reciprocal {
+        in_range("reciprocal", entry, 0, 32_767)?;
+    }
+    let proto::IntegerSoftmax { exponential, reciprocal } = message;
+    Ok(Op::IntegerSoftmax(IntegerSoftmax { exponential, reciprocal }))
 }

@@ -1,9 +1,12 @@
 //! Checks of the operations that move or interpolate elements.
 
-use super::check::{Checked, count, in_range, index, integer, present, same, same_quantization};
+use super::check::{
+    Checked, count, floats, in_range, index, integer, present, same, same_quantization,
+};
 use super::layer::Scope;
 use super::requantize::{Lists, requantizer};
 use crate::error::Fault;
+use crate::fixed::Rounding;
 use crate::network::proto;
 use crate::network::{Map2d, Pad, PadMode, Resize, ResizeAxis};
 
@@ -111,7 +114,7 @@ pub(super) fn slice(
     Ok((start, step))
 }
 
-pub(super) fn resize(scope: &Scope<'_>, message: proto::Resize) -> Checked<Resize> {
+pub(super) fn resize(scope: &Scope<'_>, mut message: proto::Resize) -> Checked<Resize> {
     scope.arity(1)?;
     integer("the input's element type", scope.input(0))?;
     let rank = scope.input(0).shape.len();
@@ -132,12 +135,33 @@ pub(super) fn resize(scope: &Scope<'_>, message: proto::Resize) -> Checked<Resiz
         return Err(Fault::Mismatch { what: "height", want, got });
     }
     let bits = in_range("weight_bits", message.weight_bits, 0, 15)?;
-    Ok(Resize {
-        height: axis(message.height, "height", input.height, output.height, bits)?,
-        width: axis(message.width, "width", input.width, output.width, bits)?,
-        weight_bits: bits,
-        requantizer: requantizer(message.requantize, scope.output(), Lists::all(1))?,
-    })
+    let fractions = if message.real_weights { Some(fractions(&mut message)?) } else { None };
+    let height = axis(message.height, "height", input.height, output.height, bits)?;
+    let width = axis(message.width, "width", input.width, output.width, bits)?;
+    let lists = if fractions.is_some() {
+        Lists { quotient: true, ..Lists::none() }
+    } else {
+        Lists { quotient: true, ..Lists::all(1) }
+    };
+    let mut requantizer = requantizer(message.requantize, scope.output(), lists)?;
+    if let Rounding::Quotient(divisors) = &mut requantizer.rounding {
+        let axes = u32::from(height.is_some()) + u32::from(width.is_some());
+        divisors.push(1 << (axes * bits));
+    }
+    Ok(Resize { height, width, weight_bits: bits, fractions, requantizer })
+}
+
+/// Real weights of both axes, whose integer weights become zeros.
+fn fractions(message: &mut proto::Resize) -> Checked<[Vec<f32>; 2]> {
+    in_range("weight_bits", message.weight_bits, 0, 0)?;
+    let take = |map: &mut Option<proto::resize::AxisMap>, what| {
+        let map = present(what, map.as_mut())?;
+        count("fraction", map.fraction.len(), map.low.len())?;
+        floats("fraction", &map.fraction, "within -1 .. 1", |share: f32| share.abs() <= 1.0)?;
+        map.weight_high = vec![0; map.low.len()];
+        Ok(std::mem::take(&mut map.fraction))
+    };
+    Ok([take(&mut message.height, "height")?, take(&mut message.width, "width")?])
 }
 
 fn axis(

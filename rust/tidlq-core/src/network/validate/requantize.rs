@@ -2,7 +2,7 @@
 
 use super::check::{Checked, count_or_one, floats, in_range, present};
 use crate::error::Fault;
-use crate::fixed::{MAX_SHIFT, Requantizer, Rounding};
+use crate::fixed::{MAX_SHIFT, MAX_TWICE_SHIFT, Requantizer, Rounding};
 use crate::network::TensorSpec;
 use crate::network::proto::{Requantize, requantize::Mode};
 
@@ -15,12 +15,30 @@ pub(super) struct Lists {
     pub fixed: Option<(usize, usize)>,
     /// FLOAT.
     pub float: Option<usize>,
+    /// TWICE_ROUNDED.
+    pub twice: Option<usize>,
+    /// DOUBLE.
+    pub double: Option<usize>,
+    /// QUOTIENT is allowed; the caller adds the divisors.
+    pub quotient: bool,
 }
 
 impl Lists {
-    /// Every mode, `channels` entries.
+    /// No mode.
+    pub const fn none() -> Self {
+        Self { shift: None, fixed: None, float: None, twice: None, double: None, quotient: false }
+    }
+
+    /// Every mode but QUOTIENT, `channels` entries.
     pub const fn all(channels: usize) -> Self {
-        Self { shift: Some(channels), fixed: Some((channels, channels)), float: Some(channels) }
+        Self {
+            shift: Some(channels),
+            fixed: Some((channels, channels)),
+            float: Some(channels),
+            twice: Some(channels),
+            double: Some(channels),
+            quotient: false,
+        }
     }
 }
 
@@ -46,18 +64,13 @@ fn rounding(message: &Requantize, lists: Lists) -> Checked<Rounding> {
     match mode {
         Mode::Shift => {
             let want = lists.shift.ok_or_else(|| mode_fault(mode, lists))?;
-            Ok(Rounding::Shift(shifts(message, want)?))
+            Ok(Rounding::Shift(shifts("requantize.shift", &message.shift, want, MAX_SHIFT)?))
         }
         Mode::Fixed => {
             let (multipliers, want) = lists.fixed.ok_or_else(|| mode_fault(mode, lists))?;
-            count_or_one("requantize.multiplier", message.multiplier.len(), multipliers)?;
-            let bound = i128::from(i32::MAX);
-            for &multiplier in &message.multiplier {
-                in_range("requantize.multiplier", multiplier, -bound, bound)?;
-            }
             Ok(Rounding::Fixed {
-                multiplier: message.multiplier.clone(),
-                shift: shifts(message, want)?,
+                multiplier: multipliers_of(message, multipliers)?,
+                shift: shifts("requantize.shift", &message.shift, want, MAX_SHIFT)?,
             })
         }
         Mode::Float => {
@@ -66,16 +79,42 @@ fn rounding(message: &Requantize, lists: Lists) -> Checked<Rounding> {
             floats("requantize.scale", &message.scale, "a finite number", f32::is_finite)?;
             Ok(Rounding::Float(message.scale.clone()))
         }
-        Mode::Unspecified => Err(mode_fault(mode, lists)),
+        Mode::TwiceRounded => {
+            let want = lists.twice.ok_or_else(|| mode_fault(mode, lists))?;
+            let (left, right) = (&message.left_shift, &message.shift);
+            Ok(Rounding::Twice {
+                left_shift: shifts("requantize.left_shift", left, want, MAX_TWICE_SHIFT)?,
+                multiplier: multipliers_of(message, want)?,
+                shift: shifts("requantize.shift", right, want, MAX_TWICE_SHIFT)?,
+            })
+        }
+        Mode::Double => {
+            let want = lists.double.ok_or_else(|| mode_fault(mode, lists))?;
+            let scales = &message.double_scale;
+            count_or_one("requantize.double_scale", scales.len(), want)?;
+            floats("requantize.double_scale", scales, "a finite number", f64::is_finite)?;
+            Ok(Rounding::Double(scales.clone()))
+        }
+        Mode::Quotient if lists.quotient => Ok(Rounding::Quotient(Vec::new())),
+        Mode::Quotient | Mode::Unspecified => Err(mode_fault(mode, lists)),
     }
 }
 
-fn shifts(message: &Requantize, want: usize) -> Checked<Vec<u32>> {
-    count_or_one("requantize.shift", message.shift.len(), want)?;
-    for &shift in &message.shift {
-        in_range("requantize.shift", shift, 0, i128::from(MAX_SHIFT))?;
+fn multipliers_of(message: &Requantize, want: usize) -> Checked<Vec<i32>> {
+    count_or_one("requantize.multiplier", message.multiplier.len(), want)?;
+    let bound = i128::from(i32::MAX);
+    for &multiplier in &message.multiplier {
+        in_range("requantize.multiplier", multiplier, -bound, bound)?;
     }
-    Ok(message.shift.clone())
+    Ok(message.multiplier.clone())
+}
+
+fn shifts(what: &'static str, list: &[u32], want: usize, greatest: u32) -> Checked<Vec<u32>> {
+    count_or_one(what, list.len(), want)?;
+    for &shift in list {
+        in_range(what, shift, 0, i128::from(greatest))?;
+    }
+    Ok(list.to_vec())
 }
 
 fn mode_fault(mode: Mode, lists: Lists) -> Fault {
@@ -83,6 +122,9 @@ fn mode_fault(mode: Mode, lists: Lists) -> Fault {
         (lists.shift.is_some(), "SHIFT"),
         (lists.fixed.is_some(), "FIXED"),
         (lists.float.is_some(), "FLOAT"),
+        (lists.twice.is_some(), "TWICE_ROUNDED"),
+        (lists.double.is_some(), "DOUBLE"),
+        (lists.quotient, "QUOTIENT"),
     ];
     let allowed: Vec<&str> =
         modes.into_iter().filter(|(is_allowed, _)| *is_allowed).map(|(_, name)| name).collect();

@@ -8,6 +8,7 @@ use super::check::{
 use super::layer::{Scope, bias};
 use super::requantize::{Lists, requantizer};
 use crate::error::Fault;
+use crate::fixed::Rounding;
 use crate::network::proto;
 use crate::network::{AveragePool, Convolution, Map2d, TensorSpec, Window};
 
@@ -117,13 +118,18 @@ pub(super) fn average_pool(scope: &Scope<'_>, message: proto::AveragePool) -> Ch
     }
     let divisors = message.count.len();
     present("count", message.count.first())?;
-    let lists = Lists { shift: None, ..Lists::all(divisors) };
+    let lists = Lists { shift: None, quotient: true, ..Lists::all(divisors) };
+    let mut requantizer = requantizer(message.requantize, scope.output(), lists)?;
+    if let Rounding::Quotient(divisors) = &mut requantizer.rounding {
+        in_range("count", message.count[0], 1, i128::from(u32::MAX))?;
+        divisors.extend(message.count.iter().map(|&count| i64::from(count)));
+    }
     let pool = AveragePool {
         window,
         pad_end: pair("pad", &message.pad[2..], 0)?,
         count_include_pad: message.count_include_pad,
         count: message.count.into_iter().map(u64::from).collect(),
-        requantizer: requantizer(message.requantize, scope.output(), lists)?,
+        requantizer,
     };
     divisors_are_listed(&pool, &input, &output)?;
     Ok(pool)

@@ -1,0 +1,105 @@
+//! Resize by real weights, vectorised over channels.
+
+use bytemuck::{cast_slice, cast_slice_mut};
+
+use super::{Kernel, Work};
+use crate::element::{Element, ElementType, with_element};
+use crate::isa::Body;
+use crate::network::{Map2d, ResizeAxis};
+
+/// Output elements that a task aims at.
+const TASK_ELEMENTS: usize = 1 << 13;
+
+/// An interpolation in float32.
+pub(crate) struct RealResizeKernel {
+    /// Height and width.
+    pub axes: [ResizeAxis; 2],
+    pub fractions: [Vec<f32>; 2],
+    pub input: Map2d,
+    pub output: Map2d,
+    pub input_type: ElementType,
+    pub output_type: ElementType,
+    /// Least and greatest output.
+    pub clamp: (i32, i32),
+}
+
+impl Kernel for RealResizeKernel {
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        let line = self.output.width * self.output.channels;
+        let lines = self.output.count * self.output.height;
+        let chunk = work.chunk(lines, 1, TASK_ELEMENTS / line);
+        let bytes = chunk * line * self.output_type.size_bytes();
+        work.for_each_chunk(output, bytes, |index, output| {
+            work.cpu.run(LinesBody {
+                kernel: self,
+                first: index * chunk,
+                input: inputs[0],
+                output,
+            });
+        });
+    }
+}
+
+/// Whole output lines, counted over all images.
+struct LinesBody<'a> {
+    kernel: &'a RealResizeKernel,
+    first: usize,
+    input: &'a [u8],
+    output: &'a mut [u8],
+}
+
+impl Body for LinesBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { kernel, first, input, output } = self;
+        with_element!(kernel.input_type, I => {
+            let input = cast_slice::<u8, I>(input);
+            with_element!(kernel.output_type, O => {
+                kernel.lines::<I, O>(input, first, cast_slice_mut(output));
+            }, float => {});
+        }, float => {});
+    }
+}
+
+impl RealResizeKernel {
+    #[inline(always)]
+    fn lines<I: Element, O: Element>(&self, input: &[I], first: usize, output: &mut [O]) {
+        let Map2d { width, channels, height, .. } = self.output;
+        let [vertical, horizontal] = &self.axes;
+        for (index, line) in output.chunks_exact_mut(width * channels).enumerate() {
+            let (image, y) = ((first + index) / height, (first + index) % height);
+            let image = &input[image * self.input.image()..];
+            let row = |y: u32| &image[y as usize * self.input.width * channels..];
+            let (low, high) = (row(vertical.low[y]), row(vertical.high[y]));
+            let f = self.fractions[0][y];
+            for (x, pixel) in line.chunks_exact_mut(channels).enumerate() {
+                let g = self.fractions[1][x];
+                let left = horizontal.low[x] as usize * channels;
+                let right = horizontal.high[x] as usize * channels;
+                let corners = [&low[left..], &high[left..], &low[right..], &high[right..]];
+                mix(corners, (f, g), self.clamp, pixel);
+            }
+        }
+    }
+}
+
+/// The weighted sum of four pixels: low-low, high-low, low-high, high-high of (height, width).
+#[inline(always)]
+fn mix<I: Element, O: Element>(
+    [ll, hl, lh, hh]: [&[I]; 4],
+    (f, g): (f32, f32),
+    (low, high): (i32, i32),
+    output: &mut [O],
+) {
+    let length = output.len();
+    let (ll, hl, lh, hh) = (&ll[..length], &hl[..length], &lh[..length], &hh[..length]);
+    for (channel, output) in output.iter_mut().enumerate() {
+        let [ll, hl, lh, hh] = [ll, hl, lh, hh].map(|pixel| pixel[channel].widen() as f32);
+        let sum = ll * (1.0 - f) * (1.0 - g) + hl * f * (1.0 - g) + lh * (1.0 - f) * g;
+        let sum = sum + hh * f * g + 0.5;
+        // At most 2^18 in magnitude.
+        *output = O::narrow((sum as i32).max(low).min(high));
+    }
+}
