@@ -68,7 +68,7 @@ def import_onnx(
         batch = fix_shapes(model, input_shapes)
         _check_operators(InferShapes().call(model).message)
         if QOperatorsToQdq()(model).modified:
-            InferShapes()(model)
+            _check_operators(InferShapes().call(model).message)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         RaiseOpset()(model)
         refuse_non_finite(model.graph)
