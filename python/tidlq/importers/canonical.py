@@ -19,6 +19,7 @@ from tidlq.passes.remove_no_ops import RemoveNoOps
 from tidlq.passes.spread_statements import SpreadStatements
 from tidlq.passes.state_biases import StateBiases
 from tidlq.passes.strip_quantization import StripQuantization
+from tidlq.passes.to_runnable_domain import ToRunnableDomain
 
 # Each round folds at least one level of shape arithmetic that hid the shapes of the next.
 _MOST_ROUNDS = 64
@@ -47,6 +48,7 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
     if pre_batchnorm_fold:
         FoldInputAffine()(model)
     common.RemoveUnusedNodesPass()(model)
+    ToRunnableDomain()(model)
     common.RemoveUnusedOpsetsPass()(model)
     DetachConstantOutputs()(model)
     NameNodes()(model)

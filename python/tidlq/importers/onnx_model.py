@@ -27,6 +27,7 @@ from tidlq.passes.node_reading import is_sorted
 from tidlq.passes.qoperators_to_qdq import QOperatorsToQdq
 from tidlq.passes.raise_opset import RaiseOpset
 from tidlq.passes.stated import collect_stated
+from tidlq.passes.to_onnx_domain import ToOnnxDomain
 from tidlq.passes.widen_floats import WidenFloats
 from tidlq.spec import Requantization
 
@@ -64,11 +65,12 @@ def import_onnx(
         check_structure(origin.proto)
         check_constants(origin.proto, origin.folder)
         model = _to_ir(origin)
+        ToOnnxDomain()(model)
         WidenFloats()(model)
         batch = fix_shapes(model, input_shapes)
         _check_operators(InferShapes().call(model).message)
         if QOperatorsToQdq()(model).modified:
-            InferShapes()(model)
+            _check_operators(InferShapes().call(model).message)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         RaiseOpset()(model)
         refuse_non_finite(model.graph)

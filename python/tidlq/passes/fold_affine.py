@@ -161,10 +161,10 @@ def _scaled_statement(
     stated, axis = stated_parameter(input_at(node, 1)), output_axis(node)
     if stated is None or (len(stated.scales) > 1 and stated.axis != axis):
         return None
-    if axis is None:
-        if np.any(factor != factor[0]):
-            return None
+    if len(stated.scales) == 1 and np.all(factor == factor[0]):
         factor, axis = factor[:1], 0
+    if axis is None:
+        return None
     scales = np.broadcast_to(np.asarray(stated.scales, np.float64), factor.shape)
     products = (scales * np.where(factor == 0, 1, np.abs(factor))).astype(np.float32)
     if not np.all(np.isfinite(products) & (products >= np.finfo(np.float32).tiny)):

@@ -65,9 +65,11 @@ class _Lifter:
             return
         for index, value in enumerate(data):
             node.replace_input_with(index, self._dequantized(value, source, node))
+        dtype = data[0].dtype
+        assert dtype is not None
         for output in node.outputs:
-            if output.name:
-                self._quantize_behind(output, source, node)
+            if output.name and output.dtype in (None, dtype):
+                self._quantize_behind(output, dtype, source, node)
 
     def hoist(self, node: ir.Node) -> None:
         """Rewrites a node of one integer input that only equal DequantizeLinears read."""
@@ -87,7 +89,8 @@ class _Lifter:
             return
         node.replace_input_with(0, self._dequantized(data[0], readers[0], node))
         for output in node.outputs:
-            output.type = ir.TensorType(ir.DataType.FLOAT)
+            if output.dtype in (None, data[0].dtype):
+                output.type = ir.TensorType(ir.DataType.FLOAT)
         for reader in readers:
             source = reader.inputs[0]
             assert source is not None
@@ -134,10 +137,11 @@ class _Lifter:
         name = self._fresh(f"{value.name}_dequantized")
         return self._insert("DequantizeLinear", value, like, name, before, ir.DataType.FLOAT)
 
-    def _quantize_behind(self, output: ir.Value, like: ir.Node, node: ir.Node) -> None:
+    def _quantize_behind(
+        self, output: ir.Value, dtype: ir.DataType, like: ir.Node, node: ir.Node
+    ) -> None:
         """Lets the node write real values under its tensor's name, and quantizes them."""
-        dtype, name = output.dtype, output.name
-        assert dtype is not None
+        name = output.name
         uses, is_output = tuple(output.uses()), output.is_graph_output()
         integers = self._insert(
             "QuantizeLinear", output, like, self._fresh(f"{name}_integers"), None, dtype

@@ -54,12 +54,20 @@ _LIMITS = MappingProxyType(
 
 def is_quantize(node: ir.Node | None) -> bool:
     """Whether the node is a QuantizeLinear of ONNX or of ONNX Runtime."""
-    return node is not None and node.op_type == "QuantizeLinear" and node.domain in _DOMAINS
+    return _is_whole(node, "QuantizeLinear")
 
 
 def is_dequantize(node: ir.Node | None) -> bool:
     """Whether the node is a DequantizeLinear of ONNX or of ONNX Runtime."""
-    return node is not None and node.op_type == "DequantizeLinear" and node.domain in _DOMAINS
+    return _is_whole(node, "DequantizeLinear")
+
+
+def _is_whole(node: ir.Node | None, op_type: str) -> bool:
+    # ONNX's checker does not look at the nodes of other domains.
+    if node is None or node.op_type != op_type or node.domain not in _DOMAINS:
+        return False
+    given = (input_at(node, 0), input_at(node, 1))
+    return None not in given and len(node.inputs) <= 3 and len(node.outputs) == 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +210,9 @@ def _quantized_dtype(node: ir.Node) -> ir.DataType | None:
     stated = None if zero_point is None else zero_point.dtype
     found: ir.DataType | None
     if is_quantize(node):
-        attribute = int_attribute(node, "output_dtype", 0)
-        other = ir.DataType(attribute) if attribute else None
+        number = _integer(node, "output_dtype", 0)
+        known = number in set(map(int, ir.DataType))
+        other = ir.DataType(number) if number and known else None
         found = stated or other or ir.DataType.UINT8
     else:
         other = node.inputs[0].dtype if node.inputs[0] is not None else None
@@ -218,11 +227,11 @@ def _quantized_dtype(node: ir.Node) -> ir.DataType | None:
 
 def _placed(node: ir.Node, scales: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, int]:
     """The axis that scales run along, and their block size."""
-    axis, rank = int_attribute(node, "axis", 1), len(shape)
+    axis, rank = _integer(node, "axis", 1), len(shape)
     if not -rank <= axis < rank:
         raise ModelError(f"axis {axis} of {_called(node)} is outside its tensor's {rank} axes.")
     axis %= rank
-    block = int_attribute(node, "block_size", 0)
+    block = _integer(node, "block_size", 0)
     if block > 0 and len(scales) == rank:
         wanted = tuple(-(-n // block) if i == axis else n for i, n in enumerate(shape))
         if scales == wanted:
@@ -233,6 +242,15 @@ def _placed(node: ir.Node, scales: tuple[int, ...], shape: tuple[int, ...]) -> t
         f"the scales of {_called(node)} have shape {list(scales)}, which does not fit axis {axis} "
         f"of a tensor of shape {list(shape)}" + (f" in blocks of {block}." if block else ".")
     )
+
+
+def _integer(node: ir.Node, name: str, default: int) -> int:
+    try:
+        return int_attribute(node, name, default)
+    except TypeError as error:
+        raise ModelError(
+            f"attribute {name!r} of {_called(node)} must be a whole number."
+        ) from error
 
 
 def _called(node: ir.Node) -> str:

@@ -27,6 +27,9 @@ from tidlq.passes.linear_quant import MICROSOFT
 from tidlq.passes.node_editing import FreshNames, add_constant
 from tidlq.passes.node_reading import constant_array, float_attribute, input_at, int_attribute
 
+# Before, ONNX's own DequantizeLinear had one scale for all; ONNX Runtime's has an axis.
+_FIRST_WITH_AXIS = 13
+
 
 class QOperatorsToQdq(ir.passes.InPlacePass):
     """Rewrites integer operators."""
@@ -35,8 +38,7 @@ class QOperatorsToQdq(ir.passes.InPlacePass):
         """Visits the nodes of the main graph in order."""
         rewriter: _Rewriter | None = None
         for node in model.graph:
-            read = _FORMS.get((node.domain, node.op_type))
-            form = None if read is None else read(node)
+            form = _read(node)
             if form is not None:
                 rewriter = rewriter or _Rewriter(model.graph)
                 rewriter.rewrite(node, form)
@@ -140,14 +142,30 @@ class _Rewriter:
         axis: int,
         dtype: ir.DataType | None,
     ) -> ir.Value:
-        scales = constant_array(inputs[1])
-        attributes = [] if scales is None or scales.size == 1 else [ir.AttrInt64("axis", axis)]
-        node = ir.Node("", op_type, inputs, attributes, name=name)
+        scales, domain = constant_array(inputs[1]), ""
+        attributes: list[ir.Attr] = []
+        if scales is not None and scales.size > 1:
+            attributes = [ir.AttrInt64("axis", axis)]
+            imports = self._graph.opset_imports
+            if imports.get("", 0) < _FIRST_WITH_AXIS:
+                domain = MICROSOFT
+                imports.setdefault(MICROSOFT, 1)
+        node = ir.Node(domain, op_type, inputs, attributes, name=name)
         output = node.outputs[0]
         output.name, output.shape = name, inputs[0].shape
         output.type = None if dtype is None else ir.TensorType(dtype)
         self._graph.insert_before(before, node)
         return output
+
+
+def _read(node: ir.Node) -> _Form | None:
+    read = _FORMS.get((node.domain, node.op_type))
+    if read is None:
+        return None
+    try:
+        return read(node)
+    except TypeError:  # an attribute of another type, which no checker has seen
+        return None
 
 
 def _given(node: ir.Node, required: int, *optional: int) -> list[ir.Value | None] | None:

@@ -21,7 +21,7 @@ def output_axis(node: ir.Node) -> int | None:
         return 1 if int_attribute(node, "group", 1) == 1 else None
     if is_op(node, "Gemm"):
         return 0 if int_attribute(node, "transB", 0) else 1
-    if is_op(node, "MatMul"):
+    if is_op(node, "MatMul") and len(shape) > 1:
         return len(shape) - 1
     return None
 

@@ -1,7 +1,8 @@
 """Half and double precision models as float32 models.
 
 What: constants, tensors and Casts of float16, bfloat16 or float64 become float32, for each of these
-    types that a graph input or a weight has. Inputs and outputs keep their dtype through a Cast.
+    types that a graph input, a weight or the scale of a quantization has. Inputs and outputs keep
+    their dtype through a Cast.
 When: once constants are lifted, before shapes are inferred.
 Before -> After: `y = Conv(x, w)`, all float16 -> `y = Cast(Conv(Cast(x), w32))` with Casts at the
     ends and w32 the same numbers as w.
@@ -17,6 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tidlq.errors import ModelError
+from tidlq.passes.linear_quant import is_dequantize, is_quantize
 from tidlq.passes.node_editing import FreshNames
 from tidlq.passes.node_reading import is_op, reads_outer_scope
 from tidlq.passes.raise_opset import CANONICAL_OPSET
@@ -25,6 +27,7 @@ _OTHER_FLOATS = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataTyp
 WEIGHTED_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "PRelu")
 _TYPE_ATTRIBUTES = {
     "Cast": "to",
+    "DequantizeLinear": "output_dtype",
     "EyeLike": "dtype",
     "RandomNormal": "dtype",
     "RandomUniform": "dtype",
@@ -63,7 +66,8 @@ class WidenFloats(ir.passes.InPlacePass):
 
 def _working_types(graph: ir.Graph) -> Set[ir.DataType]:
     weights = [value for node in graph if is_op(node, *WEIGHTED_OPS) for value in node.inputs[1:]]
-    found = {value.dtype for value in (*graph.inputs, *weights) if value is not None}
+    scales = [node.inputs[1] for node in graph if is_quantize(node) or is_dequantize(node)]
+    found = {value.dtype for value in (*graph.inputs, *weights, *scales) if value is not None}
     return {kind for kind in found if kind in _OTHER_FLOATS}
 
 
