@@ -1,8 +1,8 @@
 """What a QDQ model of our own says in its metadata: facts about the network that no node states.
 
-`tidlq export` writes them, the ONNX door reads them; importing an export then gives the Network that
-was exported. Names that the Graph does not have are ignored: other software may have edited the
-model.
+`tidlq export` writes them, the ONNX door reads them; importing an export then gives the Network
+that was exported. Names that the Graph does not have are ignored: other software may have edited
+the model.
 """
 
 from __future__ import annotations
