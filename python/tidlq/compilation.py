@@ -16,6 +16,7 @@ from tidlq.errors import DataError, ModelError, OptionError
 from tidlq.export import qdq_model
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
+from tidlq.graph.statements import rounded_features
 from tidlq.importers.frames import Data, FrameSource, open_frames
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.importers.preprocessing import Preprocessing
@@ -189,7 +190,7 @@ def _assemble(
 ) -> Artifacts:
     graph, parts = decided.graph, decided.partition
     is_stated = decided.plan is not None and decided.plan.is_stated
-    rounded = graph.stated.features if is_stated and graph.stated is not None else {}
+    rounded = rounded_features(graph) if is_stated else {}
     stages: list[StageFile] = []
     for number, stage in enumerate(parts.stages):
         name = f"stage_{number}"

@@ -319,12 +319,17 @@ class StatedQuantization:
             Graph holds their real values.
         biases: integers of biases whose scale is that of the layer's accumulator.
         requantization: the arithmetic of the software that the model is made for.
+        unrounded: feature maps that float nodes and the network's outputs see as they are before
+            quantization, although `features` has them; only our own exports say so.
+        float_nodes: nodes that run in float although their quantization is stated; likewise.
     """
 
     features: Mapping[str, FeatureQuant]
     parameters: Mapping[str, StatedParameter]
     biases: Mapping[str, tuple[int, ...]]
     requantization: Requantization = Requantization.FLOAT
+    unrounded: frozenset[str] = frozenset()
+    float_nodes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
 from tidlq.spec import Equalization
 from tidlq.target import Options
 
+_STATED_FLOAT = "the model says that it runs in float"
+
 
 def place_layers(
     graph: Graph, options: Options, added: Sequence[str] = (), *, only_stated: bool = False
@@ -40,6 +42,8 @@ def place_layers(
         "tensor_bits is 32" if options.tensor_bits == 32 else None,
     )
     denied = {n: why for n, why in find_denied(graph, lists).items() if n not in added}
+    if graph.stated is not None:
+        denied = dict.fromkeys(graph.stated.float_nodes, _STATED_FLOAT) | denied
     table = find_layers(graph, denied, find_allowed(graph, lists))
     while only_stated and (incomplete := incomplete_nodes(graph, table.layers)):
         denied |= incomplete

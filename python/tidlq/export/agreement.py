@@ -23,7 +23,7 @@ from tidlq.graph.layers import LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.lowering.lower import build_stage
-from tidlq.spec import QuantPlan
+from tidlq.spec import FeatureQuant, QuantPlan
 
 Array = NDArray[np.generic]
 Frame = Mapping[str, Array]
@@ -78,10 +78,11 @@ class IntegerTrace:
             builder = build_stage(graph, stage, plan, "trace")
             places = {
                 name: (builder.network.tensors[form.index].name, form.layout)
-                for name, form in builder.integer_forms.items()
+                for name, form in {**builder.float_forms, **builder.integer_forms}.items()
             }
             engine = FixedStage(file.content, file.inputs, file.outputs, threads)
-            self._stages.append(_TracedStage(engine, places))
+            quants = {name: plan.features[name] for name in places if name in plan.features}
+            self._stages.append(_TracedStage(engine, places, quants))
 
     def run(self, frame: Frame) -> dict[str, Array]:
         """Integers by tensor of the Graph, in the Graph's layout.
@@ -117,16 +118,26 @@ class _Island:
 class _TracedStage:
     stage: FixedStage
     places: Mapping[str, tuple[str, tuple[int, ...]]]
+    quants: Mapping[str, FeatureQuant]
 
     def run(self, floats: Frame) -> tuple[dict[str, Array], dict[str, Array]]:
         found = self.stage.trace({name: floats[name] for name in self.stage.inputs})
         integers = {
-            tensor: found[name].transpose(np.argsort(layout))
+            tensor: _quantized(found[name], self.quants[tensor]).transpose(np.argsort(layout))
             for tensor, (name, layout) in self.places.items()
+            if tensor in self.quants
         }
         names = [item.name for item in self.stage.engine.outputs]
         outputs = (found[name] for name in names)
         return dict(zip(self.stage.outputs, outputs, strict=True)), integers
+
+
+def _quantized(values: Array, quant: FeatureQuant) -> Array:
+    """The integers of a tensor that the stage may only have in float32."""
+    if values.dtype == quant.type.dtype:
+        return values
+    q = np.rint(values.astype(np.float32) / np.float32(quant.scale)) + quant.zero_point
+    return np.asarray(np.clip(q, quant.type.lowest, quant.type.highest), quant.type.dtype)
 
 
 def cut_model(graph: Graph, export: QdqExport) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
+from tidlq.graph.statements import rounded_features
 from tidlq.lowering.forms import stage_forms
 from tidlq.spec import FeatureQuant, QuantPlan
 
@@ -26,12 +27,14 @@ class NetworkForms:
         integers: those of them that have no other form.
         float_readers: names of fixed-point layers that read tensors as float nodes do.
         hidden: quantizations that no node states, of tensors that the network only has in float32.
+        unrounded: tensors of the plan that are written in float32.
     """
 
     quantized: Mapping[str, FeatureQuant]
     integers: frozenset[str]
     float_readers: frozenset[str]
     hidden: Mapping[str, FeatureQuant]
+    unrounded: frozenset[str]
 
     def is_dequantized(self, name: str, *, reads_float: bool) -> bool:
         """Whether a reader of a tensor gets its quantized and dequantized values.
@@ -53,10 +56,11 @@ def network_forms(graph: Graph, partition: Partition, plan: QuantPlan) -> Networ
         plan: the decisions for its fixed stages.
     """
     float_layers: set[str] = set()
-    integers: set[str] = set()
+    rounded = rounded_features(graph) if plan.is_stated else {}
+    integers: set[str] = set(rounded)
     for stage in partition.stages:
         if stage.kind is StageKind.FIXED:
-            forms = stage_forms(stage)
+            forms = stage_forms(graph, stage, plan)
             float_layers |= forms.float_layers
             integers |= forms.integers
     float_readers = _float_readers(graph, partition, float_layers)
@@ -64,11 +68,13 @@ def network_forms(graph: Graph, partition: Partition, plan: QuantPlan) -> Networ
     for layer in partition.layers:
         if layer.name not in float_readers:
             asked.update(name for name in layer.inputs if name in plan.features)
+    features = {**rounded, **plan.features}
     return NetworkForms(
-        quantized={name: plan.features[name] for name in plan.features if name in asked},
+        quantized={name: quant for name, quant in features.items() if name in asked},
         integers=frozenset(integers),
         float_readers=frozenset(float_readers),
         hidden={name: quant for name, quant in plan.features.items() if name not in asked},
+        unrounded=frozenset(plan.features.keys() - integers),
     )
 
 

@@ -15,12 +15,12 @@ from tidlq.errors import ModelError
 from tidlq.export.batch import LooseNode, loosen_batch
 from tidlq.export.forms import NetworkForms, network_forms
 from tidlq.export.layers import NodeEdit, Replacement, edit_layers
-from tidlq.export.metadata import describe_export
 from tidlq.export.opset import choose_opset
 from tidlq.export.parameters import StoredBias, StoredConstant
 from tidlq.export.writer import GraphWriter
 from tidlq.graph.model import Graph, TensorSignature
 from tidlq.graph.partition import Partition
+from tidlq.importers.export_facts import ExportFacts
 from tidlq.spec import QuantPlan
 from tidlq.version import __version__
 
@@ -219,8 +219,13 @@ class _Exporter:
             producer_name="tidlq",
             producer_version=__version__,
         )
-        facts = describe_export(self.partition, self.plan, self.forms)
-        helper.set_model_props(model, dict(facts))
+        facts = ExportFacts(
+            self.plan.scheme.requantization,
+            self.forms.hidden,
+            self.forms.unrounded,
+            frozenset(self.float_nodes),
+        )
+        helper.set_model_props(model, facts.to_properties(self.plan.scheme.name))
         return model
 
     def _interface(self, signature: TensorSignature) -> onnx.ValueInfoProto:

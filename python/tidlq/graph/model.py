@@ -155,6 +155,7 @@ class Graph:
             for table in (self.stated.features, self.stated.parameters, self.stated.biases):
                 add(sorted(table.items(), key=lambda item: item[0]))
             add(self.stated.requantization.value)
+            add(sorted(self.stated.unrounded), sorted(self.stated.float_nodes))
         return digest.hexdigest()
 
     def _signature(self, value: ir.Value) -> TensorSignature:

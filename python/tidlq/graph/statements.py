@@ -21,6 +21,19 @@ _COMMUTING = frozenset(
 """Kinds that give the same integers whether values are quantized before or after them."""
 
 
+def unrounded_features(graph: Graph) -> frozenset[str]:
+    """Feature maps whose float readers see them as they are before quantization."""
+    return frozenset() if graph.stated is None else graph.stated.unrounded
+
+
+def rounded_features(graph: Graph) -> Mapping[str, FeatureQuant]:
+    """Feature maps that everything reads in their quantized form."""
+    if graph.stated is None:
+        return {}
+    unrounded = graph.stated.unrounded
+    return {name: q for name, q in graph.stated.features.items() if name not in unrounded}
+
+
 def resolve_features(graph: Graph, layers: Iterable[Layer]) -> Mapping[str, FeatureQuant]:
     """The quantization of every feature map that has one: stated, or handed on by layers.
 

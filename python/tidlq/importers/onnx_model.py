@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from tidlq.errors import ModelError
 from tidlq.graph.model import Graph
 from tidlq.importers.canonical import canonicalize
+from tidlq.importers.export_facts import ExportFacts
 from tidlq.importers.onnx_checks import check_structure
 from tidlq.importers.onnx_shapes import fix_shapes, interface_shapes
 from tidlq.importers.onnx_source import OnnxSource, read_onnx
@@ -29,7 +30,7 @@ from tidlq.passes.raise_opset import RaiseOpset
 from tidlq.passes.stated import collect_stated
 from tidlq.passes.to_onnx_domain import ToOnnxDomain
 from tidlq.passes.widen_floats import WidenFloats
-from tidlq.spec import Requantization
+from tidlq.spec import Requantization, StatedQuantization
 
 # ONNX Runtime's own limit for one tensor's element count in most kernels.
 _LARGEST_TENSOR = (1 << 31) - 1
@@ -77,9 +78,20 @@ def import_onnx(
         canonicalize(model, pre_batchnorm_fold=pre_batchnorm_fold)
         refuse_non_finite(model.graph)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
+        stated = _collect_stated(model.graph, origin.proto)
     free_batch, shapes = interface_shapes(model.graph, batch)
-    stated = collect_stated(model.graph, Requantization.FLOAT)
     return Graph(model, origin.name, free_batch, MappingProxyType(shapes), stated)
+
+
+def _collect_stated(graph: ir.Graph, proto: onnx.ModelProto) -> StatedQuantization | None:
+    """What the nodes state, and what the metadata of our own exports add."""
+    stated = collect_stated(graph, Requantization.FLOAT)
+    facts = ExportFacts.from_properties({item.key: item.value for item in proto.metadata_props})
+    if stated is None or facts is None:
+        return stated
+    tensors = (value.name or "" for node in graph for value in node.outputs)
+    inputs = (value.name or "" for value in graph.inputs)
+    return facts.apply(stated, [*inputs, *tensors], [node.name or "" for node in graph])
 
 
 def _to_ir(origin: OnnxSource) -> ir.Model:

@@ -145,6 +145,11 @@ class NetworkBuilder:
         """The first integer form of every Graph tensor that has one."""
         return {name: forms[0] for name, forms in self._integer.items()}
 
+    @property
+    def float_forms(self) -> Mapping[str, Placed]:
+        """The first float form of every Graph tensor that has one."""
+        return {name: forms[0] for name, forms in self._float.items()}
+
     def any_layout(self, name: str) -> Layout:
         """The layout in which the tensor was written."""
         forms = self._integer.get(name) or self._float[name]

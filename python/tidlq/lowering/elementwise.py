@@ -6,6 +6,7 @@ import numpy as np
 
 from tidlq.graph.layers import AxisAttributes, FunctionAttributes, Layer, SumAttributes
 from tidlq.graph.parameters import operand_index, operand_values
+from tidlq.graph.statements import unrounded_features
 from tidlq.lowering.builder import Layout, NetworkBuilder, Placed, identity, permuted
 from tidlq.lowering.functions import exponential_table, function_table
 from tidlq.lowering.requantize import by_operand, by_ratio, by_shift
@@ -121,5 +122,5 @@ def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
     builder.place_float(layer.output, output, layout)
     table = exponential_table(builder.feature(layer.inputs[0]))
     builder.add_layer(layer.name, [x], output).softmax.exponential.extend(table)
-    if builder.plan.is_stated:
+    if builder.plan.is_stated and layer.output not in unrounded_features(builder.graph):
         builder.round_float(layer.output)

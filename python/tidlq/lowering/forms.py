@@ -10,7 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
+from tidlq.graph.statements import unrounded_features
+from tidlq.spec import QuantPlan
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,9 @@ class StageForms:
     integers: frozenset[str]
 
 
-def stage_forms(stage: Stage) -> StageForms:
+def stage_forms(graph: Graph, stage: Stage, plan: QuantPlan) -> StageForms:
     """The forms in which lowering reads and writes the tensors of a fixed stage."""
-    joined = joined_in_float(stage)
+    joined = float_joins(graph, stage, plan)
     floats = set(stage.inputs)
     asked: set[str] = set()
     float_layers: set[str] = set()
@@ -47,6 +50,17 @@ def stage_forms(stage: Stage) -> StageForms:
             asked.add(layer.output)
             written.add(layer.output)
     return StageForms(frozenset(float_layers), frozenset(written))
+
+
+def float_joins(graph: Graph, stage: Stage, plan: QuantPlan) -> frozenset[str]:
+    """Outputs of concats that join float32 forms.
+
+    In a plan of statements these are only the ones that the model leaves unrounded.
+    """
+    joined = joined_in_float(stage)
+    if not plan.is_stated:
+        return joined
+    return joined & unrounded_features(graph)
 
 
 def joined_in_float(stage: Stage) -> frozenset[str]:

@@ -10,7 +10,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
 from tidlq.lowering import elementwise, movement, spatial, weighted
 from tidlq.lowering.builder import NetworkBuilder, identity
-from tidlq.lowering.forms import joined_in_float
+from tidlq.lowering.forms import float_joins
 from tidlq.lowering.network_pb2 import Network
 from tidlq.spec import QuantPlan
 
@@ -57,8 +57,7 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
 
 def build_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> NetworkBuilder:
     """The same, with the record of where each tensor of the Graph lives in the Network."""
-    joined = frozenset[str]() if plan.is_stated else joined_in_float(stage)
-    builder = NetworkBuilder(graph, plan, name, joined)
+    builder = NetworkBuilder(graph, plan, name, float_joins(graph, stage, plan))
     for tensor in stage.inputs:
         shape = builder.shape(tensor)
         index = builder.add_tensor(f"{tensor}/float", shape, None)

@@ -15,7 +15,7 @@ def output_axis(node: ir.Node) -> int | None:
     shape = static_shape(input_at(node, 1))
     if shape is None:
         return None
-    if is_op(node, "Conv"):
+    if is_op(node, "Conv", "BatchNormalization"):
         return 0
     if is_op(node, "ConvTranspose"):
         return 1 if int_attribute(node, "group", 1) == 1 else None

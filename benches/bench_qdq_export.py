@@ -1,0 +1,257 @@
+"""How far ONNX Runtime agrees with the engine on exported QDQ models, layer by layer.
+
+    python benches/bench_qdq_export.py [--networks 'fmnist*'] [--plans 'type 4*'] [--kinds]
+
+Every network is compiled from some of its pictures and exported. On other pictures, ONNX Runtime
+gets the engine's own integers in front of every layer, and what it makes of them is compared with
+what the engine makes of them: with ONNX Runtime's graph optimization (which joins operators into
+its integer kernels) and without. Last, both run the whole network. The export is also compiled
+again; the Networks must be the exported ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from columns import CHANNEL_WISE, EQUALIZATION, TYPE_0, TYPE_1, TYPE_4, WIDE
+from data_folder import cache_folder
+from network import Network, input_name
+from tasks import networks
+
+import tidlq
+from tidlq.export import QdqExport, export_qdq
+from tidlq.export.agreement import (
+    IntegerTrace,
+    LayerAgreement,
+    TensorAgreement,
+    measure_agreement,
+)
+from tidlq.float_runtime import open_float_session
+from tidlq.lowering import network_pb2 as pb
+
+PLANS: Mapping[str, Mapping[str, object]] = {
+    "type 4 float": {**TYPE_4, "tidlq:requantization": "float"},
+    "type 4": TYPE_4,
+    "type 0": TYPE_0,
+    "type 0 channel-wise": {**TYPE_0, **CHANNEL_WISE},
+    "type 1": TYPE_1,
+    "type 1 equalized": {**TYPE_1, EQUALIZATION: "on"},
+    "type 4 16 bits": {**TYPE_4, **WIDE},
+    "type 1 16 bits": {**TYPE_1, **WIDE},
+    "type 4 16-bit parameters": TYPE_4,
+}
+PARAMETERS_16 = "params_16bit_names_list"
+CALIBRATION_FRAMES = 32
+HEADER_BYTES = 24
+
+
+@dataclass
+class Count:
+    """Elements compared, equal ones, and the largest difference in steps."""
+
+    elements: int = 0
+    equal: int = 0
+    largest: int = 0
+
+    def add(self, found: TensorAgreement) -> None:
+        self.elements += found.count
+        self.equal += found.equal
+        self.largest = max(self.largest, found.largest)
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.equal / self.elements if self.elements else 100.0
+
+
+@dataclass
+class Row:
+    """One network with one plan.
+
+    Attributes:
+        network, plan: names.
+        optimized, plain: by kind of layer, with and without ONNX Runtime's graph optimization.
+        worst: the tensor with the largest difference, optimized.
+        outputs_equal: percent of the network's output elements that are equal, float32 rounding
+            of a Softmax aside.
+        top1: percent of frames with the same largest output; None where there is no class.
+        frames: that the whole network was run on.
+        same_network: the compiled export has the exported Networks.
+    """
+
+    network: str
+    plan: str
+    optimized: dict[str, Count] = field(default_factory=dict)
+    plain: dict[str, Count] = field(default_factory=dict)
+    worst: str = ""
+    outputs_equal: float = 0.0
+    top1: float | None = None
+    frames: int = 0
+    same_network: bool = False
+
+
+def total(counts: Mapping[str, Count], kinds: Iterable[str] | None = None) -> Count:
+    """The sum over kinds."""
+    chosen = [count for kind, count in counts.items() if kinds is None or kind in kinds]
+    return Count(
+        sum(count.elements for count in chosen),
+        sum(count.equal for count in chosen),
+        max((count.largest for count in chosen), default=0),
+    )
+
+
+def measure(network: Network, plan: str, layer_frames: int, frames: int) -> Row:
+    """Compiles, exports, compares."""
+    name = input_name(network.model)
+    data = list(network.frames(name, CALIBRATION_FRAMES + frames))
+    calibration, rest = data[:CALIBRATION_FRAMES], data[CALIBRATION_FRAMES:]
+    options = dict(PLANS[plan])
+    if plan.endswith("parameters"):
+        options[PARAMETERS_16] = every_other_layer(network)
+    compiled = tidlq.compile(network.model, calibration, options)
+    assert compiled.plan is not None
+    export = export_qdq(compiled.graph, compiled.partition, compiled.plan)
+    row = Row(network.name, plan, same_network=is_same(compiled, tidlq.compile(export.model)))
+    trace = IntegerTrace(
+        compiled.graph, compiled.partition, compiled.plan, compiled.artifacts.stages
+    )
+    for is_optimized, counts in ((True, row.optimized), (False, row.plain)):
+        agreement = LayerAgreement(
+            compiled.graph, compiled.partition, export, is_optimized=is_optimized
+        )
+        tensors = measure_agreement(trace, agreement, rest[:layer_frames])
+        for found in tensors:
+            kind = "input" if found.kind is None else found.kind.value
+            counts.setdefault(kind, Count()).add(found)
+        if is_optimized:
+            worst = max(tensors, key=lambda found: (found.largest, found.count - found.equal))
+            row.worst = worst.tensor
+    compare_outputs(row, compiled, export, rest)
+    return row
+
+
+def every_other_layer(network: Network) -> list[str]:
+    """Names of every other layer with a weight."""
+    from tidlq.decision import prepare
+    from tidlq.importers.onnx_model import import_onnx
+    from tidlq.target import Options
+
+    layers = prepare(import_onnx(network.model), Options()).partition.layers
+    return [layer.name for layer in layers if layer.kind.has_weight][::2]
+
+
+def compare_outputs(
+    row: Row, compiled: tidlq.Compiled, export: QdqExport, frames: Sequence[Mapping[str, Any]]
+) -> None:
+    """The whole network in both, frame by frame."""
+    ours = tidlq.InferenceSession(compiled.artifacts)
+    theirs = open_float_session(export.model.SerializeToString())
+    elements = equal = same = 0
+    has_class = False
+    for frame in frames:
+        pairs = list(zip(ours.run(None, frame), theirs.run(None, frame), strict=True))
+        elements += sum(a.size for a, _ in pairs)
+        equal += sum(int(np.isclose(a, b, 1e-5, 1e-7).sum()) for a, b in pairs)
+        first, second = pairs[0]
+        has_class = first.ndim == 2
+        same += int(np.array_equal(first.argmax(-1), second.argmax(-1)))
+    row.frames = len(frames)
+    row.outputs_equal = 100 * equal / max(elements, 1)
+    row.top1 = 100 * same / max(len(frames), 1) if has_class else None
+
+
+def is_same(one: tidlq.Compiled, other: tidlq.Compiled) -> bool:
+    """All fixed-point Networks are equal but for the fingerprint of the Graph."""
+    return _programs(one) == _programs(other)
+
+
+def _programs(compiled: tidlq.Compiled) -> list[pb.Network]:
+    found = []
+    for stage in compiled.artifacts.stages:
+        if stage.file.endswith(".tidlq"):
+            found.append(pb.Network.FromString(stage.content[HEADER_BYTES:]))
+            found[-1].ClearField("graph_fingerprint")
+    return found
+
+
+ACCUMULATING = ("convolution", "inner product")
+
+
+def print_rows(rows: Sequence[Row]) -> None:
+    """One line per network and plan."""
+    print(
+        "| network | plan | Conv, Gemm equal % (steps) | other layers equal % (steps) "
+        "| not optimized: all equal % (steps) | outputs equal % | top-1 equal | same Network |\n"
+        "|---|---|---:|---:|---:|---:|---:|---|"
+    )
+    for row in rows:
+        others = set(row.optimized) - set(ACCUMULATING)
+        cells = [
+            cell(total(row.optimized, ACCUMULATING)),
+            cell(total(row.optimized, others)),
+            cell(total(row.plain)),
+            f"{row.outputs_equal:.2f}",
+            "-" if row.top1 is None else f"{row.top1:.1f} of {row.frames}",
+            "yes" if row.same_network else "NO",
+        ]
+        print(f"| {row.network} | {row.plan} | {' | '.join(cells)} |")
+
+
+def print_kinds(rows: Sequence[Row]) -> None:
+    """One line per plan and kind of layer, over all networks."""
+    print(
+        "\n| plan | layer | elements | equal % (steps) | not optimized |\n|---|---|---:|---:|---:|"
+    )
+    for plan in dict.fromkeys(row.plan for row in rows):
+        chosen = [row for row in rows if row.plan == plan]
+        for kind in sorted({kind for row in chosen for kind in row.optimized}):
+            sums = [
+                merged(counts[kind] for counts in side if kind in counts)
+                for side in ([r.optimized for r in chosen], [r.plain for r in chosen])
+            ]
+            print(f"| {plan} | {kind} | {sums[0].elements} | {cell(sums[0])} | {cell(sums[1])} |")
+
+
+def merged(counts: Iterable[Count]) -> Count:
+    """Several counts as one."""
+    return total({str(index): count for index, count in enumerate(counts)})
+
+
+def cell(count: Count) -> str:
+    """Percent, not rounded up to 100, and the largest difference."""
+    floor = np.floor(count.percent * 1e4) / 1e4
+    return f"{floor:g} ({count.largest})"
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", nargs="*", metavar="PATTERN")
+    parser.add_argument("--plans", nargs="*", metavar="PATTERN", default=["*"])
+    parser.add_argument("--layer-frames", type=int, default=2, help="compared layer by layer")
+    parser.add_argument("--frames", type=int, default=50, help="run through the whole network")
+    parser.add_argument("--kinds", action="store_true", help="also a table by kind of layer")
+    parser.add_argument("--cache", type=Path, default=cache_folder())
+    parser.add_argument("--results", type=Path, help="a JSON file to write")
+    arguments = parser.parse_args()
+    plans = [plan for plan in PLANS if any(fnmatch(plan, p) for p in arguments.plans)]
+    rows: list[Row] = []
+    for network in networks(arguments.cache, arguments.networks):
+        for plan in plans:
+            rows.append(measure(network, plan, arguments.layer_frames, arguments.frames))
+            print(f"{network.name}, {plan}: done", flush=True)
+    print_rows(rows)
+    if arguments.kinds:
+        print_kinds(rows)
+    if arguments.results:
+        arguments.results.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+
+
+if __name__ == "__main__":
+    main()
