@@ -119,8 +119,8 @@ def _use_of(graph: Graph, options: Options) -> Statements:
         if scale_type == 3:
             raise OptionError(f"option {_TYPE!r} is 3, which {_PREQUANTIZED!r} 0 forbids.")
         return Statements.NONE
-    if options.tensor_bits != 8:
-        return Statements.CONVERTED if is_given and scale_type != 3 else Statements.KEPT
+    if options.tensor_bits == 32:
+        return Statements.NONE
     if is_given and scale_type != 3 and not (scale_type == 4 and _is_type_4(stated)):
         return Statements.CONVERTED
     _check_device(options, stated)
