@@ -160,7 +160,7 @@ def test_every_command_speaks_json(cli_page: ModuleType) -> None:
 
 def test_the_readme_begins_with_what_it_is_then_the_two_commands() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.startswith("# tidlq\n\n`tidlq` takes a float ONNX network")
+    assert text.startswith("# tidlq\n\n`tidlq` takes an ONNX or TFLite network")
     assert blocks(ROOT / "README.md", "sh")[0].split("\n")[0].startswith("make demo")
     assert blocks(ROOT / "README.md", "sh")[0].split("\n")[1].startswith("make test")
 

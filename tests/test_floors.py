@@ -30,6 +30,8 @@ CONFINED = {
     "rich": {"cli"},
     "onnxruntime": {"float_runtime"},
     "google": {"importers", "quantproto", "lowering"},
+    "tflite": {"importers"},
+    "flatbuffers": {"importers"},
     "pydantic": {"target"},
 }
 

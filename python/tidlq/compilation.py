@@ -18,7 +18,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.graph.statements import rounded_features
 from tidlq.importers.frames import Data, FrameSource, open_frames
-from tidlq.importers.onnx_model import import_onnx
+from tidlq.importers.model import import_model
 from tidlq.importers.preprocessing import Preprocessing
 from tidlq.lowering.island import build_island
 from tidlq.lowering.lower import lower_stage
@@ -101,7 +101,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     progress: Progress | None = None,
     progress_folder: str | os.PathLike[str] | None = None,
 ) -> Compiled:
-    """Turns a float ONNX model into a fixed-point network.
+    """Turns an ONNX or TFLite model into a fixed-point network.
 
     Args:
         model: path, bytes or message of the model.
@@ -130,7 +130,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         raise OptionError(f"Threads is {threads}, allowed is 0 (one per core) to {MOST_THREADS}.")
     report = progress or _silent
     report("import", 0, None)
-    graph = import_onnx(
+    graph = import_model(
         model, input_shapes=input_shapes or {}, pre_batchnorm_fold=options.pre_batchnorm_fold
     )
     prepared = prepare(graph, options, has_data=calibration is not None)

@@ -16,7 +16,7 @@ from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import StageKind, Unit, unit_outputs
 from tidlq.importers.frame_source import FrameSource
-from tidlq.importers.onnx_model import import_onnx
+from tidlq.importers.model import import_model
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.quantproto import (
     SavedRanges,
@@ -203,7 +203,7 @@ def _mismatches(
 def _prepare(
     model: str | os.PathLike[str], options: Options, input_shapes: Mapping[str, Sequence[int]]
 ) -> Prepared:
-    graph = import_onnx(
+    graph = import_model(
         model, input_shapes=input_shapes, pre_batchnorm_fold=options.pre_batchnorm_fold
     )
     return prepare(graph, options)

@@ -141,7 +141,7 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Turn float ONNX networks into fixed-point networks that run exactly."""
+    """Turn ONNX and TFLite networks into fixed-point networks that run exactly."""
     _show_help_without_command(context)
 
 

@@ -32,7 +32,7 @@ def compile_model(
         Path | None,
         typer.Argument(
             metavar="MODEL",
-            help="The float ONNX model; may be left out when the config file names it.",
+            help="The ONNX or TFLite model; may be left out when the config file names it.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +78,7 @@ def compile_model(
     json: p.Json = False,
     quiet: p.Quiet = False,
 ) -> None:
-    """Turn a float ONNX model into a fixed-point network.
+    """Turn an ONNX or TFLite model into a fixed-point network.
 
     The ranges of features come from calibration data or from a saved quantization proto (option
     quant_params_proto_path). Layers without an integer kernel run in float islands.

@@ -48,7 +48,9 @@ def evaluate_network(
     ] = 0,
     model: Annotated[
         Path | None,
-        typer.Option(metavar="MODEL", help="The float ONNX model, to compare with."),
+        typer.Option(
+            metavar="MODEL", help="The ONNX or TFLite model, whose float form is compared with."
+        ),
     ] = None,
     scores: Annotated[
         str | None,
@@ -146,7 +148,7 @@ def evaluate_network(
         document["error"] = describe_failure(error).document()
     terminal.result(document, evaluation_table(result, terminal.width))
     if reference is None:
-        terminal.remark("For the float network beside it: --model MODEL.onnx")
+        terminal.remark("For the float network beside it: --model MODEL")
     if failure is not None:
         if json:
             raise typer.Exit(failure.exit_code)

@@ -24,7 +24,7 @@ def inspect_network(
     network: Annotated[
         Path,
         typer.Argument(
-            metavar="ARTIFACTS|MODEL", help="A folder of artifacts, or a float ONNX model."
+            metavar="ARTIFACTS|MODEL", help="A folder of artifacts, or an ONNX or TFLite model."
         ),
     ],
     layer: Annotated[

@@ -9,12 +9,11 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from tidlq.errors import ModelError, nearest_names
+from tidlq.errors import ModelError
+from tidlq.importers.model_file import TFLITE_IDENTIFIER, read_model_file
 
-_TFLITE_MARK = b"TFL3"
 # Field 1 (the format version), as a varint: how serializers begin an ONNX model.
 _FIRST_BYTE = 0x08
-_LARGEST_MESSAGE = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -47,39 +46,14 @@ def read_onnx(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> OnnxS
         return OnnxSource(proto, "the given bytes", proto.graph.name or "model")
     path = Path(source)
     label = f"{path}"
-    proto = _parse(_read_file(path), label)
+    proto = _parse(read_model_file(path, "save the model with external data"), label)
     return OnnxSource(proto, label, path.stem, path.parent)
-
-
-def _read_file(path: Path) -> bytes:
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; a model file is needed.")
-    try:
-        if path.stat().st_size > _LARGEST_MESSAGE:
-            raise ModelError(
-                f"{path} has {path.stat().st_size} bytes, and ONNX files end at 2 GiB; save the "
-                "model with external data."
-            )
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path} does not exist.{_neighbours(path)}") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise ModelError(f"{str(path)!r} is not a path: {error}.") from error
-
-
-def _neighbours(path: Path) -> str:
-    try:
-        return nearest_names(path.name, [entry.name for entry in path.parent.iterdir()])
-    except OSError:
-        return ""
 
 
 def _parse(data: bytes, label: str) -> onnx.ModelProto:
     if not data:
-        raise ModelError(f"{label} is empty; an ONNX model is needed.")
-    if data[4:8] == _TFLITE_MARK:
+        raise ModelError(f"{label} is empty; a model is needed.")
+    if data[4:8] == TFLITE_IDENTIFIER:
         raise ModelError(f"{label} is a TFLite model; an ONNX model is needed.")
     try:
         proto = onnx.ModelProto.FromString(data)
@@ -89,9 +63,11 @@ def _parse(data: bytes, label: str) -> onnx.ModelProto:
                 f"{label} is truncated or damaged: it begins like an ONNX model, but its "
                 f"{len(data)} bytes do not decode."
             ) from error
-        raise ModelError(f"{label} is not an ONNX model.") from error
+        raise ModelError(f"{label} is neither an ONNX nor a TFLite model.") from error
     if not proto.HasField("graph"):
-        reason = "holds no graph" if data[0] == _FIRST_BYTE else "is not an ONNX model"
+        reason = (
+            "holds no graph" if data[0] == _FIRST_BYTE else "is neither an ONNX nor a TFLite model"
+        )
         raise ModelError(f"{label} {reason}; it may be truncated or of another format.")
     if not _is_text_valid(proto):
         raise ModelError(f"{label} is damaged: a name in it is not UTF-8 text.")

@@ -57,7 +57,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 def test_an_empty_file(file: Callable[[bytes], Path]) -> None:
     path = file(b"")
-    assert refused(path) == f"{path} is empty; an ONNX model is needed."
+    assert refused(path) == f"{path} is empty; a model is needed."
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_empty_file(file: Callable[[bytes], Path]) -> None:
 )
 def test_another_format(content: bytes, file: Callable[[bytes], Path]) -> None:
     path = file(content)
-    assert refused(path).startswith(f"{path} is not an ONNX model")
+    assert refused(path).startswith(f"{path} is neither an ONNX nor a TFLite model")
 
 
 def test_a_tflite_file(file: Callable[[bytes], Path]) -> None:

@@ -1,0 +1,1 @@
+"""The TFLite door: a flatbuffer is verified, read, and rewritten as ONNX operators."""

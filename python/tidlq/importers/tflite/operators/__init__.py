@@ -1,0 +1,1 @@
+"""TFLite's operators as ONNX operators, one family per file."""
