@@ -25,7 +25,9 @@ from tidlq.passes.to_runnable_domain import ToRunnableDomain
 _MOST_ROUNDS = 64
 
 
-def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
+def canonicalize(
+    model: ir.Model, *, pre_batchnorm_fold: bool, is_fully_stated: bool = False
+) -> None:
     """Folds and simplifies until nothing changes, then names what has no name.
 
     Quantization becomes statements about float tensors (`tidlq.passes.stated`).
@@ -34,12 +36,14 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
         model: changed in place; its shapes are inferred.
         pre_batchnorm_fold: fold a batch-norm, or mean and scale, that stands between an input and
             the first convolution.
+        is_fully_stated: the model quantizes every tensor that is meant to be; nothing is to be
+            concluded about others.
     """
     _simplify(model)
     # A list: both rewrite.
     if any([DynamicToFloat()(model).modified, LiftIntegers()(model).modified]):
         _simplify(model)
-    if StripQuantization()(model).modified:
+    if StripQuantization()(model).modified and not is_fully_stated:
         SpreadStatements()(model)
     if StateBiases()(model).modified:
         _simplify(model)
