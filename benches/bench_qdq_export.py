@@ -123,7 +123,7 @@ def measure(network: Network, plan: str, layer_frames: int, frames: int) -> Row:
     )
     for is_optimized, counts in ((True, row.optimized), (False, row.plain)):
         agreement = LayerAgreement(
-            compiled.graph, compiled.partition, export, is_optimized=is_optimized
+            compiled.graph, compiled.partition, compiled.plan, export, is_optimized=is_optimized
         )
         tensors = measure_agreement(trace, agreement, rest[:layer_frames])
         for found in tensors:

@@ -140,18 +140,19 @@ def _quantized(values: Array, quant: FeatureQuant) -> Array:
     return np.asarray(np.clip(q, quant.type.lowest, quant.type.highest), quant.type.dtype)
 
 
-def cut_model(graph: Graph, export: QdqExport) -> onnx.ModelProto:
-    """The export with an interface between every QuantizeLinear and its DequantizeLinears.
+def cut_model(graph: Graph, model: onnx.ModelProto, integers: Mapping[str, str]) -> onnx.ModelProto:
+    """An export with an interface between QuantizeLinears and their DequantizeLinears.
 
     Inputs are called like the outputs of the QuantizeLinears with `/fed` behind.
 
     Args:
         graph: gives shapes.
-        export: of that Graph.
+        model: an export of that Graph; it stays as it is.
+        integers: where to cut: outputs of QuantizeLinears, by tensor of the Graph.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(export.model)
-    tensors = {integers: tensor for tensor, integers in export.integers.items()}
+    source, model = model, onnx.ModelProto()
+    model.CopyFrom(source)
+    tensors = {output: tensor for tensor, output in integers.items()}
     types: dict[str, int] = {}
     zero_points = {item.name: item.data_type for item in model.graph.initializer}
     for node in model.graph.node:
@@ -165,11 +166,11 @@ def cut_model(graph: Graph, export: QdqExport) -> onnx.ModelProto:
         info.CopyFrom(
             helper.make_tensor_value_info(info.name, info.type.tensor_type.elem_type, shape)
         )
-    for integers, tensor in tensors.items():
+    for output, tensor in tensors.items():
         shape = graph.shape(tensor) or ()
-        value = helper.make_tensor_value_info(integers, types[integers], shape)
+        value = helper.make_tensor_value_info(output, types[output], shape)
         model.graph.output.append(value)
-        value = helper.make_tensor_value_info(f"{integers}/fed", types[integers], shape)
+        value = helper.make_tensor_value_info(f"{output}/fed", types[output], shape)
         model.graph.input.append(value)
     return model
 
@@ -194,6 +195,7 @@ class LayerAgreement:
     Args:
         graph: the canonical Graph.
         partition: its stages.
+        plan: the decisions for its fixed stages, which have the tensors that are compared.
         export: of that Graph.
         is_optimized: let ONNX Runtime rewrite the model.
         threads: of ONNX Runtime; 0 means one per core.
@@ -201,15 +203,18 @@ class LayerAgreement:
 
     graph: Graph
     partition: Partition
+    plan: QuantPlan
     export: QdqExport
     is_optimized: bool = True
     threads: int = 0
     _counts: dict[str, _Count] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        model = cut_model(self.graph, self.export).SerializeToString()
+        integers = self.export.integers
+        self._integers = {name: integers[name] for name in self.plan.features if name in integers}
+        model = cut_model(self.graph, self.export.model, self._integers)
         self._session = open_float_session(
-            model, threads=self.threads, is_optimized=self.is_optimized
+            model.SerializeToString(), threads=self.threads, is_optimized=self.is_optimized
         )
 
     def update(self, frame: Frame, integers: Frame) -> None:
@@ -219,7 +224,7 @@ class LayerAgreement:
             frame: the network's inputs.
             integers: what `IntegerTrace.run` made of them.
         """
-        names = self.export.integers
+        names = self._integers
         feeds = {name: frame[name] for name in (item.name for item in self.graph.inputs)}
         feeds |= {f"{output}/fed": integers[tensor] for tensor, output in names.items()}
         feeds = {name: np.asarray(array, order="C") for name, array in feeds.items()}

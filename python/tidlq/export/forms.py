@@ -92,7 +92,9 @@ def _float_readers(graph: Graph, partition: Partition, float_layers: set[str]) -
             if layer.name in float_layers and _is_seen(layer, seen):
                 found.add(layer.name)
                 seen.update(layer.inputs)
-    return found
+    # The parts of a Split are one node, which reads once.
+    nodes = {layer.nodes[0] for layer in partition.layers if layer.name in found}
+    return {layer.name for layer in partition.layers if layer.nodes[0] in nodes}
 
 
 def _is_seen(layer: Layer, seen: set[str]) -> bool:

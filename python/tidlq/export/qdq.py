@@ -25,6 +25,7 @@ from tidlq.spec import QuantPlan
 from tidlq.version import __version__
 
 _LARGEST_FILE = (1 << 31) - 1
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +99,7 @@ class _Exporter:
         self.raw_names: dict[str, str] = {}
         self.dequantized: dict[str, str] = {}
         self.integers: dict[str, str] = {}
+        self.guarded: dict[str, str] = {}
 
     def export(self) -> onnx.ModelProto:
         outputs = {signature.name for signature in self.graph.outputs}
@@ -156,11 +158,32 @@ class _Exporter:
             return self.dequantized.get(name, name)
         return name
 
+    def _guarded_input(self, node: ir.Node) -> str | None:
+        """The first input of a float node whose weights ONNX Runtime would round; None for others.
+
+        A Graph's tensor has one such form, whichever node asks first.
+        """
+        source = node.inputs[0] if node.inputs else None
+        name = "" if source is None else source.name or ""
+        if node.name not in self.float_nodes or node.op_type not in _WEIGHTED or node.domain:
+            return None
+        sizes = self.graph.shape(name) if name in self.dequantized else None
+        if not sizes or not self.forms.is_dequantized(name, reads_float=True):
+            return None
+        if name not in self.guarded:
+            self.guarded[name] = self.writer.add_guarded(
+                name, self.integers[name], self.forms.quantized[name], sizes
+            )
+        return self.guarded[name]
+
     def _write(self, node: ir.Node) -> None:
         name = node.name or ""
         proto = ir.serde.serialize_node(node)
         reads_float = name in self.float_nodes or name in self.float_readers
+        guarded = self._guarded_input(node)
         _rename_inputs(proto, lambda read: self._read_name(read, reads_float=reads_float))
+        if guarded is not None:
+            proto.input[0] = guarded
         for index, output in enumerate(proto.output):
             proto.output[index] = self.raw_names.get(output, output)
         loose = (self.loose or {}).get(name)

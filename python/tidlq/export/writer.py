@@ -15,6 +15,7 @@ from tidlq.passes.node_editing import FreshNames
 from tidlq.spec import FeatureQuant
 
 Node = onnx.NodeProto
+Shape = tuple[int, ...]
 
 
 class GraphWriter:
@@ -79,6 +80,35 @@ class GraphWriter:
         )
         quantize.domain = dequantize.domain = self._domain
         return integers, result
+
+    def add_guarded(self, tensor: str, integers: str, quant: FeatureQuant, sizes: Shape) -> str:
+        """A second DequantizeLinear, whose scale is repeated along an axis.
+
+        ONNX Runtime (`WeightBiasQuantization`) rounds the float weights of a Conv, ConvTranspose or
+        Gemm to 8 bits where a DequantizeLinear with one scale leads to it.
+
+        Args:
+            tensor: name of the Graph's tensor.
+            integers: its quantized form.
+            quant: its quantization.
+            sizes: its shape.
+
+        Returns:
+            The name of the dequantized tensor.
+        """
+        axis = max(range(len(sizes)), key=lambda index: (index > 0, sizes[index]))
+        scales = np.full(sizes[axis], quant.scale, np.float32)
+        zeros = np.full(sizes[axis], quant.zero_point, quant.type.dtype)
+        inputs = [
+            integers,
+            self.add_constant(f"{tensor}/scales", scales),
+            self.add_constant(f"{tensor}/zero_points", zeros),
+        ]
+        result = self.take_name(f"{tensor}/float")
+        node = self.add_node("DequantizeLinear", inputs, result, f"{tensor}/dequantize")
+        node.domain = self._domain
+        node.attribute.append(helper.make_attribute("axis", axis))
+        return result
 
     def add_stored(self, constant: StoredConstant) -> str:
         """Integers and their DequantizeLinear; returns the name of the real values."""

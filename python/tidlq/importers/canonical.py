@@ -25,7 +25,9 @@ from tidlq.passes.to_runnable_domain import ToRunnableDomain
 _MOST_ROUNDS = 64
 
 
-def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
+def canonicalize(
+    model: ir.Model, *, pre_batchnorm_fold: bool, is_fully_stated: bool = False
+) -> None:
     """Folds and simplifies until nothing changes, then names what has no name.
 
     Quantization becomes statements about float tensors (`tidlq.passes.stated`).
@@ -34,15 +36,19 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
         model: changed in place; its shapes are inferred.
         pre_batchnorm_fold: fold a batch-norm, or mean and scale, that stands between an input and
             the first convolution.
+        is_fully_stated: the model quantizes every tensor that is meant to be, and has no node
+            without effect: one that seems to have none stands between two quantizations, or got a
+            neutral constant by rounding.
     """
-    _simplify(model)
+    has_no_ops = not is_fully_stated
+    _simplify(model, has_no_ops=has_no_ops)
     # A list: both rewrite.
     if any([DynamicToFloat()(model).modified, LiftIntegers()(model).modified]):
-        _simplify(model)
-    if StripQuantization()(model).modified:
+        _simplify(model, has_no_ops=has_no_ops)
+    if StripQuantization()(model).modified and not is_fully_stated:
         SpreadStatements()(model)
     if StateBiases()(model).modified:
-        _simplify(model)
+        _simplify(model, has_no_ops=has_no_ops)
     MatMulToGemm()(model)
     FoldAffine()(model)
     if pre_batchnorm_fold:
@@ -55,11 +61,12 @@ def canonicalize(model: ir.Model, *, pre_batchnorm_fold: bool) -> None:
     model.ir_version = max(model.ir_version, 8)
 
 
-def _simplify(model: ir.Model) -> None:
+def _simplify(model: ir.Model, *, has_no_ops: bool) -> None:
     for _ in range(_MOST_ROUNDS):
         modified = FoldConstants()(model).modified
         modified |= FoldQuantization()(model).modified
-        modified |= RemoveNoOps()(model).modified
+        if has_no_ops:
+            modified |= RemoveNoOps()(model).modified
         if not modified:
             break
         if has_open_shapes(model.graph):

@@ -75,18 +75,24 @@ def import_onnx(
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         RaiseOpset()(model)
         refuse_non_finite(model.graph)
-        canonicalize(model, pre_batchnorm_fold=pre_batchnorm_fold)
+        facts = ExportFacts.from_properties(_properties(origin.proto))
+        canonicalize(
+            model, pre_batchnorm_fold=pre_batchnorm_fold, is_fully_stated=facts is not None
+        )
         refuse_non_finite(model.graph)
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
-        stated = _collect_stated(model.graph, origin.proto)
+        stated = _collect_stated(model.graph, facts)
     free_batch, shapes = interface_shapes(model.graph, batch)
     return Graph(model, origin.name, free_batch, MappingProxyType(shapes), stated)
 
 
-def _collect_stated(graph: ir.Graph, proto: onnx.ModelProto) -> StatedQuantization | None:
+def _properties(proto: onnx.ModelProto) -> Mapping[str, str]:
+    return {item.key: item.value for item in proto.metadata_props}
+
+
+def _collect_stated(graph: ir.Graph, facts: ExportFacts | None) -> StatedQuantization | None:
     """What the nodes state, and what the metadata of our own exports add."""
     stated = collect_stated(graph, Requantization.FLOAT)
-    facts = ExportFacts.from_properties({item.key: item.value for item in proto.metadata_props})
     if stated is None or facts is None:
         return stated
     tensors = (value.name or "" for node in graph for value in node.outputs)
