@@ -45,7 +45,12 @@ def test_a_file_that_is_not_onnx_is_refused(
 ) -> None:
     path = tmp_path / "notes.onnx"
     path.write_text("These are notes, not a network.\n" * 20)
-    refused(tidlq("compile", path, "--calib", frames, "-o", target), 1, "notes.onnx", "neither an ONNX nor a TFLite model")
+    refused(
+        tidlq("compile", path, "--calib", frames, "-o", target),
+        1,
+        "notes.onnx",
+        "neither an ONNX nor a TFLite model",
+    )
 
 
 def test_a_missing_model_is_refused_with_the_nearest_file(
