@@ -10,26 +10,13 @@ from hypothesis.strategies import DrawFn
 from numpy.typing import NDArray
 
 from litert_cases import LitertCase, assert_same_as_litert, quant
+from oracle.litert_draws import ACTIVATIONS, activated, generator
 from tidlq.spec import FeatureQuant
 
 Array = NDArray[np.generic]
 
-# ActivationFunctionType: NONE, RELU, RELU_N1_TO_1, RELU6.
-ACTIVATIONS = (0, 1, 2, 3)
 FORMS = ("s8", "u8", "s16", "s16 with bias of 32 bits")
 SAME, VALID = 0, 1
-
-
-def generator(draw: DrawFn) -> np.random.Generator:
-    return np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-
-
-def activated(case: LitertCase, name: str, activation: int) -> str:
-    """The Graph's node for a fused activation."""
-    if activation == 1:
-        return case.net.node("Relu", name)
-    bounds = {2: (-1.0, 1.0), 3: (0.0, 6.0)}.get(activation)
-    return name if bounds is None else case.net.clip(name, *bounds)
 
 
 def feature(draw: DrawFn, form: str, rng: np.random.Generator, scale: float) -> FeatureQuant:
@@ -182,7 +169,7 @@ def test_a_fully_connected_layer_equals_litert(made: tuple[LitertCase, str], see
 
 @pytest.mark.parametrize("form", ["s8", "s16"])
 def test_extreme_ratios_and_accumulators_equal_litert(form: str) -> None:
-    """A bias per channel is the accumulator; its scale runs from dead channels to saturated ones."""
+    """A bias per channel is the accumulator; scales run from dead channels to saturated ones."""
     rng, count = np.random.default_rng(5), 4000
     case = LitertCase()
     dtype = np.int8 if form == "s8" else np.int16
