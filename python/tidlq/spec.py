@@ -249,7 +249,7 @@ class Scheme:
 
 @dataclass(frozen=True)
 class IntegerType:
-    """A signed or unsigned integer type of 8, 16 or 32 bits."""
+    """A signed or unsigned integer type of 8, 16, 32 or (of a bias) 64 bits."""
 
     bits: int
     signed: bool
@@ -316,7 +316,8 @@ class StatedQuantization:
     Attributes:
         features: feature maps that the model quantizes.
         parameters: weights, slopes and constant operands that the model stores as integers; the
-            Graph holds their real values.
+            Graph holds their real values. Biases of 16-bit features as well, where their type
+            decides the arithmetic.
         biases: integers of biases whose scale is that of the layer's accumulator.
         requantization: the arithmetic of the software that the model is made for.
         unrounded: feature maps that float nodes and the network's outputs see as they are before

@@ -202,9 +202,17 @@ class ResizeAxis:
 
 @dataclass(frozen=True)
 class ResizeAttributes:
-    """Separable interpolation along each listed axis."""
+    """Separable interpolation along each listed axis.
+
+    Attributes:
+        axes: where each output position lies.
+        is_linear: between two input positions; otherwise the nearest one is taken.
+        coordinates: ONNX's name of how positions correspond.
+    """
 
     axes: tuple[ResizeAxis, ...]
+    is_linear: bool = False
+    coordinates: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidlq.graph.model import Graph
 from tidlq.lowering import network_pb2 as pb
-from tidlq.spec import FeatureQuant, IntegerType, QuantPlan
+from tidlq.spec import FeatureQuant, IntegerType, QuantPlan, Requantization
 
 Layout = tuple[int, ...]
 
@@ -161,7 +161,10 @@ class NetworkBuilder:
             source = self._float[name][0]
             shape = permuted(self.shape(name), source.layout)
             index = self.add_tensor(name, shape, self.feature(name))
-            self.add_layer(f"{name}/quantize", [source.index], index).quantize.SetInParent()
+            quantize = self.add_layer(f"{name}/quantize", [source.index], index).quantize
+            mode = self.plan.scheme.requantization
+            quantize.half_away = mode is Requantization.TWICE_ROUNDED
+            quantize.SetInParent()
             self.place_integer(name, index, source.layout)
         return self._in_layout(name, self._integer[name], layout, self.feature(name))
 

@@ -7,10 +7,18 @@ import numpy as np
 from tidlq.graph.layers import AxisAttributes, FunctionAttributes, Layer, SumAttributes
 from tidlq.graph.parameters import operand_index, operand_values
 from tidlq.graph.statements import unrounded_features
+from tidlq.lowering import twice_rounded
 from tidlq.lowering.builder import Layout, NetworkBuilder, Placed, identity, permuted
-from tidlq.lowering.functions import exponential_table, function_table
+from tidlq.lowering.functions import exponential_table, function_table, requantization_table
 from tidlq.lowering.requantize import by_operand, by_ratio, by_shift
+from tidlq.lowering.tflite_functions import litert_table
+from tidlq.lowering.tflite_softmax import narrow_exponentials, reciprocals, wide_exponentials
+from tidlq.lowering.twice_rounded import scale_ratio
 from tidlq.spec import FeatureQuant, Requantization
+
+LONGEST_NARROW_ROW = 4095
+LONGEST_WIDE_ROW = 65535
+"""Elements of 8 and of 16 bits over which the engine has an integer softmax."""
 
 
 def _joint_layout(builder: NetworkBuilder, layer: Layer) -> Layout:
@@ -68,6 +76,11 @@ def lower_sum(builder: NetworkBuilder, layer: Layer) -> None:
     target = builder.feature(layer.output)
     output = builder.new_integer(layer.output, layout)
     op = builder.add_layer(layer.name, operands, output).sum
+    if mode is Requantization.TWICE_ROUNDED:
+        op.requantize.CopyFrom(twice_rounded.by_sum(quants, target, layer.clamp))
+        if min(layer.attributes.signs) < 0:
+            op.subtracted.extend(sign < 0 for sign in layer.attributes.signs)
+        return
     op.requantize.CopyFrom(by_operand(mode, scales, target, layer.clamp))
 
 
@@ -84,20 +97,38 @@ def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
         op.requantize.CopyFrom(by_shift(quant.shift, target, layer.clamp))
     elif quant.requantization is Requantization.FLOAT:
         op.requantize.CopyFrom(by_operand(quant.requantization, scales, target, layer.clamp))
+    elif quant.requantization is Requantization.TWICE_ROUNDED:
+        ratio = scale_ratio(*scales, over=target.scale)
+        op.requantize.CopyFrom(twice_rounded.by_real_ratio(ratio, target, layer.clamp))
     else:
         op.requantize.CopyFrom(by_ratio(quant.requantization, [scales], target, layer.clamp))
 
 
 def lower_clamp(builder: NetworkBuilder, layer: Layer) -> None:
-    """A ReLU or Clip that stands alone is a rescale that saturates early."""
+    """A ReLU or Clip that stands alone is a rescale that saturates early; so is an Identity.
+
+    In float, with the model's own scales, it is a table of what DequantizeLinear, the bounds and
+    QuantizeLinear give.
+    """
     source = layer.inputs[0]
     layout = builder.any_layout(source)
     x = builder.integer(source, layout)
     output = builder.new_integer(layer.output, layout)
     mode = builder.plan.layers[layer.name].requantization
-    ratio = [(builder.feature(source).scale,)]
-    message = by_ratio(mode, ratio, builder.feature(layer.output), layer.clamp)
-    builder.add_layer(layer.name, [x], output).rescale.requantize.CopyFrom(message)
+    before, after = builder.feature(source), builder.feature(layer.output)
+    added = builder.add_layer(layer.name, [x], output)
+    if mode is Requantization.FLOAT and builder.plan.is_stated:
+        added.lookup.value.extend(requantization_table(before, after, layer.clamp))
+    elif mode is Requantization.TWICE_ROUNDED:
+        # QUANTIZE divides scales in float64, RELU and the like in float32.
+        is_quantize = layer.op_type == "Identity"
+        single = scale_ratio(before.scale, over=after.scale)
+        ratio = before.scale / after.scale if is_quantize else single
+        message = twice_rounded.by_real_ratio(ratio, after, layer.clamp)
+        added.rescale.requantize.CopyFrom(message)
+    else:
+        message = by_ratio(mode, [(before.scale,)], after, layer.clamp)
+        added.rescale.requantize.CopyFrom(message)
 
 
 def lower_function(builder: NetworkBuilder, layer: Layer) -> None:
@@ -107,8 +138,23 @@ def lower_function(builder: NetworkBuilder, layer: Layer) -> None:
     layout = builder.any_layout(source)
     x = builder.integer(source, layout)
     output = builder.new_integer(layer.output, layout)
-    table = function_table(layer.attributes, builder.feature(source), builder.feature(layer.output))
+    before, after = builder.feature(source), builder.feature(layer.output)
+    table = None
+    if builder.plan.layers[layer.name].requantization is Requantization.TWICE_ROUNDED:
+        table = litert_table(layer.attributes, before, after)
+    table = table or function_table(layer.attributes, before, after)
     builder.add_layer(layer.name, [x], output).lookup.value.extend(table)
+
+
+def _has_integer_softmax(builder: NetworkBuilder, layer: Layer, size: int) -> bool:
+    """LiteRT's softmax, where the engine has it: rows of up to 4,095 bytes or 65,535 words."""
+    mode = builder.plan.layers[layer.name].requantization
+    if mode is not Requantization.TWICE_ROUNDED:
+        return False
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    if source.type.bits == 8:
+        return size <= LONGEST_NARROW_ROW
+    return size <= LONGEST_WIDE_ROW and target.type.bits == 16 and target.zero_point == 0
 
 
 def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
@@ -118,6 +164,16 @@ def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
     shape = builder.shape(layer.output)
     layout = (*(a for a in range(len(shape)) if a != axis), axis)
     x = builder.integer(layer.inputs[0], layout)
+    if _has_integer_softmax(builder, layer, shape[axis]):
+        source = builder.feature(layer.inputs[0])
+        output = builder.new_integer(layer.output, layout)
+        op = builder.add_layer(layer.name, [x], output).integer_softmax
+        if source.type.bits == 8:
+            op.exponential.extend(narrow_exponentials(source))
+        else:
+            op.exponential.extend(wide_exponentials(source))
+            op.reciprocal.extend(reciprocals())
+        return
     output = builder.add_tensor(f"{layer.output}/float", permuted(shape, layout), None)
     builder.place_float(layer.output, output, layout)
     table = exponential_table(builder.feature(layer.inputs[0]))

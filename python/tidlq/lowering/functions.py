@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.graph.layers import FunctionAttributes
+from tidlq.graph.layers import Clamp, FunctionAttributes
 from tidlq.spec import FeatureQuant
 
 Float64 = NDArray[np.float64]
@@ -61,6 +61,26 @@ def function_table(
     q = np.rint(y / output.scale) + output.zero_point
     clipped = np.clip(q, output.type.lowest, output.type.highest)
     table: list[int] = clipped.astype(np.int64).tolist()
+    return table
+
+
+def requantization_table(
+    source: FeatureQuant, output: FeatureQuant, clamp: Clamp | None = None
+) -> list[int]:
+    """The output integer for every input integer, as DequantizeLinear, Clip and QuantizeLinear.
+
+        saturate(round_half_even(clip(scale * (q - zero_point)) / output scale) + output zero point)
+
+    in float32.
+    """
+    q = np.arange(source.type.lowest, source.type.highest + 1)
+    x = np.float32(source.scale) * (q - source.zero_point).astype(np.float32)
+    if clamp is not None:
+        x = np.clip(x, clamp.low, clamp.high) if clamp != Clamp() else x
+    with np.errstate(over="ignore"):
+        steps = np.rint(np.asarray(x, np.float32) / np.float32(output.scale)).astype(np.float64)
+    limited = np.clip(steps + output.zero_point, output.type.lowest, output.type.highest)
+    table: list[int] = limited.astype(np.int64).tolist()
     return table
 
 

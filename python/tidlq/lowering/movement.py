@@ -5,6 +5,7 @@ from __future__ import annotations
 from tidlq.graph.layers import (
     AxisAttributes,
     Layer,
+    LayerKind,
     PadAttributes,
     PadMode,
     SliceAttributes,
@@ -13,6 +14,8 @@ from tidlq.graph.layers import (
 from tidlq.lowering import network_pb2 as pb
 from tidlq.lowering.builder import Layout, NetworkBuilder, identity, permuted
 from tidlq.lowering.requantize import by_ratio
+from tidlq.lowering.tflite_tables import joined_table, raw_table
+from tidlq.spec import Requantization
 
 _PAD_MODES = {
     PadMode.CONSTANT: pb.Pad.MODE_CONSTANT,
@@ -31,8 +34,12 @@ def _rescaled(builder: NetworkBuilder, layer: Layer, name: str, layout: Layout) 
     scaled = builder.add_tensor(
         f"{layer.name}/{name}", permuted(builder.shape(name), layout), target
     )
-    rescale = builder.add_layer(f"{layer.name}/rescale", [x], scaled).rescale
-    rescale.requantize.CopyFrom(by_ratio(mode, [(source.scale,)], target))
+    added = builder.add_layer(f"{layer.name}/rescale", [x], scaled)
+    if mode is Requantization.TWICE_ROUNDED:
+        is_mixed = layer.kind is LayerKind.CONCAT and not target.type.signed
+        added.lookup.value.extend((joined_table if is_mixed else raw_table)(source, target))
+    else:
+        added.rescale.requantize.CopyFrom(by_ratio(mode, [(source.scale,)], target))
     return scaled
 
 

@@ -12,6 +12,7 @@ from tidlq.graph.layers import (
     ResizeAxis,
     Window,
 )
+from tidlq.lowering import litert_resize, twice_rounded
 from tidlq.lowering.builder import (
     Layout,
     NetworkBuilder,
@@ -20,8 +21,9 @@ from tidlq.lowering.builder import (
     is_same_memory,
     permuted,
 )
-from tidlq.lowering.network_pb2 import Resize
+from tidlq.lowering.network_pb2 import Requantize, Resize
 from tidlq.lowering.requantize import by_ratio, by_shift
+from tidlq.spec import Requantization
 
 LINEAR_WEIGHT_BITS = {8: 11, 16: 15}
 """Bits of an interpolation weight, by the feature's bits."""
@@ -46,6 +48,18 @@ def _counts(window: Window, sizes: Sequence[int], outs: Sequence[int], include: 
             per_axis.add(sum(low <= tap < high for tap in taps))
         products = {a * b for a in products for b in per_axis}
     return sorted(products)
+
+
+def _average(builder: NetworkBuilder, layer: Layer, counts: Sequence[int]) -> Requantize:
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    mode = builder.plan.layers[layer.name].requantization
+    if mode is not Requantization.TWICE_ROUNDED:
+        ratios = [(source.scale / count if count else 0.0,) for count in counts]
+        return by_ratio(mode, ratios, target, layer.clamp)
+    if layer.op_type == "ReduceMean":
+        return twice_rounded.by_mean(source, counts[0], target, layer.clamp)
+    # AVERAGE_POOL_2D takes its input's scale for its output's.
+    return twice_rounded.by_quotient(target, layer.clamp)
 
 
 def lower_pool(builder: NetworkBuilder, layer: Layer) -> None:
@@ -80,10 +94,7 @@ def lower_pool(builder: NetworkBuilder, layer: Layer) -> None:
         average.count_include_pad = layer.attributes.count_include_pad
         sizes, outs = permuted(shape, window.axes), permuted(pooled, window.axes)
         average.count.extend(_counts(window, sizes, outs, average.count_include_pad))
-        source = builder.feature(layer.inputs[0])
-        mode = builder.plan.layers[layer.name].requantization
-        ratios = [(source.scale / count if count else 0.0,) for count in average.count]
-        average.requantize.CopyFrom(by_ratio(mode, ratios, target, layer.clamp))
+        average.requantize.CopyFrom(_average(builder, layer, list(average.count)))
     if not kept:
         assert is_same_memory(pooled, layout, identity(len(pooled)))
         flat = builder.reshape(layer.output, output, out_shape, target)
@@ -107,6 +118,11 @@ def lower_resize(builder: NetworkBuilder, layer: Layer) -> None:
     x = builder.integer(layer.inputs[0], layout)
     output = builder.new_integer(layer.output, layout)
     op = builder.add_layer(layer.name, [x], output).resize
+    mode = builder.plan.layers[layer.name].requantization
+    if mode is Requantization.TWICE_ROUNDED and layer.attributes.is_linear and len(axes) == 2:
+        sizes = [builder.shape(layer.inputs[0])[axis.axis] for axis in axes]
+        op.CopyFrom(litert_resize.linear(layer.attributes, sizes, target))
+        return
     if len(axes) == 2:
         op.height.CopyFrom(_axis_map(axes[0], bits))
     op.width.CopyFrom(_axis_map(axes[-1], bits))

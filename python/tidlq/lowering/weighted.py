@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from tidlq.graph.layers import ConvolutionAttributes, Layer
 from tidlq.graph.parameters import LayerParameters, layer_parameters
+from tidlq.lowering import twice_rounded
 from tidlq.lowering.builder import NetworkBuilder, channels_last, identity, permuted
 from tidlq.lowering.network_pb2 import Requantize
 from tidlq.lowering.requantize import by_ratio, by_shift
+from tidlq.lowering.twice_rounded import scale_ratio
 from tidlq.spec import FeatureQuant, LayerQuant, ParameterQuant, Requantization
 
 
@@ -31,10 +33,23 @@ def _requantize(
     output = builder.feature(layer.output)
     if quant.requantization is Requantization.SHIFT:
         return by_shift(quant.shift, output, layer.clamp)
+    if quant.requantization is Requantization.TWICE_ROUNDED:
+        return _litert_requantize(layer, quant, source, output)
     scales = np.asarray(_weight_of(quant).scales, np.float64)
     factors = np.empty((scales.size, 2))
     factors[:, 0], factors[:, 1] = source.scale, scales
     return by_ratio(quant.requantization, factors, output, layer.clamp)
+
+
+def _litert_requantize(
+    layer: Layer, quant: LayerQuant, source: FeatureQuant, output: FeatureQuant
+) -> Requantize:
+    scales = _weight_of(quant).scales
+    if layer.op_type == "Gemm":
+        # FULLY_CONNECTED; products of matrices are rounded like convolutions.
+        ratios = twice_rounded.weight_ratios(source, scales, output)
+        return twice_rounded.by_double(ratios, output, layer.clamp)
+    return twice_rounded.by_weights(source, scales, output, quant.bias_bits, layer.clamp)
 
 
 def _weight_tensor(
@@ -132,5 +147,11 @@ def lower_prelu(builder: NetworkBuilder, layer: Layer) -> None:
     op = builder.add_layer(layer.name, [x], output).prelu
     op.slope = slope
     mode = quant.requantization
+    if mode is Requantization.TWICE_ROUNDED:
+        positive = scale_ratio(source.scale, over=target.scale)
+        negative = scale_ratio(source.scale, weight.scales[0], over=target.scale)
+        op.positive.CopyFrom(twice_rounded.by_real_ratio(positive, target, layer.clamp))
+        op.negative.CopyFrom(twice_rounded.by_real_ratio(negative, target, layer.clamp))
+        return
     op.positive.CopyFrom(by_ratio(mode, [(source.scale,)], target, layer.clamp))
     op.negative.CopyFrom(by_ratio(mode, [(source.scale, weight.scales[0])], target, layer.clamp))

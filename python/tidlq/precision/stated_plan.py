@@ -277,7 +277,7 @@ class _StatedPlanner:
             weight,
             shift=shifts or (),
             bias=() if bias is None else tuple(bias.tolist()),
-            bias_bits=_WIDE_BIAS_BITS if is_wide else _NARROW_BIAS_BITS,
+            bias_bits=self._bias_bits(layer) if is_wide else _NARROW_BIAS_BITS,
         )
         return _with_headroom(
             quant,
@@ -285,6 +285,12 @@ class _StatedPlanner:
             input_terms(layer, self.integers[layer.inputs[0]], x.zero_point),
             x,
         )
+
+    def _bias_bits(self, layer: Layer) -> int:
+        """Bits of a wide layer's bias: TFLite's may have 32, which decides its arithmetic."""
+        stored = None if layer.bias is None else self.stated.parameters.get(layer.bias)
+        is_narrow = stored is not None and stored.type.bits <= _NARROW_BIAS_BITS
+        return _NARROW_BIAS_BITS if is_narrow else _WIDE_BIAS_BITS
 
     def _bias(self, layer: Layer, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
         """Real values of the bias: given ones, else the stated integers, else the Graph's."""

@@ -64,12 +64,20 @@ def _nearest(mode: str, x: Float32) -> Float32:
     raise RefusedError(f"nearest mode {mode!r} has no kernel")
 
 
+def _is_early(node: NodeReader) -> bool:
+    """Upsample, and Resize before it had a choice of coordinates."""
+    return node.op_type == "Upsample" or node.opset < 11
+
+
+def _coordinate_mode(node: NodeReader) -> str:
+    default = "asymmetric" if _is_early(node) else "half_pixel"
+    return node.text("coordinate_transformation_mode", default)
+
+
 def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) -> ResizeAxis:
-    is_upsample = node.op_type == "Upsample" or node.opset < 11
-    default = "asymmetric" if is_upsample else "half_pixel"
-    x = _coordinates(node.text("coordinate_transformation_mode", default), size, out, scale)
+    x = _coordinates(_coordinate_mode(node), size, out, scale)
     if node.text("mode", "nearest") == "nearest":
-        rounding = "floor" if is_upsample else "round_prefer_floor"
+        rounding = "floor" if _is_early(node) else "round_prefer_floor"
         index = np.clip(_nearest(node.text("nearest_mode", rounding), x), 0, size - 1)
         low = tuple(int(i) for i in index)
         return ResizeAxis(axis, low, low, (0.0,) * out)
@@ -99,4 +107,5 @@ def recognise_resize(node: NodeReader) -> Layer:
         raise RefusedError("it resizes the batch or the channels")
     scales = _scales(node, shape, out)
     axes = tuple(_axis_map(node, a, shape[a], out[a], scales[a]) for a in spatial)
-    return node.layer(LayerKind.RESIZE, ResizeAttributes(axes))
+    attributes = ResizeAttributes(axes, mode == "linear", _coordinate_mode(node))
+    return node.layer(LayerKind.RESIZE, attributes)
