@@ -230,6 +230,15 @@ impl Requantizer {
         }
     }
 
+    /// The real value of an accumulator of a channel, `float32(acc) * scale`; `None` unless the
+    /// rounding is [`Rounding::Float`].
+    pub fn real(&self, acc: i64, channel: usize) -> Option<f32> {
+        match &self.rounding {
+            Rounding::Float(scale) => Some(acc as f32 * entry(scale, channel)),
+            _ => None,
+        }
+    }
+
     /// The output integer of a scaled float: rounds half to even, adds the zero point, clamps.
     #[inline(always)]
     pub fn apply_float(&self, value: f32) -> i32 {

@@ -4,6 +4,7 @@
 mod resize;
 mod softmax;
 
+use crate::element::ElementType;
 use crate::fixed::{
     Requantizer, Rounding, dequantize, entry, multiply_twice_rounded, quantize, quantize_away,
 };
@@ -200,15 +201,24 @@ impl Step<'_> {
                 sum + x[row * depth + k] * i64::from(weights[n * depth + k])
             })
         };
-        let q = |position| product.requantizer.apply(dot(position), position % columns);
-        Data::Integers((0..output.elements()).map(q).collect())
+        let sums = (0..output.elements()).map(|position| (dot(position), position % columns));
+        self.scaled(&product.requantizer, sums.collect())
+    }
+
+    /// Output elements of (accumulator, channel) pairs.
+    fn scaled(&self, requantizer: &Requantizer, sums: Vec<(i64, usize)>) -> Data {
+        let sums = sums.into_iter();
+        if self.output().element_type == ElementType::F32 {
+            return Data::Floats(sums.map(|(acc, c)| requantizer.real(acc, c).unwrap()).collect());
+        }
+        Data::Integers(sums.map(|(acc, c)| requantizer.apply(acc, c)).collect())
     }
 
     fn convolution(&self, spec: &Convolution) -> Data {
         let (map, out) = self.maps();
         let (x, weights) = (self.centred(0), self.values[spec.weight].integers());
         let (depth, columns) = (map.channels / spec.groups, out.channels / spec.groups);
-        let mut result = Vec::new();
+        let mut sums = Vec::new();
         for index in indices(&[out.count, out.height, out.width, out.channels]) {
             let [n, y, x_out, o] = index[..] else { unreachable!() };
             let mut acc = spec.bias[o];
@@ -225,9 +235,9 @@ impl Step<'_> {
                     acc += x[at] * i64::from(weights[weight]);
                 }
             }
-            result.push(spec.requantizer.apply(acc, o));
+            sums.push((acc, o));
         }
-        Data::Integers(result)
+        self.scaled(&spec.requantizer, sums)
     }
 
     /// For each output element, the input elements (less the zero point) that its window covers.

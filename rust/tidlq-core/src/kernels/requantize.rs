@@ -158,6 +158,29 @@ impl RowRequantizer {
         }
     }
 
+    /// Real values: accumulators times the scales. Validation allows no other mode here.
+    #[inline(always)]
+    fn floats<A: Accumulator>(&self, rows: Rows<'_, A, f32>, entries: Entries) {
+        let Scaling::Float(scale) = &self.scaling else { return };
+        let Layout { rows: count, columns, stride } = rows.layout;
+        for row in 0..count {
+            let acc = &rows.acc[row * stride..row * stride + columns];
+            let output = &mut rows.output[row * rows.step..row * rows.step + columns];
+            match select(entries, scale, columns) {
+                Selected::One(scale) => {
+                    for (target, acc) in output.iter_mut().zip(acc) {
+                        *target = acc.float() * scale;
+                    }
+                }
+                Selected::Row(scale) => {
+                    for ((target, acc), scale) in output.iter_mut().zip(acc).zip(scale) {
+                        *target = acc.float() * scale;
+                    }
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn pairs<A: Accumulator, T: Element, S: Scale<A, i32, u32>>(
         &self,
@@ -235,7 +258,10 @@ impl<A: Accumulator> Body for FinishBody<'_, A> {
         with_element!(target.element_type, T => {
             let output = &mut cast_slice_mut::<u8, T>(target.bytes)[target.start..];
             requantizer.rows(Rows { acc, layout, output, step: target.stride }, entries);
-        }, float => {});
+        }, float => {
+            let output = &mut cast_slice_mut::<u8, f32>(target.bytes)[target.start..];
+            requantizer.floats(Rows { acc, layout, output, step: target.stride }, entries);
+        });
     }
 }
 

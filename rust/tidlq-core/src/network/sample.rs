@@ -40,9 +40,9 @@ impl Random {
         self.pick(&ElementType::INTEGERS)
     }
 
-    /// A value of an integer type: its ends often, else anything.
+    /// A value of an integer type: its ends often, else anything. 0 for float.
     pub fn value(&mut self, element_type: ElementType) -> i32 {
-        let (low, high) = element_type.range().unwrap();
+        let Some((low, high)) = element_type.range() else { return 0 };
         match self.next() % 8 {
             0 => low,
             1 => high,
@@ -55,7 +55,7 @@ impl Random {
     }
 
     /// A requantization into a type; `modes` of "shift", "fixed", "float", "twice", "double"; lists
-    /// of 1 or `entries`.
+    /// of 1 or `entries`. Into float, it is "float" without clamps.
     pub fn requantizer(
         &mut self,
         output: ElementType,
@@ -64,6 +64,7 @@ impl Random {
         entries: usize,
     ) -> Requantizer {
         let count = self.pick(&[1, entries]);
+        let modes = if output == ElementType::F32 { &["float"] } else { modes };
         let rounding = match self.pick(modes) {
             "shift" => Rounding::Shift(self.list(count, |random| random.pick(&[0, 1, 7, 13, 62]))),
             "fixed" => Rounding::Fixed {
@@ -92,7 +93,7 @@ impl Random {
                 self.list(count, |random| random.pick(&[1.0, 0.037, -0.5, 3.0e-4, 7.7e-7]) as f32),
             ),
         };
-        let (low, high) = output.range().unwrap();
+        let (low, high) = output.range().unwrap_or((0, 0));
         let clamp_min = self.pick(&[low, zero_point]);
         Requantizer { rounding, zero_point, clamp_min, clamp_max: high }
     }

@@ -11,6 +11,11 @@ const MODES: [&str; 5] = ["shift", "fixed", "float", "twice", "double"];
 /// Sizes around those at which kernels switch.
 const COUNTS: [usize; 12] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 40];
 
+/// An output's type: an integer type, or float.
+fn output_type(random: &mut Random) -> ElementType {
+    if random.one_in(4) { ElementType::F32 } else { random.integer_type() }
+}
+
 fn weight_type(random: &mut Random) -> ElementType {
     random.pick(&[ElementType::S8, ElementType::S8, ElementType::S16])
 }
@@ -23,7 +28,7 @@ fn bias(random: &mut Random, count: usize) -> Vec<i64> {
 /// A convolution of `groups`, each `depth` to `columns` channels.
 fn convolution(random: &mut Random, groups: usize, depth: usize, columns: usize) -> Sample {
     let mut sample = Sample::default();
-    let (from, to) = (random.integer_type(), random.integer_type());
+    let (from, to) = (random.integer_type(), output_type(random));
     let (zero_in, zero_out) = (random.value(from), random.value(to));
     let is_flat = random.one_in(4);
     let map = |random: &mut Random, channels| {
@@ -82,7 +87,7 @@ impl proto::ElementType {
 
 fn inner_product(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
-    let (from, to) = (random.integer_type(), random.integer_type());
+    let (from, to) = (random.integer_type(), output_type(random));
     let (zero_in, zero_out) = (random.value(from), random.value(to));
     let (depth, columns) = (random.pick(&[1, 2, 17, 64, 300]), random.pick(&[1, 5, 16, 33, 200]));
     let leading: Vec<usize> = random.pick(&[vec![], vec![1], vec![3], vec![2, 3, 1], vec![70]]);

@@ -165,6 +165,44 @@ fn broken_requantizations_are_refused() {
 }
 
 #[test]
+fn a_float_output_of_a_layer_with_weights_has_scales_alone() {
+    let change = |network: &mut proto::Network, change: &dyn Fn(&mut proto::Requantize)| {
+        let tensor = &mut network.tensors[8];
+        tensor.set_element_type(proto::ElementType::F32);
+        (tensor.scale, tensor.zero_point) = (0.0, 0);
+        network.layers.truncate(6);
+        (network.outputs, network.tensors[9].constant) = (vec![8], Some(vec![0; 20]));
+        let message = op!(network.layers[5], InnerProduct).requantize.as_mut().unwrap();
+        *message = proto::Requantize { scale: vec![0.5; 5], ..Default::default() };
+        message.set_mode(proto::requantize::Mode::Float);
+        change(message);
+    };
+    let mut sample = small_network();
+    change(&mut sample.network, &|_| ());
+    assert!(Engine::load(&sample.file(), Isa::Scalar, 1).is_ok());
+    let fault = |edit: &dyn Fn(&mut proto::Requantize)| {
+        let error = error_after(|network| change(network, edit));
+        let Error::Layer { fault, .. } = error else { panic!("not of a layer: {error}") };
+        fault
+    };
+    let mismatch = |what: &'static str, want: &str, got: &str| Fault::Mismatch {
+        what,
+        want: want.to_owned(),
+        got: got.to_owned(),
+    };
+    let double = fault(&|message| message.set_mode(proto::requantize::Mode::Double));
+    assert_eq!(double, mismatch("requantize.mode", "FLOAT", "DOUBLE"));
+    let zero_point = fault(&|message| message.zero_point = 1);
+    assert_eq!(zero_point, mismatch("requantize.zero_point", "0", "1"));
+    let clamp_min = fault(&|message| message.clamp_min = -1);
+    assert_eq!(clamp_min, mismatch("requantize.clamp_min", "0", "-1"));
+    let clamp_max = fault(&|message| message.clamp_max = 1);
+    assert_eq!(clamp_max, mismatch("requantize.clamp_max", "0", "1"));
+    assert!(matches!(fault(&|message| message.scale = vec![0.5; 4]), Fault::Count { .. }));
+    assert!(matches!(fault(&|message| message.scale[1] = f32::NAN), Fault::Float { .. }));
+}
+
+#[test]
 fn a_sum_may_not_shift() {
     let fault = fault_after(2, |layer| {
         let message = op!(layer, Sum).requantize.as_mut().unwrap();

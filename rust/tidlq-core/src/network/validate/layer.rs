@@ -3,7 +3,7 @@
 use super::check::{
     Checked, count, count_or_one, float, floats, in_range, index, integer, present, same,
 };
-use super::requantize::{Lists, requantizer};
+use super::requantize::{Lists, of_channels, requantizer};
 use super::{movement, window};
 use crate::element::ElementType;
 use crate::error::Fault;
@@ -137,11 +137,10 @@ fn inner_product(scope: &Scope<'_>, message: proto::InnerProduct) -> Checked<Inn
         *last = weights.shape[0];
     }
     same("the output's shape", &scope.output().shape, &want)?;
-    let lists = Lists::all(weights.shape[0]);
     Ok(InnerProduct {
         weight,
         bias: bias(message.bias, weights.shape[0])?,
-        requantizer: requantizer(message.requantize, scope.output(), lists)?,
+        requantizer: of_channels(message.requantize, scope.output(), weights.shape[0])?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Checks of requantization parameters.
 
-use super::check::{Checked, count_or_one, floats, in_range, present};
+use super::check::{Checked, count_or_one, floats, in_range, present, same};
+use crate::element::ElementType;
 use crate::error::Fault;
 use crate::fixed::{MAX_SHIFT, MAX_TWICE_SHIFT, Requantizer, Rounding};
 use crate::network::TensorSpec;
@@ -52,11 +53,28 @@ pub(super) fn requantizer(
     let rounding = rounding(&message, lists)?;
     let (low, high) = super::check::integer("the output's element type", output)?;
     let (low, high) = (i128::from(low), i128::from(high));
-    super::check::same("requantize.zero_point", &message.zero_point, &output.zero_point)?;
+    same("requantize.zero_point", &message.zero_point, &output.zero_point)?;
     let clamp_min = in_range("requantize.clamp_min", message.clamp_min, low, high)?;
     let clamp_max =
         in_range("requantize.clamp_max", message.clamp_max, i128::from(clamp_min), high)?;
     Ok(Requantizer { rounding, zero_point: message.zero_point, clamp_min, clamp_max })
+}
+
+/// Checks a requantization of a layer with weights, whose output may be of float type.
+pub(super) fn of_channels(
+    message: Option<Requantize>,
+    output: &TensorSpec,
+    channels: usize,
+) -> Checked<Requantizer> {
+    if output.element_type != ElementType::F32 {
+        return requantizer(message, output, Lists::all(channels));
+    }
+    let message = present("requantize", message)?;
+    let rounding = rounding(&message, Lists { float: Some(channels), ..Lists::none() })?;
+    same("requantize.zero_point", &message.zero_point, &0)?;
+    same("requantize.clamp_min", &message.clamp_min, &0)?;
+    same("requantize.clamp_max", &message.clamp_max, &0)?;
+    Ok(Requantizer { rounding, zero_point: 0, clamp_min: 0, clamp_max: 0 })
 }
 
 fn rounding(message: &Requantize, lists: Lists) -> Checked<Rounding> {

@@ -6,7 +6,7 @@ use super::check::{
     Checked, MAX_COORDINATE, count, in_range, integer, pair, present, same, same_quantization,
 };
 use super::layer::{Scope, bias};
-use super::requantize::{Lists, requantizer};
+use super::requantize::{Lists, of_channels, requantizer};
 use crate::error::Fault;
 use crate::fixed::Rounding;
 use crate::network::proto;
@@ -65,7 +65,7 @@ pub(super) fn convolution(scope: &Scope<'_>, message: proto::Convolution) -> Che
         bias: bias(message.bias, output.channels)?,
         window,
         groups,
-        requantizer: requantizer(message.requantize, scope.output(), Lists::all(output.channels))?,
+        requantizer: of_channels(message.requantize, scope.output(), output.channels)?,
     })
 }
 
