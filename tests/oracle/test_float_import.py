@@ -13,12 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from oracle.float_reference import RELATIVE, assert_close, random_feeds, run_float, run_ir
+from oracle.quantized_models import MODELS as QUANTIZED
+from oracle.stated_reference import run_stated
 from tidlq.errors import ModelError
 from tidlq.graph.model import Graph
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.passes.infer_shapes import has_open_shapes
 
-# Every ONNX file of the shared data -> number of nodes after import.
+# Every float ONNX file of the shared data -> number of nodes after import.
 MODELS = {
     "cifar10/models/mlperf_pretrainedResnet.onnx": 23,
     "cifar10/models/resnet20_cifar10.onnx": 54,
@@ -30,21 +32,8 @@ MODELS = {
     "imagenet/models/mobilenet_v2_1.0_224_deqfloat.onnx": 101,
     "kws/models/mlperf_kws_float32.onnx": 23,
     "kws/models/mlperf_kws_fp32.onnx": 23,
-    "kws/models/mlperf_kws_fp32_ort_qdq.onnx": 62,
-    "qat/models/brevitas_resnet20_pc_bn_dynamo21.onnx": 195,
-    "qat/models/brevitas_resnet20_pc_bn_ts13.onnx": 156,
-    "qat/models/brevitas_resnet20_pc_fbias_dynamo18.onnx": 176,
-    "qat/models/brevitas_resnet20_pc_ts13.onnx": 156,
-    "qat/models/brevitas_resnet20_pow2_pt_ts13.onnx": 158,
     "qat/models/clip_resnet20_pow2_float_ts13.onnx": 87,
     "qat/models/clip_resnet20_pow2_float_tsattr10.onnx": 87,
-    "qat/models/incomplete_resnet20_A_conv_no_actqdq.onnx": 156,
-    "qat/models/incomplete_resnet20_B_conv_all_float.onnx": 154,
-    "qat/models/incomplete_resnet20_C_weights_float_acts_qdq.onnx": 136,
-    "qat/models/ort_resnet20_u8s8_pc_qoperator.onnx": 41,
-    "qat/models/pt2e_resnet20_pc_dynamo18.onnx": 142,
-    "qat/models/pt2e_resnet20_pc_dynamo21.onnx": 142,
-    "qat/models/resnet20_cifar10_jpegft_qat_qdq.onnx": 158,
     "segmentation/models/deeplabv3_mnv2_dm05_pascal_deqfloat.onnx": 107,
     "vww/models/mlperf_vww_96_float.onnx": 58,
 }
@@ -73,15 +62,13 @@ def test_a_real_network_computes_the_same(name: str, shared_data: Path) -> None:
     nodes = list(graph.nodes)
     assert len(nodes) == MODELS[name]
     assert len({node.name for node in nodes}) == len(nodes)
-    # onnx cannot infer shapes behind operators that are not its own.
-    if all(node.domain == "" for node in nodes):
-        assert not has_open_shapes(graph.model.graph)
+    assert not has_open_shapes(graph.model.graph)
     assert_same_network(shared_data / name, graph)
 
 
 def test_no_network_of_the_shared_data_is_left_out(shared_data: Path) -> None:
     found = {path.relative_to(shared_data).as_posix() for path in shared_data.rglob("*.onnx")}
-    assert found == set(MODELS)
+    assert found == set(MODELS) | set(QUANTIZED)
 
 
 def test_the_packaged_network_computes_the_same(demo_folder: Path) -> None:
@@ -137,7 +124,7 @@ def _compare(
         expected = run_float(proto, feeds)
     except Exception:  # ONNX Runtime lacks the operator or the type
         return False
-    found = run_ir(graph.model, feeds)
+    found = run_stated(graph, feeds)
     dtypes = {
         str(array.dtype) for array in (*inputs, *expected.values()) if isinstance(array, np.ndarray)
     }

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tidlq.passes.linear_quant import LinearQuant, is_dequantize, is_quantize, read_linear_quant
-from tidlq.passes.node_editing import FreshNames, add_constant
+from tidlq.passes.node_editing import FreshNames, add_constant, bypass
 from tidlq.passes.node_reading import constant_array, input_at, is_constant, is_op, string_attribute
 from tidlq.passes.selecting_ops import is_selecting
 
@@ -83,7 +83,8 @@ class _Lifter:
         first = quants[0]
         if first is None or any(q is None or not q.equals(first) for q in quants):
             return
-        if any(reader.outputs[0].is_graph_output() for reader in readers):
+        # A tensor can take the name of one graph output.
+        if sum(reader.outputs[0].is_graph_output() for reader in readers) > 1:
             return
         if not self._set_constants(node, first):
             return
@@ -94,8 +95,7 @@ class _Lifter:
         for reader in readers:
             source = reader.inputs[0]
             assert source is not None
-            reader.outputs[0].replace_all_uses_with(source)
-            self._graph.remove(reader, safe=True)
+            bypass(reader, source)
 
     def _fresh(self, base: str) -> str:
         self._names = self._names or FreshNames(self._graph)

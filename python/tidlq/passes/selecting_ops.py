@@ -67,15 +67,20 @@ def keeps_grid(node: ir.Node, quant: FeatureQuant) -> bool:
     elif is_op(node, "Relu"):
         values = [0.0]
     elif is_op(node, "Clip"):
-        values = []
-        for index, name in ((1, "min"), (2, "max")):
-            if input_at(node, index) is not None:
-                values += _reals(constant_array(input_at(node, index)))
-            elif name in node.attributes:
-                values.append(float_attribute(node, name, 0.0))
+        low, high = _bounds(node, 1, "min"), _bounds(node, 2, "max")
+        # A bound beyond all that the integers can be is none.
+        values = [value for value in low if not value <= _real(quant.type.lowest, quant)]
+        values += [value for value in high if not value >= _real(quant.type.highest, quant)]
     else:
         return True
     return all(_is_on_grid(value, quant) for value in values)
+
+
+def _bounds(node: ir.Node, index: int, name: str) -> list[float]:
+    given = input_at(node, index)
+    if given is not None:
+        return _reals(constant_array(given))
+    return [float_attribute(node, name, 0.0)] if name in node.attributes else []
 
 
 def _reals(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None) -> list[float]:
@@ -85,8 +90,12 @@ def _reals(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]] | None) -> l
 def _is_on_grid(value: float, quant: FeatureQuant) -> bool:
     if np.isnan(value):
         return False
-    step = np.float32(quant.quantize(value) - quant.zero_point)
-    return bool(step * np.float32(quant.scale) == np.float32(value))
+    return bool(_real(quant.quantize(value), quant) == np.float32(value))
+
+
+def _real(integer: int, quant: FeatureQuant) -> np.float32:
+    """What the integer stands for, as ONNX Runtime computes it."""
+    return np.float32(integer - quant.zero_point) * np.float32(quant.scale)
 
 
 def moved_parameter(node: ir.Node, stated: StatedParameter) -> StatedParameter | None:
