@@ -10,6 +10,7 @@ from tidlq.compilation import PROTO_OPTION, Compiled
 from tidlq.compilation import compile as compile_
 from tidlq.errors import ArtifactError, ModelError, OptionError, QuantProtoError
 from tidlq.graph.partition import StageKind
+from tidlq.importers.onnx_model import import_onnx
 from tidlq.quantproto import read_quant_params
 from tidlq.target import Options
 from tidlq.version import __version__
@@ -44,6 +45,10 @@ def recompile(artifacts: str | os.PathLike[str], model: str | os.PathLike[str]) 
     try:
         compiled = compile_(Path(model), None, options, input_shapes=shapes)
     except (QuantProtoError, OptionError) as error:
+        raise _another_model(model, folder, saved) from error
+    except ModelError as error:
+        # Unless the file is at fault by itself, its inputs are others than the artifacts'.
+        import_onnx(Path(model))
         raise _another_model(model, folder, saved) from error
     if _networks(compiled.artifacts) != _networks(saved):
         raise _another_model(model, folder, saved)

@@ -15,7 +15,12 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.graph.statements import rounded_features
 from tidlq.lowering.forms import stage_forms
-from tidlq.spec import FeatureQuant, QuantPlan
+from tidlq.lowering.requantize import clamp_integers
+from tidlq.spec import FeatureQuant, QuantPlan, Requantization
+
+_BYTE = 8
+_CLAMPS = ("Relu", "Clip")
+_IN_INTEGERS = (LayerKind.CONVOLUTION, LayerKind.INNER_PRODUCT)
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,10 @@ def network_forms(graph: Graph, partition: Partition, plan: QuantPlan) -> Networ
     for layer in partition.layers:
         if layer.name not in float_readers:
             asked.update(name for name in layer.inputs if name in plan.features)
-    features = {**rounded, **plan.features}
+    clamped = _clamped_behind(graph, partition, plan)
+    integers |= clamped.keys()
+    asked |= clamped.keys()
+    features = {**clamped, **rounded, **plan.features}
     return NetworkForms(
         quantized={name: quant for name, quant in features.items() if name in asked},
         integers=frozenset(integers),
@@ -76,6 +84,29 @@ def network_forms(graph: Graph, partition: Partition, plan: QuantPlan) -> Networ
         hidden={name: quant for name, quant in plan.features.items() if name not in asked},
         unrounded=frozenset(plan.features.keys() - integers),
     )
+
+
+def _clamped_behind(
+    graph: Graph, partition: Partition, plan: QuantPlan
+) -> Mapping[str, FeatureQuant]:
+    """Tensors inside layers that are quantized before a ReLU or Clip as behind it.
+
+    Rounding and clamping commute. ONNX Runtime runs a convolution or Gemm in integers only up to a
+    clamp that the integers' own ends do not imply, and float requantization is to agree exactly.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    found: dict[str, FeatureQuant] = {}
+    for layer in partition.layers:
+        quant = plan.features[layer.output]
+        is_exact = plan.layers[layer.name].requantization is Requantization.FLOAT
+        if layer.kind not in _IN_INTEGERS or not is_exact or quant.type.bits != _BYTE:
+            continue
+        if clamp_integers(quant, layer.clamp) == (quant.type.lowest, quant.type.highest):
+            continue
+        inner = [nodes[name] for name in layer.nodes[:-1]]
+        first = sum(node.op_type not in _CLAMPS for node in inner) - 1
+        found |= {node.outputs[0].name or "": quant for node in inner[first:]}
+    return found
 
 
 def _float_readers(graph: Graph, partition: Partition, float_layers: set[str]) -> set[str]:
