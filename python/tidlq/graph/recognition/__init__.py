@@ -52,6 +52,13 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
 )
 """ONNX operators (default domain) that the integer engine runs."""
 
+_REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "DequantizeLinear": "it turns integers from outside into real values",
+        "QuantizeLinear": "it turns real values into integers for outside",
+    }
+)
+
 CLAMPABLE = frozenset(
     {
         LayerKind.CONVOLUTION,
@@ -119,7 +126,7 @@ def _recognise(node: NodeReader, denied: Mapping[str, str]) -> tuple[Layer, ...]
         raise RefusedError(denied[node.name])
     recogniser = RECOGNISERS.get(node.op_type) if node.node.domain in ("", "ai.onnx") else None
     if recogniser is None:
-        raise RefusedError("the engine has no integer kernel for it")
+        raise RefusedError(_REASONS.get(node.op_type, "the engine has no integer kernel for it"))
     found = recogniser(node)
     return found if isinstance(found, tuple) else (found,)
 
