@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -130,8 +132,8 @@ def prelu(draw: DrawFn) -> Made:
     return case, y
 
 
-def check(made: Made, seed: int) -> None:
-    assert_same_as_litert(*made, np.random.default_rng(seed))
+def check(made: Made, seed: int, least: int | None = None) -> None:
+    assert_same_as_litert(*made, np.random.default_rng(seed), least)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -181,6 +183,53 @@ def test_tanh_of_bytes_equals_litert(made: Made, seed: int) -> None:
     check(made, seed)
 
 
+@given(unary("ABS", "Abs", SIGNED), seeds)
+def test_abs_equals_litert(made: Made, seed: int) -> None:
+    check(made, seed)
+
+
+@given(unary("NEG", "Neg", SIGNED), seeds)
+def test_neg_equals_litert(made: Made, seed: int) -> None:
+    check(made, seed)
+
+
+@pytest.mark.parametrize(
+    ("op", "node", "dtypes"),
+    [("ELU", "Elu", (np.int8,)), ("EXP", "Exp", SIGNED), ("LOG", "Log", SIGNED)],
+)
+@given(data=st.data())
+def test_a_table_equals_litert(
+    op: str, node: str, dtypes: tuple[type[np.generic], ...], data: st.DataObject
+) -> None:
+    made = data.draw(unary(op, node, dtypes))
+    check(made, data.draw(seeds))
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+@given(dtype=st.sampled_from(DTYPES), data=st.data())
+def test_gelu_equals_litert(
+    approximate: bool, dtype: type[np.generic], data: st.DataObject
+) -> None:
+    case = LitertCase()
+    x = case.input((1, 300), drawn_quant(data.draw, dtype))
+    y = case.net.node("Gelu", x, approximate="tanh" if approximate else "none")
+    target = drawn_quant(data.draw, dtype)
+    case.output(y, (1, 300), target, "GELU", (x,), {"approximate": approximate})
+    check((case, y), data.draw(seeds))
+
+
+@given(st.sampled_from(SIGNED), st.data())
+def test_the_square_root_equals_litert(dtype: type[np.generic], data: st.DataObject) -> None:
+    case = LitertCase()
+    source = drawn_quant(data.draw, dtype)
+    if dtype is np.int8:
+        source = replace(source, zero_point=-128)
+    x = case.input((1, 300), source)
+    y = case.net.node("Sqrt", x)
+    case.output(y, (1, 300), drawn_quant(data.draw, dtype), "SQRT", (x,))
+    check((case, y), data.draw(seeds), least=source.zero_point)
+
+
 @given(st.sampled_from(BYTES), st.data())
 def test_hard_swish_equals_litert(dtype: type[np.generic], data: st.DataObject) -> None:
     case = LitertCase()
@@ -191,11 +240,6 @@ def test_hard_swish_equals_litert(dtype: type[np.generic], data: st.DataObject) 
     y = case.net.node("HardSwish", x)
     case.output(y, (1, 300), target, "HARD_SWISH", (x,))
     check((case, y), data.draw(seeds))
-
-
-def all_integers(dtype: type[np.generic]) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    return np.arange(limits.min, limits.max + 1).astype(dtype)
 
 
 @given(st.sampled_from([np.int8, np.uint8]), st.data())
