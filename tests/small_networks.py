@@ -21,7 +21,8 @@ Array = NDArray[np.generic]
 class SmallNetwork:
     """A network under construction; every method returns the name of the tensor it adds."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, opset: int = 17) -> None:
+        self.opset = opset
         self.rng = np.random.default_rng(seed)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = {}
@@ -83,7 +84,7 @@ class SmallNetwork:
             [onnx.ValueInfoProto(name=name) for name in outputs],
             [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
         )
-        opsets = [helper.make_opsetid("", 17)]
+        opsets = [helper.make_opsetid("", self.opset)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=8)
         return shape_inference.infer_shapes(model, data_prop=True)
 

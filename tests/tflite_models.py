@@ -201,16 +201,25 @@ def _set_options(operator: TfliteOperator, made: schema.OperatorT) -> None:
         setattr(made.builtinOptions, key, value)
 
 
-def run_reference(model: bytes, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run_reference(
+    model: bytes, inputs: Mapping[str, Array], *, has_reference: bool = True
+) -> dict[str, Array]:
     """Every tensor of a model after LiteRT's reference kernels ran it, by name.
 
     Args:
         model: bytes of the model.
         inputs: elements of the model's inputs, as stored.
+        has_reference: false for operators (ELU) that have one kernel only, which LiteRT does not
+            list among the reference kernels.
     """
+    resolver = (
+        OpResolverType.BUILTIN_REF
+        if has_reference
+        else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
     interpreter = Interpreter(
         model_content=model,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+        experimental_op_resolver_type=resolver,
         experimental_preserve_all_tensors=True,
         num_threads=1,
     )

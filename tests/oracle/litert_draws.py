@@ -31,11 +31,15 @@ def activated(case: LitertCase, name: str, activation: int) -> str:
 def drawn_quant(
     draw: DrawFn, dtype: type[np.generic], low: float = -7, high: float = 1
 ) -> FeatureQuant:
-    """A quantization with a scale of 2^low .. 2^high (2^8 finer for 16 bits), any zero point."""
+    """A quantization with a scale of 2^low .. 2^high (2^8 finer for 16 bits), any zero point.
+
+    Ratios of small numbers make sums and products that are halves, or just beside them.
+    """
     exponent = draw(st.floats(low, high))
-    if draw(st.booleans()):
-        exponent = round(exponent)
-    scale = 2.0**exponent
+    style = draw(st.sampled_from(["any", "power", "ratio", "ratio"]))
+    scale = 2.0**exponent if style == "any" else 2.0 ** round(exponent)
+    if style == "ratio":
+        scale *= draw(st.sampled_from([3, 5, 7, 9, 11])) / draw(st.sampled_from([3, 5, 6, 7, 9]))
     if dtype is np.int16:
         return quant(dtype, scale / 256)
     limits = np.iinfo(dtype)

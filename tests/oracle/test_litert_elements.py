@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -17,7 +19,8 @@ Made = tuple[LitertCase, str]
 
 def broadcast_shapes(draw: DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Two shapes of rank 4, one of which may have axes of size 1."""
-    full = (1, draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.sampled_from([1, 3, 17])))
+    sizes = (draw(st.sampled_from([1, 2, 40])), draw(st.integers(1, 40)))
+    full = (1, *sizes, draw(st.sampled_from([1, 3, 17])))
     kept = tuple(size if draw(st.booleans()) else 1 for size in full)
     return (full, kept) if draw(st.booleans()) else (full, full)
 
@@ -129,8 +132,8 @@ def prelu(draw: DrawFn) -> Made:
     return case, y
 
 
-def check(made: Made, seed: int) -> None:
-    assert_same_as_litert(*made, np.random.default_rng(seed))
+def check(made: Made, seed: int, least: int | None = None) -> None:
+    assert_same_as_litert(*made, np.random.default_rng(seed), least)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -180,14 +183,63 @@ def test_tanh_of_bytes_equals_litert(made: Made, seed: int) -> None:
     check(made, seed)
 
 
-@given(unary("HARD_SWISH", "HardSwish", BYTES), seeds)
-def test_hard_swish_equals_litert(made: Made, seed: int) -> None:
+@given(unary("ABS", "Abs", SIGNED), seeds)
+def test_abs_equals_litert(made: Made, seed: int) -> None:
     check(made, seed)
 
 
-def all_integers(dtype: type[np.generic]) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    return np.arange(limits.min, limits.max + 1).astype(dtype)
+@given(unary("NEG", "Neg", SIGNED), seeds)
+def test_neg_equals_litert(made: Made, seed: int) -> None:
+    check(made, seed)
+
+
+@pytest.mark.parametrize(
+    ("op", "node", "dtypes"),
+    [("ELU", "Elu", (np.int8,)), ("EXP", "Exp", SIGNED), ("LOG", "Log", SIGNED)],
+)
+@given(data=st.data())
+def test_a_table_equals_litert(
+    op: str, node: str, dtypes: tuple[type[np.generic], ...], data: st.DataObject
+) -> None:
+    made = data.draw(unary(op, node, dtypes))
+    check(made, data.draw(seeds))
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+@given(dtype=st.sampled_from(DTYPES), data=st.data())
+def test_gelu_equals_litert(
+    approximate: bool, dtype: type[np.generic], data: st.DataObject
+) -> None:
+    case = LitertCase()
+    x = case.input((1, 300), drawn_quant(data.draw, dtype))
+    y = case.net.node("Gelu", x, approximate="tanh" if approximate else "none")
+    target = drawn_quant(data.draw, dtype)
+    case.output(y, (1, 300), target, "GELU", (x,), {"approximate": approximate})
+    check((case, y), data.draw(seeds))
+
+
+@given(st.sampled_from(SIGNED), st.data())
+def test_the_square_root_equals_litert(dtype: type[np.generic], data: st.DataObject) -> None:
+    case = LitertCase()
+    source = drawn_quant(data.draw, dtype)
+    if dtype is np.int8:
+        source = replace(source, zero_point=-128)
+    x = case.input((1, 300), source)
+    y = case.net.node("Sqrt", x)
+    case.output(y, (1, 300), drawn_quant(data.draw, dtype), "SQRT", (x,))
+    check((case, y), data.draw(seeds), least=source.zero_point)
+
+
+@given(st.sampled_from(BYTES), st.data())
+def test_hard_swish_equals_litert(dtype: type[np.generic], data: st.DataObject) -> None:
+    case = LitertCase()
+    source, target = drawn_quant(data.draw, dtype), drawn_quant(data.draw, dtype)
+    # LiteRT refuses an output that is finer than 1/128 of its input.
+    assume(source.scale < 127 * target.scale)
+    x = case.input((1, 300), source)
+    y = case.net.node("HardSwish", x)
+    case.output(y, (1, 300), target, "HARD_SWISH", (x,))
+    check((case, y), data.draw(seeds))
 
 
 @given(st.sampled_from([np.int8, np.uint8]), st.data())

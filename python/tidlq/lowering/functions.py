@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -32,6 +33,32 @@ def _hard_swish(x: Float64) -> Float64:
     return np.asarray(x * _hard_sigmoid(x, 1.0 / 6.0, 0.5))
 
 
+def _elu(x: Float64, alpha: float = 1.0) -> Float64:
+    return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
+
+
+def _gelu(x: Float64, by_tanh: float = 0.0) -> Float64:
+    if by_tanh:
+        inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+        return np.asarray(0.5 * x * (1.0 + inner))
+    complement = np.vectorize(math.erfc, otypes=[np.float64])(-x * math.sqrt(0.5))
+    return np.asarray(0.5 * x * complement)
+
+
+def _exp(x: Float64) -> Float64:
+    with np.errstate(over="ignore"):
+        return np.exp(x)
+
+
+def _log(x: Float64) -> Float64:
+    """Of what is not positive: that of the smallest float32, which saturates any type."""
+    return np.log(np.maximum(x, np.finfo(np.float32).tiny))
+
+
+def _sqrt(x: Float64) -> Float64:
+    return np.sqrt(np.maximum(x, 0.0))
+
+
 FUNCTIONS: Mapping[str, Callable[..., Float64]] = MappingProxyType(
     {
         "Sigmoid": _sigmoid,
@@ -39,6 +66,13 @@ FUNCTIONS: Mapping[str, Callable[..., Float64]] = MappingProxyType(
         "HardSigmoid": _hard_sigmoid,
         "HardSwish": _hard_swish,
         "LeakyRelu": _leaky_relu,
+        "Abs": np.abs,
+        "Elu": _elu,
+        "Exp": _exp,
+        "Gelu": _gelu,
+        "Log": _log,
+        "Neg": np.negative,
+        "Sqrt": _sqrt,
     }
 )
 """ONNX name to function of float64 [n]."""
@@ -58,7 +92,7 @@ def function_table(
     Halves round to even.
     """
     y = FUNCTIONS[attributes.function](all_values(source), **dict(attributes.parameters))
-    q = np.rint(y / output.scale) + output.zero_point
+    q = np.rint(np.clip(y / output.scale, -(2.0**40), 2.0**40)) + output.zero_point
     clipped = np.clip(q, output.type.lowest, output.type.highest)
     table: list[int] = clipped.astype(np.int64).tolist()
     return table

@@ -75,7 +75,7 @@ def _by_table(function: Callable[[Float32], Float32]) -> Table:
 def _gelu_table(
     parameters: Mapping[str, float], source: FeatureQuant, output: FeatureQuant
 ) -> Int64:
-    function = _gelu_by_tanh if parameters.get("approximate") else _gelu
+    function = _gelu_by_tanh if parameters.get("by_tanh") else _gelu
     return _by_table(function)(parameters, source, output)
 
 

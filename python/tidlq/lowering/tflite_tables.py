@@ -74,18 +74,19 @@ def places_between(
     index = np.arange(_PLACES - 1, dtype=np.float64)
 
     def steps(x: Float64) -> Float64:
-        with np.errstate(over="ignore"):
-            scaled = rounded(function(x) * inverse)
-        return np.clip(scaled, -_LIMIT, _LIMIT)
+        return rounded(function(x) * inverse)
 
-    begin = rounded(low + rounded(index * step))
-    middle = round_away(steps(rounded(begin + step / 2)))
-    following = steps(rounded(low + rounded((index + 1) * step)))
-    sample = round_away(steps(begin))
-    mixed = round_away(rounded(rounded(following + sample) / 2))
-    bias = round_away(rounded(mixed - middle) / 2)
-    values = np.concatenate([sample - bias, round_away(steps(high))])
-    return np.asarray(np.clip(values, _INT16.lowest, _INT16.highest), np.int64)
+    # An infinite value at a place leaves the difference of two, which is no number, and becomes 0.
+    with np.errstate(over="ignore", invalid="ignore"):
+        begin = rounded(low + rounded(index * step))
+        middle = round_away(steps(rounded(begin + step / 2)))
+        following = steps(rounded(low + rounded((index + 1) * step)))
+        sample = round_away(steps(begin))
+        mixed = round_away(rounded(rounded(following + sample) / 2))
+        bias = round_away(rounded(mixed - middle) / 2)
+        values = np.concatenate([rounded(sample - bias), round_away(steps(high))])
+    limited = np.clip(np.nan_to_num(values, nan=0.0), _INT16.lowest, _INT16.highest)
+    return np.asarray(limited, np.int64)
 
 
 def _to_single(values: Float64) -> Float64:

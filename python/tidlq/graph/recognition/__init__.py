@@ -36,6 +36,7 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "Clip": elementwise.recognise_clamp,
         "Identity": elementwise.recognise_requantization,
         **dict.fromkeys(elementwise.FUNCTION_DEFAULTS, elementwise.recognise_function),
+        **dict.fromkeys(elementwise.STATED_FUNCTIONS, elementwise.recognise_stated_function),
         "Softmax": elementwise.recognise_softmax,
         "Concat": movement.recognise_concat,
         "Flatten": movement.recognise_reshape,

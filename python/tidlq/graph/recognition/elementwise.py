@@ -30,6 +30,11 @@ FUNCTION_DEFAULTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 )
 """Functions run by table, with ONNX's default parameters."""
 
+STATED_FUNCTIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {"Abs": {}, "Elu": {"alpha": 1.0}, "Exp": {}, "Gelu": {}, "Log": {}, "Neg": {}, "Sqrt": {}}
+)
+"""Functions run by table where a pre-quantized model states both ends."""
+
 
 def _operand(node: NodeReader, index: int) -> str:
     name = node.inputs[index]
@@ -101,6 +106,19 @@ def recognise_function(node: NodeReader) -> Layer:
     defaults = FUNCTION_DEFAULTS[node.op_type]
     parameters = tuple((name, node.real(name, value)) for name, value in defaults.items())
     return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, parameters))
+
+
+def recognise_stated_function(node: NodeReader) -> Layer:
+    """A function whose table needs the scales of a pre-quantized model."""
+    stated = node.graph.stated
+    ends = (node.inputs[0], node.outputs[0])
+    if stated is None or not all(name in stated.features for name in ends):
+        raise RefusedError("the engine has no integer kernel for it")
+    defaults = STATED_FUNCTIONS[node.op_type]
+    parameters = [(name, node.real(name, value)) for name, value in defaults.items()]
+    if node.op_type == "Gelu":
+        parameters.append(("by_tanh", float(node.text("approximate", "none") == "tanh")))
+    return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, tuple(parameters)))
 
 
 def recognise_softmax(node: NodeReader) -> Layer:
