@@ -20,6 +20,7 @@ from tidlq.importers.tflite.layout import (
     axis_in,
     permutation,
 )
+from tidlq.importers.tflite.names import UniqueNames
 from tidlq.importers.tflite.quantization import (
     feature_quant,
     is_quantized,
@@ -39,16 +40,10 @@ _ALWAYS_ALLOWED_BYTES = 1 << 28
 def tensor_names(model: StoredModel) -> list[str]:
     """A unique name for every tensor; inputs and outputs come first, then the order of the file."""
     names = [""] * len(model.tensors)
-    taken: set[str] = set()
+    unique = UniqueNames()
     ends = dict.fromkeys((*model.inputs, *model.outputs))
     for index in (*ends, *(i for i in range(len(names)) if i not in ends)):
-        base = model.tensors[index].name or f"tensor_{index}"
-        name, count = base, 0
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        taken.add(name)
-        names[index] = name
+        names[index] = unique.take(model.tensors[index].name or f"tensor_{index}")
     return names
 
 
@@ -90,6 +85,7 @@ class Tensors:
         self._arrays: dict[int, Array] = {}
         self._constants: dict[tuple[int, Layout, tuple[int, ...]], ir.Value] = {}
         self._named: set[ir.Value] = set()
+        self._inputs = frozenset(model.inputs)
         self._outputs = frozenset(model.outputs)
         reads = (index for operator in model.operators for index in operator.inputs)
         self._readers = Counter((*reads, *model.outputs))
@@ -315,11 +311,11 @@ class Tensors:
 
     def is_free(self, index: int) -> bool:
         """Whether one operator alone reads a computed tensor that has no name at the interface."""
-        return self._readers[index] == 1 and index not in self.model.inputs
+        return self._readers[index] == 1 and index not in self._inputs
 
     def is_sole_input(self, index: int) -> bool:
         """Whether a tensor is an input of the network that one operator alone reads."""
-        return self._readers[index] == 1 and index in self.model.inputs
+        return self._readers[index] == 1 and index in self._inputs
 
     def define_input(self, index: int, value: ir.Value) -> None:
         """Says that a value, which keeps its name, holds an input of the network."""
