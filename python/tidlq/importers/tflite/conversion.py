@@ -190,7 +190,7 @@ def _add_outputs(model: StoredModel, builder: GraphBuilder, tensors: Tensors) ->
     """Adds the network's outputs, in TFLite's layout, under their own names and types."""
     for index in model.outputs:
         value = tensors.read(index)
-        name = builder.take_name(f"{tensors.names[index]}_output")
+        name = builder.take_name(f"{tensors.names[index]}_end")
         dtype = ELEMENT_TYPES.get(model.tensors[index].type, np.dtype(np.float32))
         if (quant := feature_quant(model.tensors[index])) is not None:
             value = add_quantize(builder, value, quant, name)
