@@ -39,6 +39,8 @@ _OPTIONS = {
     "MAXIMUM": "MaximumMinimumOptions",
     "MINIMUM": "MaximumMinimumOptions",
     "PADV2": "PadV2Options",
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    "CONV_3D": "Conv3DOptions",
     "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
     "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions",
     "TOPK_V2": "TopKV2Options",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tidlq.errors import ModelError
 from tidlq.importers.tflite.computed_constants import ComputedConstants
+from tidlq.importers.tflite.names import UniqueNames
 from tidlq.passes.node_editing import add_constant
 from tidlq.passes.node_reading import constant_array, sizes_product, static_shape
 from tidlq.passes.stated import state_feature, stated_feature
@@ -41,6 +42,7 @@ _MOVING = frozenset(
 )
 # Elements. A shape, a list of axes or of pads has fewer.
 _LARGEST_HINT = 256
+_LONGEST_REASON = 200
 # What ONNX Runtime's kernels count with.
 _LARGEST_TENSOR = (1 << 31) - 1
 
@@ -58,13 +60,14 @@ class GraphBuilder:
     def __init__(self, name: str, kept_names: Iterable[str]) -> None:
         self.graph = ir.Graph([], [], nodes=[], opset_imports={"": LEAST_OPSET}, name=name)
         self._kept_names = set(kept_names)
-        self._tensor_names = set(self._kept_names)
-        self._node_names: set[str] = set()
+        self._tensor_names = UniqueNames()
+        self._tensor_names.reserve(self._kept_names)
+        self._node_names = UniqueNames()
         self._computed = ComputedConstants()
 
     def take_name(self, base: str) -> str:
         """A tensor name that is not in use: `base`, or `base_1`, `base_2` ..."""
-        return _take(base, self._tensor_names)
+        return self._tensor_names.take(base)
 
     def claim_name(self, name: str, suffix: str) -> str:
         """A name that was kept, for the first who asks; with a suffix for all others."""
@@ -110,7 +113,7 @@ class GraphBuilder:
             inputs,
             dict(attributes),
             outputs=outputs,
-            name=_take(node_name, self._node_names),
+            name=self._node_names.take(node_name),
         )
         self._infer(node)
         self.graph.append(node)
@@ -139,8 +142,13 @@ class GraphBuilder:
                 {name: hint for name, value in read.items() if (hint := _hint(value))},
                 opset_imports=[onnx.helper.make_opsetid("", _DEFINITIONS)],
             )
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200].rstrip(".")
+        except (
+            onnx.shape_inference.InferenceError,
+            onnx.checker.ValidationError,
+            RuntimeError,
+            ValueError,
+        ) as error:
+            reason = " ".join(str(error).split())[:_LONGEST_REASON].rstrip(".")
             raise ModelError(f"does not fit its inputs: {reason}.") from error
         for value in node.outputs:
             proto = found.get(value.name or "")
@@ -152,7 +160,7 @@ class GraphBuilder:
 
     def rename(self, value: ir.Value, name: str) -> None:
         """Gives a value a name that was taken or claimed; its own is free again."""
-        self._tensor_names.discard(value.name or "")
+        self._tensor_names.release(value.name or "")
         value.name = name
 
     def evaluate(self, value: ir.Value) -> NDArray[np.generic] | None:
@@ -162,15 +170,6 @@ class GraphBuilder:
             ModelError: It cannot be computed.
         """
         return self._computed.evaluate(value, self.graph.opset_imports[""])
-
-
-def _take(base: str, taken: set[str]) -> str:
-    name, count = base, 0
-    while name in taken:
-        count += 1
-        name = f"{base}_{count}"
-    taken.add(name)
-    return name
 
 
 def _type_proto(value: ir.Value) -> onnx.TypeProto:

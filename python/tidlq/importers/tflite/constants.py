@@ -133,7 +133,10 @@ def dequantized(tensor: StoredTensor, stored: NDArray[np.generic]) -> NDArray[np
             f"constant {tensor.name!r} has zero points from {zero_points.min()} to "
             f"{zero_points.max()}; they must be integers of 16 bits."
         )
-    if not zero_points.any():
-        return np.multiply(stored.astype(np.float32), scales, dtype=np.float32)
-    shifted = stored.astype(np.int64) - zero_points
-    return np.multiply(shifted.astype(np.float32), scales, dtype=np.float32)
+    if zero_points.any():
+        stored = stored.astype(np.int64) - zero_points
+    with np.errstate(over="ignore"):
+        real = np.multiply(stored.astype(np.float32), scales, dtype=np.float32)
+    if not np.isfinite(real).all():
+        raise ModelError(f"constant {tensor.name!r} does not fit float32; its scale is too large.")
+    return real

@@ -151,9 +151,10 @@ def _add_inputs(
         if index not in ends:
             shape = _symbolic(model.tensors[index])
             ends[index] = ir.Value(name=tensors.names[index], shape=shape)
+    given = set(model.inputs)
     interface = ir.Graph(
         [ends[index] for index in model.inputs],
-        [ends[index] for index in model.outputs if index not in model.inputs],
+        [value for index, value in ends.items() if index not in given],
         nodes=[],
     )
     batch = fix_shapes(ir.Model(interface, ir_version=_IR_VERSION), input_shapes)
@@ -189,23 +190,21 @@ def _add_outputs(model: StoredModel, builder: GraphBuilder, tensors: Tensors) ->
     """Adds the network's outputs, in TFLite's layout, under their own names and types."""
     for index in model.outputs:
         value = tensors.read(index)
-        name = builder.take_name(f"{tensors.names[index]}_output")
+        name = builder.take_name(f"{tensors.names[index]}_end")
         dtype = ELEMENT_TYPES.get(model.tensors[index].type, np.dtype(np.float32))
         if (quant := feature_quant(model.tensors[index])) is not None:
             value = add_quantize(builder, value, quant, name)
         elif value.dtype != ir.DataType.from_numpy(dtype):
             to = int(ir.DataType.from_numpy(dtype))
             value = builder.add_node("Cast", [value], [name], {"to": to}, name)[0]
-        elif value.name != tensors.names[index] or not _may_leave(builder, value):
+        elif value.name != tensors.names[index] or not _may_leave(value):
             value = builder.add_node("Identity", [value], [name], {}, name)[0]
         if value.name != tensors.names[index]:
             builder.rename(value, builder.claim_name(tensors.names[index], "output"))
         builder.graph.outputs.append(value)
 
 
-def _may_leave(builder: GraphBuilder, value: ir.Value) -> bool:
-    return (
-        not value.is_graph_input()
-        and not value.is_initializer()
-        and (value not in builder.graph.outputs)
-    )
+def _may_leave(value: ir.Value) -> bool:
+    """Whether a value can be an output of the network as it is."""
+    is_bound = value.is_graph_input() or value.is_graph_output() or value.is_initializer()
+    return not is_bound

@@ -30,6 +30,7 @@ _BUILTIN_CODE_SLOT = 3
 # External data begin behind the flatbuffer; 0 and 1 stand for none.
 _LEAST_EXTERNAL_OFFSET = 2
 _CUSTOM_DETAILS = 1
+_MOST_AXES = 16
 
 
 def read_tflite(data: bytes) -> StoredModel:
@@ -129,9 +130,14 @@ class _Reader:
         return found
 
     def _tensor(self, reader: Any, index: int) -> StoredTensor:
-        shape = self._list(reader, "Shape")
         name = reader.Name()
         label = name.decode() if name else ""
+        if max(reader.ShapeLength(), reader.ShapeSignatureLength()) > _MOST_AXES:
+            raise ModelError(
+                f"tensor {index} ({label!r}) has {reader.ShapeLength()} axes; at most {_MOST_AXES} "
+                "are supported."
+            )
+        shape = self._list(reader, "Shape")
         signature = self._list(reader, "ShapeSignature") or shape
         if len(signature) != len(shape) or min((*shape, 0)) < 0:
             raise ModelError(

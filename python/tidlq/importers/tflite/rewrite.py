@@ -19,6 +19,7 @@ from tidlq.passes.stated import state_feature, stated_feature
 from tidlq.spec import FeatureQuant
 
 _ABSENT = -1
+_LONGEST_LIST = 1024
 
 
 class Rewrite:
@@ -142,6 +143,8 @@ class Rewrite:
         array = self.needed_array(position, what)
         if array.dtype.kind not in "iu":
             raise self.fault(f"has {what} of type {array.dtype}; whole numbers are needed.")
+        if array.size > _LONGEST_LIST:
+            raise self.fault(f"has {what} of {array.size} numbers; at most {_LONGEST_LIST} count.")
         return tuple(int(item) for item in array.reshape(-1))
 
     def quant(self, position: int) -> FeatureQuant | None:

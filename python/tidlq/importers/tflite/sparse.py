@@ -17,7 +17,7 @@ from tidlq.errors import ModelError
 from tidlq.importers.tflite.contents import SparseDimension, Sparsity, StoredTensor
 from tidlq.passes.node_reading import sizes_product
 
-_LARGEST_DENSE = 1 << 28
+_LARGEST_DENSE = 1 << 26
 
 
 def densify(tensor: StoredTensor, elements: NDArray[np.generic]) -> NDArray[np.generic]:

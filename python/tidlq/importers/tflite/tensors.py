@@ -20,6 +20,7 @@ from tidlq.importers.tflite.layout import (
     axis_in,
     permutation,
 )
+from tidlq.importers.tflite.names import UniqueNames
 from tidlq.importers.tflite.quantization import (
     feature_quant,
     is_quantized,
@@ -39,16 +40,10 @@ _ALWAYS_ALLOWED_BYTES = 1 << 28
 def tensor_names(model: StoredModel) -> list[str]:
     """A unique name for every tensor; inputs and outputs come first, then the order of the file."""
     names = [""] * len(model.tensors)
-    taken: set[str] = set()
+    unique = UniqueNames()
     ends = dict.fromkeys((*model.inputs, *model.outputs))
     for index in (*ends, *(i for i in range(len(names)) if i not in ends)):
-        base = model.tensors[index].name or f"tensor_{index}"
-        name, count = base, 0
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        taken.add(name)
-        names[index] = name
+        names[index] = unique.take(model.tensors[index].name or f"tensor_{index}")
     return names
 
 
@@ -88,8 +83,9 @@ class Tensors:
         self._builder = builder
         self._forms: dict[tuple[int, Layout], ir.Value] = {}
         self._arrays: dict[int, Array] = {}
-        self._constants: dict[tuple[int, Layout, tuple[int, ...]], ir.Value] = {}
+        self._constants: dict[tuple[int, tuple[int, ...], tuple[int, ...], bool], ir.Value] = {}
         self._named: set[ir.Value] = set()
+        self._inputs = frozenset(model.inputs)
         self._outputs = frozenset(model.outputs)
         reads = (index for operator in model.operators for index in operator.inputs)
         self._readers = Counter((*reads, *model.outputs))
@@ -212,13 +208,11 @@ class Tensors:
             array = array.reshape((1,) * (rank - array.ndim) + array.shape)
         if array.ndim not in IMAGE_RANKS:
             layout = Layout.OWN
-        key = (index, layout, array.shape)
-        if key not in self._constants:
-            axis = self._quantized_axis(index, array, layout)
-            if layout is Layout.CHANNELS_FIRST:
-                array = array.transpose(permutation(array.ndim, layout))
-            self._constants[key] = self.add_parameter(index, array, axis)
-        return self._constants[key]
+        axis = self._quantized_axis(index, array, layout)
+        perm = tuple(range(array.ndim))
+        if layout is Layout.CHANNELS_FIRST:
+            perm = permutation(array.ndim, layout)
+        return self.parameter(index, array, perm, axis)
 
     def _quantized_axis(self, index: int, array: Array, layout: Layout) -> int:
         quantization = self.model.tensors[index].quantization
@@ -227,18 +221,41 @@ class Tensors:
         axis = quantization.axis + array.ndim - len(self.model.tensors[index].shape)
         return axis_in(axis, array.ndim, layout)
 
-    def add_parameter(self, index: int, array: Array, axis: int) -> ir.Value:
-        """A constant made of a tensor's real numbers, with the statement of how it is stored.
+    def parameter(
+        self,
+        index: int,
+        array: Array,
+        perm: tuple[int, ...],
+        axis: int,
+        *,
+        is_stated: bool = True,
+    ) -> ir.Value:
+        """A constant made of a tensor's real numbers; the same again where it is asked for again.
 
         Args:
             index: of the tensor.
-            array: its numbers, rearranged.
-            axis: where the quantized axis stands in `array`.
+            array: its numbers; they decide the constant together with the rest.
+            perm: axis i of the constant is axis perm[i] of `array`.
+            axis: where the quantized axis stands in the constant.
+            is_stated: the constant states how the file stores it.
         """
-        name = self._builder.claim_name(self.names[index], "constant")
-        value = self._builder.add_constant(name, array)
-        state_parameter(value, parameter_statement(self.model.tensors[index], axis))
+        key = (index, array.shape, perm, is_stated)
+        if key in self._constants:
+            return self._constants[key]
+        value = self.add_constant(index, array.transpose(perm))
+        if is_stated:
+            state_parameter(value, parameter_statement(self.model.tensors[index], axis))
+        self._constants[key] = value
         return value
+
+    def add_constant(self, index: int, array: Array) -> ir.Value:
+        """A new constant, named after a tensor."""
+        if index in self._outputs:
+            # The name is kept for what leaves the network.
+            name = self._builder.take_name(f"{self.names[index]}_constant")
+        else:
+            name = self._builder.claim_name(self.names[index], "constant")
+        return self._builder.add_constant(name, array)
 
     def _transposed(self, value: ir.Value, index: int, layout: Layout) -> ir.Value:
         rank = rank_of(value) or 0
@@ -315,11 +332,11 @@ class Tensors:
 
     def is_free(self, index: int) -> bool:
         """Whether one operator alone reads a computed tensor that has no name at the interface."""
-        return self._readers[index] == 1 and index not in self.model.inputs
+        return self._readers[index] == 1 and index not in self._inputs
 
     def is_sole_input(self, index: int) -> bool:
         """Whether a tensor is an input of the network that one operator alone reads."""
-        return self._readers[index] == 1 and index in self.model.inputs
+        return self._readers[index] == 1 and index in self._inputs
 
     def define_input(self, index: int, value: ir.Value) -> None:
         """Says that a value, which keeps its name, holds an input of the network."""

@@ -14,6 +14,7 @@ _REFLECT = 0
 _SYMMETRIC = 1
 _FAR = (1 << 31) - 1
 _NEW_AXIS = -1
+_LARGEST_MIRRORED = 1 << 20
 
 
 def _emit_slice(
@@ -201,6 +202,8 @@ def rewrite_mirror_pad(rewrite: Rewrite) -> None:
     for axis, ((before, after), size) in enumerate(zip(pads, shape, strict=True)):
         if max(before, after) > size:
             raise rewrite.fault(f"mirrors {max(before, after)} of the {size} along axis {axis}.")
+        if (before or after) and size > _LARGEST_MIRRORED:
+            raise rewrite.fault(f"mirrors an axis of size {size}; at most {_LARGEST_MIRRORED} is.")
         if before or after:
             mirrored = [
                 *reversed(range(before)),

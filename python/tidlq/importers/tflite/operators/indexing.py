@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from tidlq.importers.tflite.rewrite import Rewrite
 
@@ -19,14 +20,14 @@ def rewrite_gather(rewrite: Rewrite) -> None:
             f"gathers along axis {axis} with {batches} batch axes; both must agree."
         )
     last = rewrite.integers_constant((-1,), "axis")
-    wide = rewrite.emit("Cast", rewrite.read(1), role="indices", to=7)
+    wide = rewrite.emit("Cast", rewrite.read(1), role="indices", to=int(ir.DataType.INT64))
     pointers = rewrite.emit("Unsqueeze", wide, last, role="pointers")
     rewrite.write(rewrite.emit("GatherND", rewrite.read(0), pointers, batch_dims=batches))
 
 
 def rewrite_gather_nd(rewrite: Rewrite) -> None:
     """GATHER_ND as GatherND."""
-    wide = rewrite.emit("Cast", rewrite.read(1), role="indices", to=7)
+    wide = rewrite.emit("Cast", rewrite.read(1), role="indices", to=int(ir.DataType.INT64))
     rewrite.write(rewrite.emit("GatherND", rewrite.read(0), wide))
 
 
@@ -42,7 +43,7 @@ def rewrite_scatter_nd(rewrite: Rewrite) -> None:
     assert updates.dtype is not None
     zero = rewrite.constant(np.array(0, updates.dtype.numpy()), "zero")
     zeros = rewrite.emit("Expand", zero, sizes, role="zeros")
-    wide = rewrite.emit("Cast", rewrite.read(0), role="indices", to=7)
+    wide = rewrite.emit("Cast", rewrite.read(0), role="indices", to=int(ir.DataType.INT64))
     rewrite.write(rewrite.emit("ScatterND", zeros, wide, updates, reduction="add"))
 
 
@@ -51,8 +52,9 @@ def rewrite_one_hot(rewrite: Rewrite) -> None:
     depth = rewrite.integers_constant(rewrite.listed(1, "a depth"), "depth")
     ends = [rewrite.needed_array(position, "a value").reshape(-1) for position in (3, 2)]
     values = rewrite.constant(np.concatenate(ends), "values")
-    value = rewrite.emit("OneHot", rewrite.read(0), depth, values, axis=rewrite.integer("Axis"))
-    rewrite.write(value)
+    # ONNX Runtime has no kernel for int32 indices with an int64 depth.
+    wide = rewrite.emit("Cast", rewrite.read(0), role="indices", to=int(ir.DataType.INT64))
+    rewrite.write(rewrite.emit("OneHot", wide, depth, values, axis=rewrite.integer("Axis")))
 
 
 def rewrite_top_k(rewrite: Rewrite) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tidlq.importers.tflite.constants import stored_values
 from tidlq.importers.tflite.quantization import is_quantized
 from tidlq.importers.tflite.rewrite import Rewrite
-from tidlq.passes.stated import state_bias, state_parameter
+from tidlq.passes.stated import state_bias
 
 _BIAS_TYPES = frozenset({"INT32", "INT64"})
 
@@ -40,10 +40,10 @@ def read_weight(
     quantization = rewrite.stored(position).quantization
     axis = 0 if quantization is None else quantization.axis
     axis = list(perm).index(axis) if 0 <= axis < len(perm) else 0
-    value = rewrite.tensors.add_parameter(rewrite.index(position), array.transpose(perm), axis)
-    if rewrite.quant(features) is None:
-        state_parameter(value, None)
-    return value
+    is_stated = rewrite.quant(features) is not None
+    return rewrite.tensors.parameter(
+        rewrite.index(position), array, tuple(perm), axis, is_stated=is_stated
+    )
 
 
 def read_bias(
@@ -77,7 +77,7 @@ def read_bias(
     real = (integers * (quant.scale * scales)).astype(np.float32)
     if not np.isfinite(real).all():
         raise rewrite.fault("has a bias that is not finite in float32.")
-    value = rewrite.tensors.add_parameter(rewrite.index(position), real, 0)
+    value = rewrite.tensors.add_constant(rewrite.index(position), real)
     state_bias(value, tuple(integers.tolist()))
     return value
 

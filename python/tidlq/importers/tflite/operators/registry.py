@@ -184,7 +184,7 @@ _MOVING = {
     "TILE": Importer(cuts.rewrite_tile, "Tile"),
     "TRANSPOSE": Importer(shapes.rewrite_transpose, "Transpose", _OWN),
     "UNPACK": Importer(joins.rewrite_unpack, "Split, Squeeze", _OWN, "UnpackOptions"),
-    "ZEROS_LIKE": Importer(shapes.rewrite_zeros_like, "a constant", _OWN),
+    "ZEROS_LIKE": Importer(shapes.rewrite_zeros_like, "Expand", _OWN),
 }
 _INDEXING = {
     "EMBEDDING_LOOKUP": Importer(indexing.rewrite_embedding_lookup, "Gather", _OWN),

@@ -9,6 +9,7 @@ from tidlq.importers.tflite.layout import Layout, axis_in
 from tidlq.importers.tflite.rewrite import Rewrite
 
 _NCHW = Layout.CHANNELS_FIRST
+_LARGEST_SIZE = 1 << 20
 
 
 def _sizes(rewrite: Rewrite) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -16,6 +17,8 @@ def _sizes(rewrite: Rewrite) -> tuple[tuple[int, ...], tuple[int, ...]]:
     shape, sizes = rewrite.shape(0), rewrite.listed(1, "a size")
     if len(shape) != 4 or len(sizes) != 2 or min(sizes) < 1 or min(shape) < 1:
         raise rewrite.fault(f"resizes the shape {list(shape)} to {list(sizes)}.")
+    if max(sizes) > _LARGEST_SIZE:
+        raise rewrite.fault(f"resizes to {list(sizes)}; at most {_LARGEST_SIZE} is supported.")
     return shape, (shape[0], *sizes, shape[3])
 
 

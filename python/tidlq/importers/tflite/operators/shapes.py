@@ -88,8 +88,10 @@ def rewrite_shape(rewrite: Rewrite) -> None:
 
 
 def rewrite_zeros_like(rewrite: Rewrite) -> None:
-    """ZEROS_LIKE: a constant."""
-    rewrite.write_array(np.zeros(rewrite.shape(0), graph_type(rewrite.stored_output())))
+    """ZEROS_LIKE as Expand of a zero."""
+    zero = rewrite.constant(np.zeros((), graph_type(rewrite.stored_output())), "zero")
+    sizes = rewrite.integers_constant(rewrite.shape(0), "shape")
+    rewrite.write(rewrite.emit("Expand", zero, sizes))
 
 
 def rewrite_fill(rewrite: Rewrite) -> None:

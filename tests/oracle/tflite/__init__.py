@@ -1,0 +1,1 @@
+"""TFLite networks against LiteRT's reference kernels."""
