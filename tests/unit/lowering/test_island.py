@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from small_networks import SmallNetwork, random_frame
 
+from small_networks import SmallNetwork, random_frame
 from tidlq.float_runtime import open_float_session
 from tidlq.graph.partition import StageKind, partition
 from tidlq.graph.recognition import find_layers
