@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from tidlq.export.parameters import (
@@ -51,24 +52,28 @@ def edit_layers(graph: Graph, partition: Partition, plan: QuantPlan) -> Mapping[
         partition: its stages.
         plan: the decisions for its fixed stages.
     """
+    nodes = {node.name or "": node for node in graph.nodes}
     edits: dict[str, NodeEdit] = {}
     for layer in partition.layers:
         edit = _EDITS.get(layer.kind)
         if edit is not None:
             edits |= edit(graph, layer, plan)
+        if layer.kind is LayerKind.INNER_PRODUCT:
+            edits |= _edit_inner_product(graph, layer, plan, nodes)
         if layer.clamp is not None:
-            edits |= _edit_clips(graph, layer, plan.features[layer.output])
+            edits |= _edit_clips(graph, layer, plan.features[layer.output], nodes)
     return edits
 
 
-def _edit_clips(graph: Graph, layer: Layer, quant: FeatureQuant) -> dict[str, NodeEdit]:
+def _edit_clips(
+    graph: Graph, layer: Layer, quant: FeatureQuant, nodes: Mapping[str, ir.Node]
+) -> dict[str, NodeEdit]:
     """A bound at which the integers end moves out to the last one's real value.
 
     The integers stay; ONNX Runtime takes the Clip for redundant only if the bound is not within,
     as 6 is within 255 * float32(6 / 255), and then runs the layer in integers.
     """
     edits: dict[str, NodeEdit] = {}
-    nodes = {node.name: node for node in graph.nodes}
     for name in layer.nodes:
         node = nodes[name]
         if node.op_type != "Clip":
@@ -105,12 +110,13 @@ def _edit_convolution(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, 
     return {layer.nodes[0]: NodeEdit(constants)}
 
 
-def _edit_inner_product(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
+def _edit_inner_product(
+    graph: Graph, layer: Layer, plan: QuantPlan, nodes: Mapping[str, ir.Node]
+) -> dict[str, NodeEdit]:
     _, weight, bias = _parameters(graph, layer, plan)
     edit = NodeEdit({1: weight}, dropped=frozenset({"alpha", "beta"}))
     if bias is None:
         return {layer.nodes[0]: edit}
-    nodes = {node.name: node for node in graph.nodes}
     leading = nodes[layer.nodes[0]]
     is_inside = len(leading.inputs) > 2 and leading.inputs[2] is not None
     if layer.bias is not None and not is_inside:
@@ -157,7 +163,6 @@ _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdi
     MappingProxyType(
         {
             LayerKind.CONVOLUTION: _edit_convolution,
-            LayerKind.INNER_PRODUCT: _edit_inner_product,
             LayerKind.BATCH_NORM: _edit_batch_norm,
             LayerKind.PRELU: _edit_prelu,
             LayerKind.SUM: _edit_operand,

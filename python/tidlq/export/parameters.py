@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters, operand_index, operand_values
-from tidlq.spec import IntegerType, LayerQuant
+from tidlq.spec import IntegerType, LayerQuant, ParameterQuant, StatedParameter
 
+_BYTE = 8
 _BIAS_BITS = 32
 # A bias that needs more than 32 bits is the sum of two; the lower one has so many.
 LOW_BITS = 24
@@ -28,14 +29,14 @@ class StoredConstant:
         integers: int8, uint8, int16, uint16 or int32.
         scales: float32, () or [sizes of the axis].
         axis: that the scales belong to, where there is more than one.
-        zero_point: of all of them.
+        zero_points: of the integers' type, of the scales' shape; None: all zero.
     """
 
     name: str
     integers: NDArray[np.generic]
     scales: NDArray[np.float32]
     axis: int = 0
-    zero_point: int = 0
+    zero_points: NDArray[np.generic] | None = None
 
     @property
     def bits(self) -> int:
@@ -66,15 +67,28 @@ def stored_weight(graph: Graph, layer: Layer, quant: LayerQuant) -> StoredConsta
     if layer.weight is None:
         return None
     assert quant.weight is not None, layer.name
-    integers: NDArray[np.signedinteger] = quant.weight.quantize(
-        layer_parameters(graph, layer).weight
-    )
+    weight = layer_parameters(graph, layer).weight
+    integers: NDArray[np.generic] = quant.weight.quantize(weight)
+    stated = None if graph.stated is None else graph.stated.parameters.get(layer.weight)
+    zero_points = None
+    if stated is not None and _has_offset_bytes(stated, quant.weight):
+        # The plan has q - zero_point in 16 bits.
+        offsets = np.asarray(stated.zero_points)
+        rows = offsets.reshape(-1, *[1] * (integers.ndim - 1)) if offsets.size > 1 else offsets
+        integers = (integers + rows).astype(stated.type.dtype)
+        zero_points = _scales(stated.zero_points).astype(stated.type.dtype)
     axis = 0
     if isinstance(layer.attributes, InnerProductAttributes) and not layer.attributes.transposed:
         integers, axis = np.ascontiguousarray(integers.T), 1
     elif layer.kind is LayerKind.PRELU:
         integers = integers.reshape(graph.shape(layer.weight) or ())
-    return StoredConstant(layer.weight, integers, _scales(quant.weight.scales), axis)
+    return StoredConstant(layer.weight, integers, _scales(quant.weight.scales), axis, zero_points)
+
+
+def _has_offset_bytes(stated: StatedParameter, weight: ParameterQuant) -> bool:
+    """The model stores the weight in bytes with zero points, and the plan has its scales."""
+    is_offset = stated.type.bits == _BYTE and any(stated.zero_points)
+    return is_offset and stated.scales == weight.scales
 
 
 def stored_bias(layer: Layer, quant: LayerQuant, input_scale: float) -> StoredBias | None:
@@ -119,7 +133,6 @@ def stored_operand(
     assert operand is not None, layer.name
     q = np.rint(values / operand.scale) + operand.zero_point
     integers = np.clip(q, operand.type.lowest, operand.type.highest).astype(operand.type.dtype)
-    constant = StoredConstant(
-        layer.inputs[index], integers, _scales([operand.scale]), zero_point=operand.zero_point
-    )
-    return index, constant
+    zero_point = np.asarray(operand.zero_point, operand.type.dtype)
+    scale = _scales([operand.scale])
+    return index, StoredConstant(layer.inputs[index], integers, scale, 0, zero_point)

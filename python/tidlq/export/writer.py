@@ -119,8 +119,9 @@ class GraphWriter:
             self.add_constant(f"{name}/scale", constant.scales),
         ]
         if constant.bits < 32:
-            shape, dtype = constant.scales.shape, constant.integers.dtype
-            zero_points = np.full(shape, constant.zero_point, dtype)
+            zero_points = constant.zero_points
+            if zero_points is None:
+                zero_points = np.zeros(constant.scales.shape, constant.integers.dtype)
             inputs.append(self.add_constant(f"{name}/zero_point", zero_points))
         node = self.add_node("DequantizeLinear", inputs, result, f"{name}/dequantize")
         node.domain = self._domain

@@ -107,8 +107,7 @@ def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
 def lower_clamp(builder: NetworkBuilder, layer: Layer) -> None:
     """A ReLU or Clip that stands alone is a rescale that saturates early; so is an Identity.
 
-    In float, with the model's own scales, it is a table of what DequantizeLinear, the bounds and
-    QuantizeLinear give.
+    In float it is a table of what DequantizeLinear, the bounds and QuantizeLinear give.
     """
     source = layer.inputs[0]
     layout = builder.any_layout(source)
@@ -117,7 +116,7 @@ def lower_clamp(builder: NetworkBuilder, layer: Layer) -> None:
     mode = builder.plan.layers[layer.name].requantization
     before, after = builder.feature(source), builder.feature(layer.output)
     added = builder.add_layer(layer.name, [x], output)
-    if mode is Requantization.FLOAT and builder.plan.is_stated:
+    if mode is Requantization.FLOAT:
         added.lookup.value.extend(requantization_table(before, after, layer.clamp))
     elif mode is Requantization.TWICE_ROUNDED:
         # QUANTIZE divides scales in float64, RELU and the like in float32.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -18,28 +18,41 @@ _ROUNDING_DOMAIN = "com.microsoft"
 
 
 def rounding_pair(
-    tensor: str, source: str, result: str, quant: FeatureQuant
+    tensor: str, source: str, result: str, quant: FeatureQuant, sizes: Sequence[int] = ()
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The nodes that round a feature map to its integers and back, and their constants.
+
+    The way back repeats its scale along an axis: behind a single scale ONNX Runtime
+    (`WeightBiasQuantization`) rounds the float weights of a Conv, ConvTranspose or Gemm to 8 bits.
 
     Args:
         tensor: name that the nodes and constants are called after.
         source: tensor that is read.
         result: tensor that is written.
         quant: of the feature map.
+        sizes: its shape, where known.
     """
     scale, zero, integers = f"{tensor}/scale", f"{tensor}/zero_point", f"{tensor}/integers"
+    scales, zeros = f"{tensor}/scales", f"{tensor}/zero_points"
+    axis = max(range(len(sizes)), key=lambda index: (index > 0, sizes[index]), default=0)
+    repeated = tuple(sizes[axis : axis + 1])
     constants = [
-        numpy_helper.from_array(np.array(quant.scale, np.float32), scale),
-        numpy_helper.from_array(np.array(quant.zero_point, quant.type.dtype), zero),
+        numpy_helper.from_array(np.full(shape, value, dtype), name)
+        for shape, scale_name, zero_name in (((), scale, zero), (repeated, scales, zeros))
+        for name, value, dtype in (
+            (scale_name, quant.scale, np.dtype(np.float32)),
+            (zero_name, quant.zero_point, quant.type.dtype),
+        )
     ]
     nodes = [
         helper.make_node(op, inputs, outputs, f"{tensor}/{op}", domain=_ROUNDING_DOMAIN)
         for op, inputs, outputs in (
             ("QuantizeLinear", [source, scale, zero], [integers]),
-            ("DequantizeLinear", [integers, scale, zero], [result]),
+            ("DequantizeLinear", [integers, scales, zeros], [result]),
         )
     ]
+    if repeated:
+        nodes[1].attribute.append(helper.make_attribute("axis", axis))
     return nodes, constants
 
 
@@ -63,7 +76,7 @@ def build_island(
 
     def add_rounding(tensor: str, source: str, result: str) -> None:
         quant = (rounded or {})[tensor]
-        pair, constants = rounding_pair(tensor, source, result, quant)
+        pair, constants = rounding_pair(tensor, source, result, quant, graph.shape(tensor) or ())
         protos.extend(pair)
         roundings.extend(constants)
 
