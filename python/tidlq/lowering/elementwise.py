@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tidlq.graph.layers import AxisAttributes, FunctionAttributes, Layer, SumAttributes
@@ -11,6 +13,13 @@ from tidlq.lowering import twice_rounded
 from tidlq.lowering.builder import Layout, NetworkBuilder, Placed, identity, permuted
 from tidlq.lowering.functions import exponential_table, function_table, requantization_table
 from tidlq.lowering.requantize import by_operand, by_ratio, by_shift
+from tidlq.lowering.runtime_arithmetic import (
+    is_linear_kernel,
+    real,
+    softmax_scale,
+    softmax_table,
+    sum_scales,
+)
 from tidlq.lowering.tflite_functions import litert_table
 from tidlq.lowering.tflite_softmax import narrow_exponentials, reciprocals, wide_exponentials
 from tidlq.lowering.twice_rounded import scale_ratio
@@ -19,6 +28,8 @@ from tidlq.spec import FeatureQuant, Requantization
 LONGEST_NARROW_ROW = 4095
 LONGEST_WIDE_ROW = 65535
 """Elements of 8 and of 16 bits over which the engine has an integer softmax."""
+
+_PAIR = 2
 
 
 def _joint_layout(builder: NetworkBuilder, layer: Layer) -> Layout:
@@ -75,6 +86,17 @@ def lower_sum(builder: NetworkBuilder, layer: Layer) -> None:
     mode = builder.plan.layers[layer.name].requantization
     target = builder.feature(layer.output)
     output = builder.new_integer(layer.output, layout)
+    is_plain = len(scales) == _PAIR and min(scales) > 0
+    if is_plain and is_linear_kernel(mode, (*quants, target), layer.clamp):
+        first, second, constant = sum_scales(quants[0], quants[1], target)
+        pairs = [(operands[0], first), (operands[1], second)]
+        # The one that repeats is added to the constant first, else the second.
+        if _is_repeated(builder, operands[0], output):
+            pairs.reverse()
+        op = builder.add_layer(layer.name, [x for x, _ in pairs], output).sum
+        numbers = [*(scale for _, scale in pairs), constant]
+        op.requantize.CopyFrom(real(target, layer.clamp, numbers))
+        return
     op = builder.add_layer(layer.name, operands, output).sum
     if mode is Requantization.TWICE_ROUNDED:
         op.requantize.CopyFrom(twice_rounded.by_sum(quants, target, layer.clamp))
@@ -82,6 +104,11 @@ def lower_sum(builder: NetworkBuilder, layer: Layer) -> None:
             op.subtracted.extend(sign < 0 for sign in layer.attributes.signs)
         return
     op.requantize.CopyFrom(by_operand(mode, scales, target, layer.clamp))
+
+
+def _is_repeated(builder: NetworkBuilder, operand: int, output: int) -> bool:
+    tensors = builder.network.tensors
+    return math.prod(tensors[operand].shape) < math.prod(tensors[output].shape)
 
 
 def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
@@ -156,6 +183,12 @@ def _has_integer_softmax(builder: NetworkBuilder, layer: Layer, size: int) -> bo
     return size <= LONGEST_WIDE_ROW and target.type.bits == 16 and target.zero_point == 0
 
 
+def _has_runtime_softmax(builder: NetworkBuilder, layer: Layer) -> bool:
+    """ONNX Runtime's softmax to integers."""
+    features = [builder.feature(name) for name in (layer.inputs[0], layer.output)]
+    return is_linear_kernel(builder.plan.layers[layer.name].requantization, features, None)
+
+
 def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
     """Softmax over the last physical axis, integers in, float out (integers in a stated plan)."""
     assert isinstance(layer.attributes, AxisAttributes)
@@ -173,9 +206,16 @@ def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
             op.exponential.extend(wide_exponentials(source))
             op.reciprocal.extend(reciprocals())
         return
+    is_rounded = builder.plan.is_stated and layer.output not in unrounded_features(builder.graph)
+    if is_rounded and _has_runtime_softmax(builder, layer):
+        source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+        op = builder.add_layer(layer.name, [x], builder.new_integer(layer.output, layout)).softmax
+        op.exponential.extend(softmax_table(source, shape[axis]))
+        op.requantize.CopyFrom(real(target, None, [softmax_scale(target)]))
+        return
     output = builder.add_tensor(f"{layer.output}/float", permuted(shape, layout), None)
     builder.place_float(layer.output, output, layout)
     table = exponential_table(builder.feature(layer.inputs[0]))
     builder.add_layer(layer.name, [x], output).softmax.exponential.extend(table)
-    if builder.plan.is_stated and layer.output not in unrounded_features(builder.graph):
+    if is_rounded:
         builder.round_float(layer.output)

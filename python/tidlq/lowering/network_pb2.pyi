@@ -167,10 +167,20 @@ class Requantize(_message.Message):
       v = round_half_away(h / 2^shift[c])
       q = min(max(low32(v + zero_point), clamp_min), clamp_max)
 
+    A Convolution or an InnerProduct may write an F32 tensor. Its mode is FLOAT then, zero_point and
+    clamps are 0, and nothing is rounded to an integer:
+
+      output = float32(acc) * scale[c]
+
     QUOTIENT is for AveragePool and Resize, whose accumulators are then sums of the input's integers
     as they are: no zero point is subtracted or added.
 
       q = min(max(round_half_away(acc / divisor), clamp_min), clamp_max)
+
+    REAL is for Sum, AveragePool, Resize and Softmax, which then compute in float32 what ONNX Runtime's
+    kernels compute, operation by operation. Each says what v is; NaN gives clamp_min.
+
+      q = min(max(round_half_even(v), clamp_min), clamp_max)
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -188,6 +198,7 @@ class Requantize(_message.Message):
         MODE_TWICE_ROUNDED: Requantize._Mode.ValueType  # 4
         MODE_DOUBLE: Requantize._Mode.ValueType  # 5
         MODE_QUOTIENT: Requantize._Mode.ValueType  # 6
+        MODE_REAL: Requantize._Mode.ValueType  # 7
 
     class Mode(_Mode, metaclass=_ModeEnumTypeWrapper): ...
     MODE_UNSPECIFIED: Requantize.Mode.ValueType  # 0
@@ -197,6 +208,7 @@ class Requantize(_message.Message):
     MODE_TWICE_ROUNDED: Requantize.Mode.ValueType  # 4
     MODE_DOUBLE: Requantize.Mode.ValueType  # 5
     MODE_QUOTIENT: Requantize.Mode.ValueType  # 6
+    MODE_REAL: Requantize.Mode.ValueType  # 7
 
     MODE_FIELD_NUMBER: _builtins.int
     MULTIPLIER_FIELD_NUMBER: _builtins.int
@@ -211,7 +223,7 @@ class Requantize(_message.Message):
     zero_point: _builtins.int
     """Of the output tensor."""
     clamp_min: _builtins.int
-    """Within the output's element type, clamp_min <= clamp_max. A fused ReLU or Clip narrows them."""
+    """Within the output's element type, clamp_min <= clamp_max; 0 for F32. A fused ReLU or Clip narrows them."""
     clamp_max: _builtins.int
     @_builtins.property
     def multiplier(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -223,7 +235,7 @@ class Requantize(_message.Message):
 
     @_builtins.property
     def scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """FLOAT: finite."""
+        """FLOAT and REAL: finite."""
 
     @_builtins.property
     def left_shift(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -427,7 +439,8 @@ Global___Rescale: _TypeAlias = Rescale  # noqa: Y015
 @_typing.final
 class Convolution(_message.Message):
     """Two-dimensional; for rank-3 features (N, W, C) height is 1. Lists are (height, width).
-    Input (N, H, W, C_in), output (N, H', W', C_out), both one of the four integer types.
+    Input (N, H, W, C_in) of one of the four integer types, output (N, H', W', C_out) of one of these
+    or F32.
       acc[n, y, x, o] = bias[o] + sum over (ky, kx, i) of
           (input[n, y * stride_h - pad_top + ky * dilation_h, ..., g * C_in/groups + i] - zero_point)
           * weight[o, ky, kx, i]             g = o / (C_out / groups)
@@ -482,7 +495,7 @@ Global___Convolution: _TypeAlias = Convolution  # noqa: Y015
 
 @_typing.final
 class InnerProduct(_message.Message):
-    """Input (..., K), output (..., N):
+    """Input (..., K) of an integer type, output (..., N) of an integer type or F32:
       acc[..., n] = bias[n] + sum over k of (input[..., k] - zero_point) * weight[n, k]
     """
 
@@ -524,6 +537,8 @@ class Sum(_message.Message):
       TWICE_ROUNDED: lists have an entry for each operand and one more for the sum, or one for all.
              With v(acc, i) as Requantize defines it for entry i:
              acc = low32(sum over i of +-v(q_i - zero_point_i, i)), then Requantize by the last entry
+      REAL:  two operands, three scales; fma(a, b, c) is a * b + c with one rounding
+             v = fma(q_0, scale[0], fma(q_1, scale[1], scale[2]))
     No other mode is allowed.
     """
 
@@ -621,7 +636,9 @@ class AveragePool(_message.Message):
     the number inside the input extended by pad (top, left, bottom, right). It must occur in `count`;
     the index found there selects the entry of requantize's lists, which hold 1 / divisor. A window
     without any such position has divisor 0, which may be listed like any other; its acc is 0.
-    SHIFT is not allowed. QUOTIENT divides by the divisor, which is at least 1 then.
+    SHIFT is not allowed. QUOTIENT divides by the divisor, which is at least 1 then. So does REAL, which
+    has no scales: with t the sum of scale(input) * float32(q - zero_point(input)), row by row,
+      v = t / float32(divisor) / scale(output) + float32(zero_point(output))
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -877,11 +894,15 @@ class Resize(_message.Message):
     F^2, or F where one axis is unset.
 
     With real_weights both axes are set and have `fraction` in the place of weight_high, weight_bits
-    is 0 and the mode QUOTIENT. With f and g the fractions of height and width, in float32, from left
+    is 0. The mode is QUOTIENT: with f and g the fractions of height and width, in float32, from left
     to right,
       v = q[low, low] * (1 - f) * (1 - g) + q[high, low] * f * (1 - g)
         + q[low, high] * (1 - f) * g + q[high, high] * f * g + 0.5
       q = min(max(truncate(v), clamp_min), clamp_max)
+    or the mode is REAL, without scales; with x = scale(input) * float32(q - zero_point(input)),
+      t = x[low, low] * ((1 - g) * (1 - f)) + x[low, high] * (g * (1 - f))
+        + x[high, low] * ((1 - g) * f) + x[high, high] * (g * f)
+      v = round_half_even(t / scale(output)) + zero_point(output)
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -955,25 +976,31 @@ Global___Resize: _TypeAlias = Resize  # noqa: Y015
 class Softmax(_message.Message):
     """Integer -> F32 over the last axis, m the row's largest q:
       e_i = exponential[m - q_i];  output_i = float32(float64(e_i) / sum of float64(e_j), j ascending)
+    With requantize, whose mode is REAL with one scale, the output is of integers, and in float32
+      v = round_half_even(e_i * scale[0] / sum of e_j, j ascending) + zero_point(output)
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPONENTIAL_FIELD_NUMBER: _builtins.int
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def exponential(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """256 entries for 8-bit inputs, 65,536 for 16-bit; exponential[d] = float32(exp(-d * scale)),
         none negative, exponential[0] positive.
         """
 
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
     def __init__(
         self,
         *,
         exponential: _abc.Iterable[_builtins.float] | None = ...,
+        requantize: Global___Requantize | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exponential", b"exponential"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exponential", b"exponential", "requantize", b"requantize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

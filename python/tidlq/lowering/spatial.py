@@ -23,6 +23,12 @@ from tidlq.lowering.builder import (
 )
 from tidlq.lowering.network_pb2 import Requantize, Resize
 from tidlq.lowering.requantize import by_ratio, by_shift
+from tidlq.lowering.runtime_arithmetic import (
+    is_averaged_one_by_one,
+    is_linear_kernel,
+    real,
+    resize_map,
+)
 from tidlq.spec import Requantization
 
 LINEAR_WEIGHT_BITS = {8: 11, 16: 15}
@@ -53,6 +59,9 @@ def _counts(window: Window, sizes: Sequence[int], outs: Sequence[int], include: 
 def _average(builder: NetworkBuilder, layer: Layer, counts: Sequence[int]) -> Requantize:
     source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
     mode = builder.plan.layers[layer.name].requantization
+    is_real = is_averaged_one_by_one(layer) and 0 not in counts
+    if is_real and is_linear_kernel(mode, (source, target), layer.clamp):
+        return real(target, layer.clamp)
     if mode is not Requantization.TWICE_ROUNDED:
         ratios = [(source.scale / count if count else 0.0,) for count in counts]
         return by_ratio(mode, ratios, target, layer.clamp)
@@ -122,6 +131,12 @@ def lower_resize(builder: NetworkBuilder, layer: Layer) -> None:
     if mode is Requantization.TWICE_ROUNDED and layer.attributes.is_linear and len(axes) == 2:
         sizes = [builder.shape(layer.inputs[0])[axis.axis] for axis in axes]
         op.CopyFrom(litert_resize.linear(layer.attributes, sizes, target))
+        return
+    if linear and len(axes) == 2 and mode is Requantization.FLOAT:
+        op.height.CopyFrom(resize_map(axes[0]))
+        op.width.CopyFrom(resize_map(axes[1]))
+        op.real_weights = True
+        op.requantize.CopyFrom(real(target, layer.clamp))
         return
     if len(axes) == 2:
         op.height.CopyFrom(_axis_map(axes[0], bits))

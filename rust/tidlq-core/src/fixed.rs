@@ -172,6 +172,8 @@ pub enum Rounding {
     Double(Vec<f64>),
     /// [`quotient_away`]; neither the input's zero point nor the output's plays a part.
     Quotient(Vec<i64>),
+    /// The layer computes a real value in float32, which is rounded; what the numbers are, it says.
+    Real(Vec<f32>),
 }
 
 /// From an accumulator to an output integer.
@@ -227,6 +229,7 @@ impl Requantizer {
                 let value = quotient_away(acc, entry(divisor, channel));
                 value.clamp(self.clamp_min.into(), self.clamp_max.into()) as i32
             }
+            Rounding::Real(_) => self.apply_float(acc as f32),
         }
     }
 
@@ -237,6 +240,12 @@ impl Requantizer {
             Rounding::Float(scale) => Some(acc as f32 * entry(scale, channel)),
             _ => None,
         }
+    }
+
+    /// The output integer of a float that holds the zero point already: rounds half to even, clamps.
+    #[inline(always)]
+    pub fn apply_placed(&self, value: f32) -> i32 {
+        round_even(value, self.clamp_min, self.clamp_max)
     }
 
     /// The output integer of a scaled float: rounds half to even, adds the zero point, clamps.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 pub enum Isa {
     /// The target's baseline.
     Scalar,
-    /// 256-bit integer vectors.
+    /// 256-bit integer vectors, and multiplications fused with additions.
     Avx2,
     /// 512-bit integer vectors with the dot products of VNNI.
     Avx512,
@@ -110,10 +110,10 @@ impl Cpu {
     pub fn run<B: Body>(self, body: B) -> B::Output {
         match self.isa {
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` found AVX2 on this CPU.
+            // SAFETY: `new` found AVX2 and FMA on this CPU.
             Isa::Avx2 => unsafe { run_avx2(body) },
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` found AVX-512 F, BW, VL, DQ and VNNI on this CPU.
+            // SAFETY: `new` found AVX2, FMA, AVX-512 F, BW, VL, DQ and VNNI on this CPU.
             Isa::Avx512 => unsafe { run_avx512(body) },
             _ => body.run(),
         }
@@ -121,20 +121,20 @@ impl Cpu {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn run_avx2<B: Body>(body: B) -> B::Output {
     body.run()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
 fn run_avx512<B: Body>(body: B) -> B::Output {
     body.run()
 }
 
 #[cfg(target_arch = "x86_64")]
 fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2")
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
 }
 
 #[cfg(target_arch = "x86_64")]

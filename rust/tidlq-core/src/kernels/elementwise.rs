@@ -123,6 +123,8 @@ enum Arithmetic {
     FixedSum { multiplier: Vec<i32>, shift: RowRequantizer },
     /// Operands scaled and rounded one by one, added or subtracted, then the same for the sum.
     TwiceRoundedSum { operands: Vec<ScaledOperand>, total: RowRequantizer },
+    /// `fma(first, scale, fma(second, scale, offset))` of two operands as they are, rounded.
+    RealSum { scale: [f32; 2], offset: f32 },
     /// Float sum of scaled operands over the output's scale.
     FloatSum { scale: Vec<f32> },
     /// Exact product, then a requantization. `is_narrow`: 32 bits hold it.
@@ -143,7 +145,7 @@ pub(crate) struct ElementwiseKernel {
 impl ElementwiseKernel {
     /// A sum.
     pub fn sum(
-        broadcast: Broadcast,
+        mut broadcast: Broadcast,
         output_type: ElementType,
         output_scale: f32,
         sum: &Sum,
@@ -173,6 +175,15 @@ impl ElementwiseKernel {
                     .collect(),
                 total: RowRequantizer::new(requantizer, 1 << 31),
             },
+            Rounding::Real(scale) => {
+                for operand in &mut broadcast.operands {
+                    operand.zero_point = 0;
+                }
+                Arithmetic::RealSum {
+                    scale: [entry(scale, 0), entry(scale, 1)],
+                    offset: entry(scale, 2),
+                }
+            }
             // Validation allows no other mode; without one, operands are added as they are.
             _ => Arithmetic::FixedSum {
                 multiplier: vec![1; operands],
@@ -269,6 +280,13 @@ impl ElementwiseKernel {
                 }
                 cpu.run(RoundBody { kernel: self, acc, target });
             }
+            Arithmetic::RealSum { scale, offset } => {
+                load(cpu, self.broadcast.source(0, inputs[0], position), left);
+                load(cpu, self.broadcast.source(1, inputs[1], position), right);
+                let requantizer = &self.requantizer;
+                let numbers = (*scale, *offset);
+                cpu.run(RealSumBody { left, right, numbers, requantizer, target });
+            }
             Arithmetic::FixedProduct { requantizer, is_narrow } => {
                 load(cpu, self.broadcast.source(0, inputs[0], position), left);
                 load(cpu, self.broadcast.source(1, inputs[1], position), right);
@@ -347,6 +365,33 @@ impl Body for ScaleAddBody<'_> {
         for (acc, &element) in self.acc.iter_mut().zip(self.block) {
             *acc += self.scale * element as f32;
         }
+    }
+}
+
+/// Sums, rounds, stores.
+struct RealSumBody<'a> {
+    left: &'a [i32],
+    right: &'a [i32],
+    /// Two scales and an offset.
+    numbers: ([f32; 2], f32),
+    requantizer: &'a Requantizer,
+    target: Target<'a>,
+}
+
+impl Body for RealSumBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { left, right, numbers: ([first, second], offset), requantizer, target } = self;
+        with_element!(target.element_type, T => {
+            let output = &mut cast_slice_mut::<u8, T>(target.bytes)[target.start..];
+            for ((element, &left), &right) in output.iter_mut().zip(left).zip(right) {
+                let value = (right as f32).mul_add(second, offset);
+                let value = (left as f32).mul_add(first, value);
+                *element = T::narrow(requantizer.apply_placed(value));
+            }
+        }, float => {});
     }
 }
 

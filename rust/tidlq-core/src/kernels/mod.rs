@@ -16,6 +16,7 @@ mod lookup;
 mod movement;
 mod pool;
 mod prelu;
+mod real_pool;
 mod real_resize;
 mod requantize;
 mod rescale;

@@ -36,7 +36,7 @@ impl PoolShape {
 
     /// Calls `visit` with the index, in the image, of each covered pixel's first channel.
     #[inline(always)]
-    fn visit(&self, window: &Window, (y, x): (usize, usize), mut visit: impl FnMut(usize)) {
+    pub fn visit(&self, window: &Window, (y, x): (usize, usize), mut visit: impl FnMut(usize)) {
         let covered = self.covered(window, y, x);
         for ky in covered.y.0..covered.y.1 {
             let line = window.coordinate(0, y, ky) as usize * self.input.width;
@@ -47,7 +47,7 @@ impl PoolShape {
     }
 
     /// Splits the output by lines.
-    fn for_each_lines(
+    pub fn for_each_lines(
         &self,
         window: &Window,
         size: usize,

@@ -4,31 +4,74 @@ use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
+use crate::fixed::{Requantizer, dequantize};
 use crate::isa::Body;
 use crate::network::{Map2d, ResizeAxis};
 
 /// Output elements that a task aims at.
 const TASK_ELEMENTS: usize = 1 << 13;
 
+/// What the four elements around a position become.
+pub(crate) trait Rule: Send + Sync {
+    /// An output integer of low-low, high-low, low-high, high-high of (height, width), with the shares
+    /// of height's and width's `high`.
+    fn mix(&self, corners: [i32; 4], shares: (f32, f32)) -> i32;
+}
+
+/// Integers as they are, mixed, rounded by adding a half and truncating.
+pub(crate) struct Truncated {
+    pub low: i32,
+    pub high: i32,
+}
+
+impl Rule for Truncated {
+    #[inline(always)]
+    fn mix(&self, corners: [i32; 4], (f, g): (f32, f32)) -> i32 {
+        let [ll, hl, lh, hh] = corners.map(|element| element as f32);
+        let sum = ll * (1.0 - f) * (1.0 - g) + hl * f * (1.0 - g) + lh * (1.0 - f) * g;
+        let sum = sum + hh * f * g + 0.5;
+        // At most 2^18 in magnitude.
+        (sum as i32).max(self.low).min(self.high)
+    }
+}
+
+/// Real values mixed, then quantized.
+pub(crate) struct Unquantized {
+    pub input_scale: f32,
+    pub input_zero_point: i32,
+    pub output_scale: f32,
+    pub requantizer: Requantizer,
+}
+
+impl Rule for Unquantized {
+    #[inline(always)]
+    fn mix(&self, corners: [i32; 4], (f, g): (f32, f32)) -> i32 {
+        let [ll, hl, lh, hh] =
+            corners.map(|element| dequantize(element, self.input_scale, self.input_zero_point));
+        let sum = ll * ((1.0 - g) * (1.0 - f)) + lh * (g * (1.0 - f)) + hl * ((1.0 - g) * f);
+        let sum = sum + hh * (g * f);
+        self.requantizer.apply_float(sum / self.output_scale)
+    }
+}
+
 /// An interpolation in float32.
-pub(crate) struct RealResizeKernel {
+pub(crate) struct RealResizeKernel<R> {
     /// Height and width.
     pub axes: [ResizeAxis; 2],
     pub fractions: [Vec<f32>; 2],
     pub input: Map2d,
     pub output: Map2d,
-    pub input_type: ElementType,
-    pub output_type: ElementType,
-    /// Least and greatest output.
-    pub clamp: (i32, i32),
+    pub from: ElementType,
+    pub to: ElementType,
+    pub rule: R,
 }
 
-impl Kernel for RealResizeKernel {
+impl<R: Rule> Kernel for RealResizeKernel<R> {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let line = self.output.width * self.output.channels;
         let lines = self.output.count * self.output.height;
         let chunk = work.chunk(lines, 1, TASK_ELEMENTS / line);
-        let bytes = chunk * line * self.output_type.size_bytes();
+        let bytes = chunk * line * self.to.size_bytes();
         work.for_each_chunk(output, bytes, |index, output| {
             work.cpu.run(LinesBody {
                 kernel: self,
@@ -41,29 +84,29 @@ impl Kernel for RealResizeKernel {
 }
 
 /// Whole output lines, counted over all images.
-struct LinesBody<'a> {
-    kernel: &'a RealResizeKernel,
+struct LinesBody<'a, R> {
+    kernel: &'a RealResizeKernel<R>,
     first: usize,
     input: &'a [u8],
     output: &'a mut [u8],
 }
 
-impl Body for LinesBody<'_> {
+impl<R: Rule> Body for LinesBody<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
         let Self { kernel, first, input, output } = self;
-        with_element!(kernel.input_type, I => {
+        with_element!(kernel.from, I => {
             let input = cast_slice::<u8, I>(input);
-            with_element!(kernel.output_type, O => {
+            with_element!(kernel.to, O => {
                 kernel.lines::<I, O>(input, first, cast_slice_mut(output));
             }, float => {});
         }, float => {});
     }
 }
 
-impl RealResizeKernel {
+impl<R: Rule> RealResizeKernel<R> {
     #[inline(always)]
     fn lines<I: Element, O: Element>(&self, input: &[I], first: usize, output: &mut [O]) {
         let Map2d { width, channels, height, .. } = self.output;
@@ -79,27 +122,24 @@ impl RealResizeKernel {
                 let left = horizontal.low[x] as usize * channels;
                 let right = horizontal.high[x] as usize * channels;
                 let corners = [&low[left..], &high[left..], &low[right..], &high[right..]];
-                mix(corners, (f, g), self.clamp, pixel);
+                mix(&self.rule, corners, (f, g), pixel);
             }
         }
     }
 }
 
-/// The weighted sum of four pixels: low-low, high-low, low-high, high-high of (height, width).
+/// The mixture of four pixels: low-low, high-low, low-high, high-high of (height, width).
 #[inline(always)]
-fn mix<I: Element, O: Element>(
+fn mix<R: Rule, I: Element, O: Element>(
+    rule: &R,
     [ll, hl, lh, hh]: [&[I]; 4],
-    (f, g): (f32, f32),
-    (low, high): (i32, i32),
+    shares: (f32, f32),
     output: &mut [O],
 ) {
     let length = output.len();
     let (ll, hl, lh, hh) = (&ll[..length], &hl[..length], &lh[..length], &hh[..length]);
     for (channel, output) in output.iter_mut().enumerate() {
-        let [ll, hl, lh, hh] = [ll, hl, lh, hh].map(|pixel| pixel[channel].widen() as f32);
-        let sum = ll * (1.0 - f) * (1.0 - g) + hl * f * (1.0 - g) + lh * (1.0 - f) * g;
-        let sum = sum + hh * f * g + 0.5;
-        // At most 2^18 in magnitude.
-        *output = O::narrow((sum as i32).max(low).min(high));
+        let corners = [ll, hl, lh, hh].map(|pixel| pixel[channel].widen());
+        *output = O::narrow(rule.mix(corners, shares));
     }
 }

@@ -166,7 +166,7 @@ impl Step<'_> {
                 0,
             ),
             Op::Resize(resize) => self.resize(resize),
-            Op::Softmax(exponential) => self.softmax(exponential),
+            Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
         }
     }
@@ -292,6 +292,12 @@ impl Step<'_> {
         let average = |((y, x), elements): &((usize, usize), Vec<i64>)| {
             let divisor = divisor((*y, *x), elements);
             let entry = pool.count.iter().position(|&count| count == divisor).unwrap();
+            if let Rounding::Real(_) = pool.requantizer.rounding {
+                let (from, to) = (self.spec(0), self.output());
+                let sum = elements.iter().fold(0.0, |sum, &steps| sum + from.scale * steps as f32);
+                let value = sum / divisor as f32 / to.scale + to.zero_point as f32;
+                return pool.requantizer.apply_placed(value);
+            }
             pool.requantizer.apply(elements.iter().sum(), entry)
         };
         Data::Integers(windows.iter().map(average).collect())
@@ -340,6 +346,11 @@ impl Step<'_> {
                     if spec.subtracted[i] { -i64::from(term) } else { i64::from(term) }
                 });
                 requantizer.apply(terms.sum(), operands.len())
+            }
+            Rounding::Real(scale) => {
+                let raw = |i: usize| (operands[i] + i64::from(self.spec(i).zero_point)) as f32;
+                let inner = raw(1).mul_add(scale[1], scale[2]);
+                requantizer.apply_placed(raw(0).mul_add(scale[0], inner))
             }
             _ => panic!("no other mode is allowed"),
         };

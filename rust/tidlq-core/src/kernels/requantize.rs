@@ -325,6 +325,8 @@ impl Scaling {
             Rounding::Float(scale) => Self::Float(scale.clone()),
             Rounding::Double(scale) => Self::Double(scale.clone()),
             Rounding::Quotient(divisor) => Self::Quotient(divisor.clone()),
+            // The layer has scaled already.
+            Rounding::Real(_) => Self::Float(vec![1.0]),
             Rounding::Fixed { multiplier, shift } => {
                 let length = multiplier.len().max(shift.len());
                 Self::Fixed {

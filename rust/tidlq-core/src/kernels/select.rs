@@ -13,17 +13,18 @@ use super::lookup::LookupKernel;
 use super::movement::{ConcatKernel, PadKernel, StridedKernel};
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
-use super::real_resize::RealResizeKernel;
+use super::real_pool::RealAveragePoolKernel;
+use super::real_resize::{RealResizeKernel, Truncated, Unquantized};
 use super::requantize::RowRequantizer;
 use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
 use super::resize::ResizeKernel;
-use super::softmax::SoftmaxKernel;
+use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
 use crate::element::{ElementType, with_element};
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
     AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
-    TensorSpec, Window,
+    ResizeAxis, Softmax, TensorSpec, Window,
 };
 
 /// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
@@ -80,11 +81,7 @@ pub(crate) fn kernel_for(
             step,
         )),
         Op::Resize(resize) => scope.resize(resize),
-        Op::Softmax(exponential) => Box::new(SoftmaxKernel {
-            input_type: input.element_type,
-            row: input.last_axis(),
-            exponential: exponential.clone(),
-        }),
+        Op::Softmax(softmax) => scope.softmax(softmax),
         Op::IntegerSoftmax(softmax) => Box::new(IntegerSoftmaxKernel {
             input_type: input.element_type,
             output_type: output.element_type,
@@ -218,6 +215,17 @@ impl<'a> Scope<'a> {
 
     fn average_pool(&self, pool: &AveragePool) -> Box<dyn Kernel> {
         let shape = self.pool_shape();
+        if matches!(pool.requantizer.rounding, Rounding::Real(_)) {
+            return Box::new(RealAveragePoolKernel {
+                shape,
+                pool: pool.clone(),
+                input_type: self.input(0).element_type,
+                output_type: self.output().element_type,
+                input_scale: self.input(0).scale,
+                input_zero_point: self.input(0).zero_point,
+                output_scale: self.output().scale,
+            });
+        }
         let bound = AveragePoolKernel::bound(&shape, &pool.window);
         let is_raw = matches!(pool.requantizer.rounding, Rounding::Quotient(_));
         Box::new(AveragePoolKernel {
@@ -251,19 +259,49 @@ impl<'a> Scope<'a> {
         Box::new(ConcatKernel { stretches })
     }
 
+    fn softmax(&self, softmax: &Softmax) -> Box<dyn Kernel> {
+        let input_type = self.input(0).element_type;
+        let (row, exponential) = (self.input(0).last_axis(), softmax.exponential.clone());
+        match &softmax.requantizer {
+            None => Box::new(SoftmaxKernel { input_type, row, exponential }),
+            Some(requantizer) => Box::new(RealSoftmaxKernel {
+                input_type,
+                output_type: self.output().element_type,
+                row,
+                exponential,
+                requantizer: requantizer.clone(),
+            }),
+        }
+    }
+
+    fn real_resize(
+        &self,
+        resize: &Resize,
+        axes: [ResizeAxis; 2],
+        fractions: [Vec<f32>; 2],
+    ) -> Box<dyn Kernel> {
+        let (input, output) = (map(self.input(0)), map(self.output()));
+        let (from, to) = (self.input(0).element_type, self.output().element_type);
+        let requantizer = &resize.requantizer;
+        if let Rounding::Real(_) = requantizer.rounding {
+            let rule = Unquantized {
+                input_scale: self.input(0).scale,
+                input_zero_point: self.input(0).zero_point,
+                output_scale: self.output().scale,
+                requantizer: requantizer.clone(),
+            };
+            return Box::new(RealResizeKernel { axes, fractions, input, output, from, to, rule });
+        }
+        let rule = Truncated { low: requantizer.clamp_min, high: requantizer.clamp_max };
+        Box::new(RealResizeKernel { axes, fractions, input, output, from, to, rule })
+    }
+
     fn resize(&self, resize: &Resize) -> Box<dyn Kernel> {
         if let (Some(fractions), Some(height), Some(width)) =
             (&resize.fractions, &resize.height, &resize.width)
         {
-            return Box::new(RealResizeKernel {
-                axes: [height.clone(), width.clone()],
-                fractions: fractions.clone(),
-                input: map(self.input(0)),
-                output: map(self.output()),
-                input_type: self.input(0).element_type,
-                output_type: self.output().element_type,
-                clamp: (resize.requantizer.clamp_min, resize.requantizer.clamp_max),
-            });
+            let axes = [height.clone(), width.clone()];
+            return self.real_resize(resize, axes, fractions.clone());
         }
         let is_raw = matches!(resize.requantizer.rounding, Rounding::Quotient(_));
         let bound = ResizeKernel::bound(resize, self.input(0).element_type);

@@ -101,7 +101,7 @@ pub(crate) enum Op {
     Pad(Pad),
     Slice { start: Vec<usize>, step: Vec<isize> },
     Resize(Resize),
-    Softmax(Vec<f32>),
+    Softmax(Softmax),
     IntegerSoftmax(IntegerSoftmax),
 }
 
@@ -259,6 +259,14 @@ pub(crate) struct ResizeAxis {
     pub low: Vec<u32>,
     pub high: Vec<u32>,
     pub weight_high: Vec<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Softmax {
+    /// By the distance to the row's largest element.
+    pub exponential: Vec<f32>,
+    /// Of integer outputs.
+    pub requantizer: Option<Requantizer>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -143,6 +143,10 @@ pub(crate) fn requantize(requantizer: &Requantizer) -> Option<proto::Requantize>
             message.double_scale = scale.clone();
         }
         Rounding::Quotient(_) => message.set_mode(proto::requantize::Mode::Quotient),
+        Rounding::Real(scale) => {
+            message.set_mode(proto::requantize::Mode::Real);
+            message.scale = scale.clone();
+        }
     }
     Some(message)
 }

@@ -39,6 +39,9 @@ impl Step<'_> {
 
     fn real_resize(&self, resize: &Resize, fractions: &[Vec<f32>; 2]) -> Data {
         let (map, out) = self.maps();
+        if let Rounding::Real(_) = resize.requantizer.rounding {
+            return self.unquantized_resize(resize, fractions);
+        }
         let values = self.raw(0);
         let (vertical, horizontal) =
             (resize.height.as_ref().unwrap(), resize.width.as_ref().unwrap());
@@ -59,6 +62,29 @@ impl Step<'_> {
             ];
             let sum = terms[1..].iter().fold(terms[0], |sum, term| sum + term);
             (sum.trunc() as i32).clamp(resize.requantizer.clamp_min, resize.requantizer.clamp_max)
+        };
+        let shape = [out.count, out.height, out.width, out.channels];
+        Data::Integers(indices(&shape).into_iter().map(element).collect())
+    }
+
+    fn unquantized_resize(&self, resize: &Resize, fractions: &[Vec<f32>; 2]) -> Data {
+        let (map, out) = self.maps();
+        let (input, output) = (self.spec(0), self.output());
+        let values: Vec<f32> =
+            self.centred(0).into_iter().map(|steps| input.scale * steps as f32).collect();
+        let (vertical, horizontal) =
+            (resize.height.as_ref().unwrap(), resize.width.as_ref().unwrap());
+        let element = |index: Vec<usize>| {
+            let (f, g) = (fractions[0][index[1]], fractions[1][index[2]]);
+            let mut sum = 0.0_f32;
+            for (line, tall) in [(vertical.low[index[1]], 1.0 - f), (vertical.high[index[1]], f)] {
+                let columns = [(horizontal.low[index[2]], 1.0 - g), (horizontal.high[index[2]], g)];
+                for (column, wide) in columns {
+                    let at = (index[0] * map.height + line as usize) * map.width + column as usize;
+                    sum += values[at * map.channels + index[3]] * (wide * tall);
+                }
+            }
+            resize.requantizer.apply_float(sum / output.scale)
         };
         let shape = [out.count, out.height, out.width, out.channels];
         Data::Integers(indices(&shape).into_iter().map(element).collect())

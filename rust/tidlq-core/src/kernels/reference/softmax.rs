@@ -1,7 +1,8 @@
 //! Softmax to floats and to integers.
 
 use super::{Data, Step};
-use crate::network::IntegerSoftmax;
+use crate::fixed::Rounding;
+use crate::network::{IntegerSoftmax, Softmax};
 
 /// The integer nearest to `value / 2^shift`, halves away from zero.
 fn divide(value: i128, shift: u32) -> i128 {
@@ -31,7 +32,27 @@ fn reciprocal(x: i128) -> i128 {
 }
 
 impl Step<'_> {
-    pub(super) fn softmax(&self, exponential: &[f32]) -> Data {
+    pub(super) fn softmax(&self, softmax: &Softmax) -> Data {
+        let Some(requantizer) = &softmax.requantizer else {
+            return self.float_softmax(&softmax.exponential);
+        };
+        let Rounding::Real(scale) = &requantizer.rounding else { panic!("no other is allowed") };
+        let rows = self.value(0).integers().chunks(self.spec(0).last_axis());
+        let row = |row: &[i32]| {
+            let largest = row.iter().max().unwrap();
+            let terms: Vec<f32> =
+                row.iter().map(|q| softmax.exponential[(largest - q) as usize]).collect();
+            let mut sum = 0.0_f32;
+            for term in &terms {
+                sum += term;
+            }
+            let value = |term: f32| requantizer.apply_float(term * scale[0] / sum);
+            terms.into_iter().map(value).collect::<Vec<i32>>()
+        };
+        Data::Integers(rows.flat_map(row).collect())
+    }
+
+    fn float_softmax(&self, exponential: &[f32]) -> Data {
         let rows = self.value(0).integers().chunks(self.spec(0).last_axis());
         let softmax = |row: &[i32]| {
             let largest = row.iter().max().unwrap();

@@ -71,9 +71,25 @@ fn softmax(random: &mut Random) -> Sample {
     let mut sample = unary(random, |_, from, _, _| {
         let (low, high) = from.range().unwrap();
         let exponential = (0..=(high - low)).map(|d| (f64::from(-d) * 0.03).exp() as f32).collect();
-        Op::Softmax(proto::Softmax { exponential })
+        Op::Softmax(proto::Softmax { exponential, requantize: None })
     });
     as_float(&mut sample.network.tensors[1]);
+    sample
+}
+
+fn softmax_to_integers(random: &mut Random) -> Sample {
+    let mut sample = softmax(random);
+    let to = random.integer_type();
+    let zero_point = random.value(to);
+    let y = sample.tensor(to, &[1], zero_point) as usize;
+    let mut tensor = sample.network.tensors.remove(y);
+    (tensor.name, tensor.shape) = ("t1".to_owned(), sample.network.tensors[1].shape.clone());
+    sample.network.tensors[1] = tensor;
+    let mut requantizer = random.requantizer(to, zero_point, &["float"], 1);
+    requantizer.rounding = Rounding::Real(vec![random.pick(&[254.0, 255.0, 70_000.0])]);
+    if let Some(Op::Softmax(message)) = &mut sample.network.layers[0].op {
+        message.requantize = requantize(&requantizer);
+    }
     sample
 }
 
@@ -128,12 +144,15 @@ fn sum(random: &mut Random) -> Sample {
     let (inputs, shape) = operands(random, &mut sample, count);
     let to = random.integer_type();
     let zero_point = random.value(to);
-    let mode = random.pick(&["fixed", "float", "twice"]);
+    let mode = random.pick(&["fixed", "float", "twice", "real"]);
     let is_twice = mode == "twice";
     let entries = count + usize::from(is_twice);
     let mut requantizer = random.requantizer(to, zero_point, &[mode], entries);
     if let Rounding::Fixed { shift, .. } = &mut requantizer.rounding {
         shift.truncate(1);
+    }
+    if mode == "real" && count == 2 {
+        requantizer.rounding = Rounding::Real(vec![random.pick(&[0.5, 0.0371]), 0.31, -3.25]);
     }
     let has_signs = is_twice && random.one_in(2);
     let signs = if has_signs { count } else { 0 };
@@ -196,6 +215,10 @@ isa_tests! {
 
     fn softmax_equals_reference(cpu: Cpu) {
         check_cases(cpu, softmax);
+    }
+
+    fn softmax_to_integers_equals_reference(cpu: Cpu) {
+        check_cases(cpu, softmax_to_integers);
     }
 
     fn integer_softmax_equals_reference(cpu: Cpu) {

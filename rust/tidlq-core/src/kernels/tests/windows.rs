@@ -82,7 +82,8 @@ fn average_pool(random: &mut Random) -> Sample {
     let modes = ["fixed", "float", "twice", "double"];
     pool.requantizer = random.requantizer(to, zero_out, &modes, pool.count.len());
     if pool.count[0] > 0 && random.one_in(4) {
-        pool.requantizer.rounding = Rounding::Quotient(Vec::new());
+        let modes = [Rounding::Quotient(Vec::new()), Rounding::Real(Vec::new())];
+        pool.requantizer.rounding = random.pick(&modes);
     }
     let x = sample.input(from, &[2, input[0], input[1], channels], zero_in);
     let y = sample.tensor(to, &[2, output[0], output[1], channels], zero_out);
@@ -163,7 +164,8 @@ fn real_resize(random: &mut Random) -> Sample {
     let x = sample.input(from, &[2, input[0], input[1], channels], zero_in);
     let y = sample.tensor(to, &[2, output[0], output[1], channels], zero_out);
     let mut requantizer = random.requantizer(to, zero_out, &["float"], 1);
-    requantizer.rounding = Rounding::Quotient(Vec::new());
+    let modes = [Rounding::Quotient(Vec::new()), Rounding::Real(Vec::new())];
+    requantizer.rounding = random.pick(&modes);
     let requantize = requantize(&requantizer);
     let op = proto::Resize { height, width, weight_bits: 0, requantize, real_weights: true };
     sample.output_layer(&[x], y, Op::Resize(op));

@@ -74,6 +74,10 @@ fn small_network() -> Sample {
     };
     sample.output_layer(&[flat], logits, Op::InnerProduct(op));
     let exponential = (0..256).map(|d| (-f64::from(d) / 8.0).exp() as f32).collect();
-    sample.output_layer(&[logits], scores, Op::Softmax(proto::Softmax { exponential }));
+    sample.output_layer(
+        &[logits],
+        scores,
+        Op::Softmax(proto::Softmax { exponential, requantize: None }),
+    );
     sample
 }

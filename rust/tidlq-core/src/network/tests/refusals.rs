@@ -208,7 +208,27 @@ fn a_sum_may_not_shift() {
         let message = op!(layer, Sum).requantize.as_mut().unwrap();
         message.set_mode(proto::requantize::Mode::Shift);
     });
-    let (want, got) = ("FIXED or FLOAT or TWICE_ROUNDED".to_owned(), "SHIFT".to_owned());
+    let (want, got) = ("FIXED or FLOAT or TWICE_ROUNDED or REAL".to_owned(), "SHIFT".to_owned());
+    assert_eq!(fault, Fault::Mismatch { what: "requantize.mode", want, got });
+}
+
+#[test]
+fn a_sum_of_real_values_has_two_scales_and_a_constant() {
+    let fault = fault_after(2, |layer| {
+        let message = op!(layer, Sum).requantize.as_mut().unwrap();
+        message.set_mode(proto::requantize::Mode::Real);
+        message.scale = vec![1.0; 2];
+    });
+    assert_eq!(fault, Fault::Count { what: "requantize.scale", want: 3, got: 2 });
+}
+
+#[test]
+fn a_softmax_to_integers_rounds_real_values_only() {
+    let fault = fault_after(6, |layer| {
+        let requantize = proto::Requantize { shift: vec![0], ..Default::default() };
+        op!(layer, Softmax).requantize = Some(requantize);
+    });
+    let (want, got) = ("REAL".to_owned(), "UNSPECIFIED".to_owned());
     assert_eq!(fault, Fault::Mismatch { what: "requantize.mode", want, got });
 }
 

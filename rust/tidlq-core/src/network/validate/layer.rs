@@ -9,7 +9,7 @@ use crate::element::ElementType;
 use crate::error::Fault;
 use crate::fixed::Rounding;
 use crate::network::proto::{self, layer::Op as Message};
-use crate::network::{InnerProduct, IntegerSoftmax, Op, PRelu, Sum, TensorSpec};
+use crate::network::{InnerProduct, IntegerSoftmax, Op, PRelu, Softmax, Sum, TensorSpec};
 
 /// Greatest magnitude of a bias.
 const MAX_BIAS: i128 = 1 << 47;
@@ -176,6 +176,7 @@ fn sum(scope: &Scope<'_>, message: proto::Sum) -> Checked<Op> {
         fixed: Some((operands, 1)),
         float: Some(operands),
         twice: Some(operands + 1),
+        real: (operands == 2).then_some(3),
         ..Lists::none()
     };
     let requantizer = requantizer(message.requantize, scope.output(), lists)?;
@@ -227,13 +228,22 @@ fn softmax(scope: &Scope<'_>, message: proto::Softmax) -> Checked<Op> {
     scope.arity(1)?;
     scope.same_shape()?;
     let (low, high) = integer("the input's element type", scope.input(0))?;
-    float("the output's element type", scope.output())?;
     count("exponential", message.exponential.len(), (high - low) as usize + 1)?;
     let want = "a finite number, not negative,";
     let is_good = |value: f32| value.is_finite() && value >= 0.0;
     floats("exponential", &message.exponential, want, is_good)?;
     floats("exponential", &message.exponential[..1], "a positive number", |value| value > 0.0)?;
-    Ok(Op::Softmax(message.exponential))
+    let requantizer = match message.requantize {
+        Some(requantize) => {
+            let lists = Lists { real: Some(1), ..Lists::none() };
+            Some(requantizer(Some(requantize), scope.output(), lists)?)
+        }
+        None => {
+            float("the output's element type", scope.output())?;
+            None
+        }
+    };
+    Ok(Op::Softmax(Softmax { exponential: message.exponential, requantizer }))
 }
 
 fn integer_softmax(scope: &Scope<'_>, message: proto::IntegerSoftmax) -> Checked<Op> {

@@ -139,7 +139,7 @@ pub(super) fn resize(scope: &Scope<'_>, mut message: proto::Resize) -> Checked<R
     let height = axis(message.height, "height", input.height, output.height, bits)?;
     let width = axis(message.width, "width", input.width, output.width, bits)?;
     let lists = if fractions.is_some() {
-        Lists { quotient: true, ..Lists::none() }
+        Lists { quotient: true, real: Some(0), ..Lists::none() }
     } else {
         Lists { quotient: true, ..Lists::all(1) }
     };

@@ -1,6 +1,6 @@
 //! Checks of requantization parameters.
 
-use super::check::{Checked, count_or_one, floats, in_range, present, same};
+use super::check::{Checked, count, count_or_one, floats, in_range, present, same};
 use crate::element::ElementType;
 use crate::error::Fault;
 use crate::fixed::{MAX_SHIFT, MAX_TWICE_SHIFT, Requantizer, Rounding};
@@ -22,15 +22,25 @@ pub(super) struct Lists {
     pub double: Option<usize>,
     /// QUOTIENT is allowed; the caller adds the divisors.
     pub quotient: bool,
+    /// REAL: exactly as many scales.
+    pub real: Option<usize>,
 }
 
 impl Lists {
     /// No mode.
     pub const fn none() -> Self {
-        Self { shift: None, fixed: None, float: None, twice: None, double: None, quotient: false }
+        Self {
+            shift: None,
+            fixed: None,
+            float: None,
+            twice: None,
+            double: None,
+            quotient: false,
+            real: None,
+        }
     }
 
-    /// Every mode but QUOTIENT, `channels` entries.
+    /// Every mode but QUOTIENT and REAL, `channels` entries.
     pub const fn all(channels: usize) -> Self {
         Self {
             shift: Some(channels),
@@ -39,6 +49,7 @@ impl Lists {
             twice: Some(channels),
             double: Some(channels),
             quotient: false,
+            real: None,
         }
     }
 }
@@ -113,6 +124,12 @@ fn rounding(message: &Requantize, lists: Lists) -> Checked<Rounding> {
             floats("requantize.double_scale", scales, "a finite number", f64::is_finite)?;
             Ok(Rounding::Double(scales.clone()))
         }
+        Mode::Real => {
+            let want = lists.real.ok_or_else(|| mode_fault(mode, lists))?;
+            count("requantize.scale", message.scale.len(), want)?;
+            floats("requantize.scale", &message.scale, "a finite number", f32::is_finite)?;
+            Ok(Rounding::Real(message.scale.clone()))
+        }
         Mode::Quotient if lists.quotient => Ok(Rounding::Quotient(Vec::new())),
         Mode::Quotient | Mode::Unspecified => Err(mode_fault(mode, lists)),
     }
@@ -143,6 +160,7 @@ fn mode_fault(mode: Mode, lists: Lists) -> Fault {
         (lists.twice.is_some(), "TWICE_ROUNDED"),
         (lists.double.is_some(), "DOUBLE"),
         (lists.quotient, "QUOTIENT"),
+        (lists.real.is_some(), "REAL"),
     ];
     let allowed: Vec<&str> =
         modes.into_iter().filter(|(is_allowed, _)| *is_allowed).map(|(_, name)| name).collect();

@@ -118,10 +118,12 @@ pub(super) fn average_pool(scope: &Scope<'_>, message: proto::AveragePool) -> Ch
     }
     let divisors = message.count.len();
     present("count", message.count.first())?;
-    let lists = Lists { shift: None, quotient: true, ..Lists::all(divisors) };
+    let lists = Lists { shift: None, quotient: true, real: Some(0), ..Lists::all(divisors) };
     let mut requantizer = requantizer(message.requantize, scope.output(), lists)?;
-    if let Rounding::Quotient(divisors) = &mut requantizer.rounding {
+    if matches!(requantizer.rounding, Rounding::Quotient(_) | Rounding::Real(_)) {
         in_range("count", message.count[0], 1, i128::from(u32::MAX))?;
+    }
+    if let Rounding::Quotient(divisors) = &mut requantizer.rounding {
         divisors.extend(message.count.iter().map(|&count| i64::from(count)));
     }
     let pool = AveragePool {
