@@ -170,7 +170,7 @@ class Requantize(_message.Message):
     A Convolution or an InnerProduct may write an F32 tensor. Its mode is FLOAT then, zero_point and
     clamps are 0, and nothing is rounded to an integer:
 
-      output = float32(acc) * scale[c]
+      output = float32(acc) * scale[c] + real_bias[c]        each operation rounded to float32
 
     QUOTIENT is for AveragePool and Resize, whose accumulators are then sums of the input's integers
     as they are: no zero point is subtracted or added.
@@ -219,6 +219,7 @@ class Requantize(_message.Message):
     CLAMP_MAX_FIELD_NUMBER: _builtins.int
     LEFT_SHIFT_FIELD_NUMBER: _builtins.int
     DOUBLE_SCALE_FIELD_NUMBER: _builtins.int
+    REAL_BIAS_FIELD_NUMBER: _builtins.int
     mode: Global___Requantize.Mode.ValueType
     zero_point: _builtins.int
     """Of the output tensor."""
@@ -245,6 +246,10 @@ class Requantize(_message.Message):
     def double_scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """DOUBLE: finite."""
 
+    @_builtins.property
+    def real_bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """F32 outputs only, finite; nothing is added where the list is empty."""
+
     def __init__(
         self,
         *,
@@ -257,10 +262,11 @@ class Requantize(_message.Message):
         clamp_max: _builtins.int = ...,
         left_shift: _abc.Iterable[_builtins.int] | None = ...,
         double_scale: _abc.Iterable[_builtins.float] | None = ...,
+        real_bias: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp_max", b"clamp_max", "clamp_min", b"clamp_min", "double_scale", b"double_scale", "left_shift", b"left_shift", "mode", b"mode", "multiplier", b"multiplier", "scale", b"scale", "shift", b"shift", "zero_point", b"zero_point"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp_max", b"clamp_max", "clamp_min", b"clamp_min", "double_scale", b"double_scale", "left_shift", b"left_shift", "mode", b"mode", "multiplier", b"multiplier", "real_bias", b"real_bias", "scale", b"scale", "shift", b"shift", "zero_point", b"zero_point"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -170,6 +170,13 @@ pub enum Rounding {
     },
     /// `round_half_away(float64(acc) * scale)`.
     Double(Vec<f64>),
+    /// `float32(acc) * scale + bias`, not rounded to an integer: of layers that write float32.
+    Unrounded {
+        /// One or one per channel.
+        scale: Vec<f32>,
+        /// Likewise; empty where nothing is added.
+        bias: Vec<f32>,
+    },
     /// [`quotient_away`]; neither the input's zero point nor the output's plays a part.
     Quotient(Vec<i64>),
     /// The layer computes a real value in float32, which is rounded; what the numbers are, it says.
@@ -202,7 +209,8 @@ impl Requantizer {
         sum.clamp(i128::from(self.clamp_min), i128::from(self.clamp_max)) as i32
     }
 
-    /// The output integer of an accumulator of a channel: the definition.
+    /// The output integer of an accumulator of a channel: the definition. [`Rounding::Unrounded`] has
+    /// none and gives `clamp_min`.
     pub fn apply(&self, acc: i64, channel: usize) -> i32 {
         match &self.rounding {
             Rounding::Shift(shift) => {
@@ -225,6 +233,7 @@ impl Requantizer {
                     (self.clamp_min - self.zero_point, self.clamp_max - self.zero_point);
                 round_away(acc as f64 * entry(scale, channel), low, high) + self.zero_point
             }
+            Rounding::Unrounded { .. } => self.clamp_min,
             Rounding::Quotient(divisor) => {
                 let value = quotient_away(acc, entry(divisor, channel));
                 value.clamp(self.clamp_min.into(), self.clamp_max.into()) as i32
@@ -233,13 +242,12 @@ impl Requantizer {
         }
     }
 
-    /// The real value of an accumulator of a channel, `float32(acc) * scale`; `None` unless the
-    /// rounding is [`Rounding::Float`].
+    /// The real value of an accumulator of a channel; `None` unless the rounding is
+    /// [`Rounding::Unrounded`].
     pub fn real(&self, acc: i64, channel: usize) -> Option<f32> {
-        match &self.rounding {
-            Rounding::Float(scale) => Some(acc as f32 * entry(scale, channel)),
-            _ => None,
-        }
+        let Rounding::Unrounded { scale, bias } = &self.rounding else { return None };
+        let value = acc as f32 * entry(scale, channel);
+        Some(if bias.is_empty() { value } else { value + entry(bias, channel) })
     }
 
     /// The output integer of a float that holds the zero point already: rounds half to even, clamps.

@@ -76,6 +76,10 @@ enum Scaling {
         shifts: Vec<u32>,
     },
     Double(Vec<f64>),
+    Unrounded {
+        scale: Vec<f32>,
+        bias: Vec<f32>,
+    },
     Quotient(Vec<i64>),
 }
 
@@ -147,6 +151,8 @@ impl RowRequantizer {
                 }
                 Selected::Row(scale) => self.each::<A, T, _, _, Double>(rows, Row(scale), NONE),
             },
+            // What writes integers never has these.
+            Scaling::Unrounded { .. } => {}
             Scaling::Quotient(divisor) => match select(entries, divisor, columns) {
                 Selected::One(divisor) => {
                     self.each::<A, T, _, _, Quotient>(rows, One::new(divisor), NONE);
@@ -158,25 +164,20 @@ impl RowRequantizer {
         }
     }
 
-    /// Real values: accumulators times the scales. Validation allows no other mode here.
+    /// Real values; validation lets no other mode write float32.
     #[inline(always)]
     fn floats<A: Accumulator>(&self, rows: Rows<'_, A, f32>, entries: Entries) {
-        let Scaling::Float(scale) = &self.scaling else { return };
-        let Layout { rows: count, columns, stride } = rows.layout;
+        let Scaling::Unrounded { scale, bias } = &self.scaling else { return };
+        let Rows { acc, layout: Layout { rows: count, columns, stride }, output, step } = rows;
         for row in 0..count {
-            let acc = &rows.acc[row * stride..row * stride + columns];
-            let output = &mut rows.output[row * rows.step..row * rows.step + columns];
-            match select(entries, scale, columns) {
-                Selected::One(scale) => {
-                    for (target, acc) in output.iter_mut().zip(acc) {
-                        *target = acc.float() * scale;
-                    }
-                }
-                Selected::Row(scale) => {
-                    for ((target, acc), scale) in output.iter_mut().zip(acc).zip(scale) {
-                        *target = acc.float() * scale;
-                    }
-                }
+            let acc = &acc[row * stride..row * stride + columns];
+            let output = &mut output[row * step..row * step + columns];
+            for (value, acc) in output.iter_mut().zip(acc) {
+                *value = acc.float();
+            }
+            with_each(output, select(entries, scale, columns), |value, scale| value * scale);
+            if !bias.is_empty() {
+                with_each(output, select(entries, bias, columns), |value, bias| value + bias);
             }
         }
     }
@@ -327,6 +328,9 @@ impl Scaling {
             Rounding::Quotient(divisor) => Self::Quotient(divisor.clone()),
             // The layer has scaled already.
             Rounding::Real(_) => Self::Float(vec![1.0]),
+            Rounding::Unrounded { scale, bias } => {
+                Self::Unrounded { scale: scale.clone(), bias: bias.clone() }
+            }
             Rounding::Fixed { multiplier, shift } => {
                 let length = multiplier.len().max(shift.len());
                 Self::Fixed {
@@ -382,6 +386,17 @@ fn select<T: Copy>(entries: Entries, list: &[T], length: usize) -> Selected<'_, 
         _ if list.len() == 1 => Selected::One(list[0]),
         Entries::One(entry) => Selected::One(list[entry]),
         Entries::From(first) => Selected::Row(&list[first..first + length]),
+    }
+}
+
+/// Changes every value by its parameter.
+#[inline(always)]
+fn with_each(values: &mut [f32], by: Selected<'_, f32>, change: impl Fn(f32, f32) -> f32) {
+    match by {
+        Selected::One(by) => values.iter_mut().for_each(|value| *value = change(*value, by)),
+        Selected::Row(by) => {
+            values.iter_mut().zip(by).for_each(|(value, &by)| *value = change(*value, by));
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl Random {
     }
 
     /// A requantization into a type; `modes` of "shift", "fixed", "float", "twice", "double"; lists
-    /// of 1 or `entries`. Into float, it is "float" without clamps.
+    /// of 1 or `entries`. Into float, there is one mode and no clamp.
     pub fn requantizer(
         &mut self,
         output: ElementType,
@@ -64,7 +64,7 @@ impl Random {
         entries: usize,
     ) -> Requantizer {
         let count = self.pick(&[1, entries]);
-        let modes = if output == ElementType::F32 { &["float"] } else { modes };
+        let modes = if output == ElementType::F32 { &["unrounded"] } else { modes };
         let rounding = match self.pick(modes) {
             "shift" => Rounding::Shift(self.list(count, |random| random.pick(&[0, 1, 7, 13, 62]))),
             "fixed" => Rounding::Fixed {
@@ -89,6 +89,13 @@ impl Random {
             "double" => Rounding::Double(
                 self.list(count, |random| random.pick(&[1.0, 0.5, -0.5, 0.037, 3.0e-4, 7.7e-7])),
             ),
+            "unrounded" => Rounding::Unrounded {
+                scale: self.list(count, |random| random.pick(&[1.0, 0.037, -0.5, 7.7e-7])),
+                bias: {
+                    let count = self.pick(&[0, 1, entries]);
+                    self.list(count, |random| random.pick(&[0.0, -0.0, 1.0, -77.7, 3.0e-5]))
+                },
+            },
             _ => Rounding::Float(
                 self.list(count, |random| random.pick(&[1.0, 0.037, -0.5, 3.0e-4, 7.7e-7]) as f32),
             ),
@@ -141,6 +148,11 @@ pub(crate) fn requantize(requantizer: &Requantizer) -> Option<proto::Requantize>
         Rounding::Double(scale) => {
             message.set_mode(proto::requantize::Mode::Double);
             message.double_scale = scale.clone();
+        }
+        Rounding::Unrounded { scale, bias } => {
+            message.set_mode(proto::requantize::Mode::Float);
+            message.scale = scale.clone();
+            message.real_bias = bias.clone();
         }
         Rounding::Quotient(_) => message.set_mode(proto::requantize::Mode::Quotient),
         Rounding::Real(scale) => {

@@ -200,6 +200,10 @@ fn a_float_output_of_a_layer_with_weights_has_scales_alone() {
     assert_eq!(clamp_max, mismatch("requantize.clamp_max", "0", "1"));
     assert!(matches!(fault(&|message| message.scale = vec![0.5; 4]), Fault::Count { .. }));
     assert!(matches!(fault(&|message| message.scale[1] = f32::NAN), Fault::Float { .. }));
+    assert!(matches!(fault(&|message| message.real_bias = vec![0.5; 4]), Fault::Count { .. }));
+    assert!(matches!(fault(&|message| message.real_bias = vec![f32::NAN]), Fault::Float { .. }));
+    let integer = requantize_after(|message| message.real_bias = vec![0.5]);
+    assert_eq!(integer, Fault::Count { what: "requantize.real_bias", want: 0, got: 1 });
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(super) fn requantizer(
     let message = present("requantize", message)?;
     let rounding = rounding(&message, lists)?;
     let (low, high) = super::check::integer("the output's element type", output)?;
+    count("requantize.real_bias", message.real_bias.len(), 0)?;
     let (low, high) = (i128::from(low), i128::from(high));
     same("requantize.zero_point", &message.zero_point, &output.zero_point)?;
     let clamp_min = in_range("requantize.clamp_min", message.clamp_min, low, high)?;
@@ -81,11 +82,25 @@ pub(super) fn of_channels(
         return requantizer(message, output, Lists::all(channels));
     }
     let message = present("requantize", message)?;
-    let rounding = rounding(&message, Lists { float: Some(channels), ..Lists::none() })?;
+    let rounding = match rounding(&message, Lists { float: Some(channels), ..Lists::none() })? {
+        Rounding::Float(scale) => {
+            Rounding::Unrounded { scale, bias: real_bias(&message, channels)? }
+        }
+        other => other,
+    };
     same("requantize.zero_point", &message.zero_point, &0)?;
     same("requantize.clamp_min", &message.clamp_min, &0)?;
     same("requantize.clamp_max", &message.clamp_max, &0)?;
     Ok(Requantizer { rounding, zero_point: 0, clamp_min: 0, clamp_max: 0 })
+}
+
+fn real_bias(message: &Requantize, channels: usize) -> Checked<Vec<f32>> {
+    let bias = &message.real_bias;
+    if !bias.is_empty() {
+        count_or_one("requantize.real_bias", bias.len(), channels)?;
+    }
+    floats("requantize.real_bias", bias, "a finite number", f32::is_finite)?;
+    Ok(bias.clone())
 }
 
 fn rounding(message: &Requantize, lists: Lists) -> Checked<Rounding> {
