@@ -197,21 +197,11 @@ def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
     layout = (*(a for a in range(len(shape)) if a != axis), axis)
     x = builder.integer(layer.inputs[0], layout)
     if _has_integer_softmax(builder, layer, shape[axis]):
-        source = builder.feature(layer.inputs[0])
-        output = builder.new_integer(layer.output, layout)
-        op = builder.add_layer(layer.name, [x], output).integer_softmax
-        if source.type.bits == 8:
-            op.exponential.extend(narrow_exponentials(source))
-        else:
-            op.exponential.extend(wide_exponentials(source))
-            op.reciprocal.extend(reciprocals())
+        _lower_integer_softmax(builder, layer, x, layout)
         return
     is_rounded = builder.plan.is_stated and layer.output not in unrounded_features(builder.graph)
     if is_rounded and _has_runtime_softmax(builder, layer):
-        source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
-        op = builder.add_layer(layer.name, [x], builder.new_integer(layer.output, layout)).softmax
-        op.exponential.extend(softmax_table(source, shape[axis]))
-        op.requantize.CopyFrom(real(target, None, [softmax_scale(target)]))
+        _lower_runtime_softmax(builder, layer, x, layout)
         return
     output = builder.add_tensor(f"{layer.output}/float", permuted(shape, layout), None)
     builder.place_float(layer.output, output, layout)
@@ -219,3 +209,22 @@ def lower_softmax(builder: NetworkBuilder, layer: Layer) -> None:
     builder.add_layer(layer.name, [x], output).softmax.exponential.extend(table)
     if is_rounded:
         builder.round_float(layer.output)
+
+
+def _lower_integer_softmax(builder: NetworkBuilder, layer: Layer, x: int, layout: Layout) -> None:
+    """LiteRT's."""
+    source = builder.feature(layer.inputs[0])
+    op = builder.add_layer(layer.name, [x], builder.new_integer(layer.output, layout))
+    if source.type.bits == 8:
+        op.integer_softmax.exponential.extend(narrow_exponentials(source))
+    else:
+        op.integer_softmax.exponential.extend(wide_exponentials(source))
+        op.integer_softmax.reciprocal.extend(reciprocals())
+
+
+def _lower_runtime_softmax(builder: NetworkBuilder, layer: Layer, x: int, layout: Layout) -> None:
+    """ONNX Runtime's."""
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    op = builder.add_layer(layer.name, [x], builder.new_integer(layer.output, layout)).softmax
+    op.exponential.extend(softmax_table(source, builder.shape(layer.output)[layout[-1]]))
+    op.requantize.CopyFrom(real(target, None, [softmax_scale(target)]))
