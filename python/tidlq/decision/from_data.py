@@ -69,10 +69,13 @@ from tidlq.version import __version__
 SATURATION_WEIGHT = 1.0
 UNSEEN_MARGIN = 2.0
 """How far beyond what was seen a clipped channel may come before its bound is in the way."""
-WIDE_HEADROOM = 8.0
+WIDE_HEADROOM = 16.0
 """At 16 bits: how far beyond what was seen of it a small channel may come before it saturates."""
 CERTAIN_GAIN = 0.05
 """Part of the noise that rescaled channels may leave, by the model, to be chosen unmeasured."""
+WORTHWHILE_CHANNEL_WISE = 0.5
+"""Part of the noise to signal that rescaled channels may leave, by the model, to be tried at all
+where weights have a scale per channel and need it less."""
 WORTH_RESCALING = 0.9
 """Part of the error that rescaled channels may leave to be chosen: their bounds cost layers."""
 
@@ -278,6 +281,7 @@ class DataDecision:
         """The best factors for the channels, by the noise model."""
         channels = plain.measured.channels
         bits = self.options.tensor_bits
+        is_forced = self.ingredients.equalization is EqualizationChoice.ON
         relevant = _relevant(plain.graph, plain.parts, plain.measured, bits)
         statistics = {n: ChannelSpread.of(c, relevant.get(n)) for n, c in channels.items()}
         return find_equalization(
@@ -291,6 +295,7 @@ class DataDecision:
             bias_codes=largest_bias_code(self.scheme, self.options.tensor_bits),
             headroom=1.0 if self.options.tensor_bits == 8 else WIDE_HEADROOM,
             is_channel_wise=self.scheme.channel_wise,
+            worthwhile=1.0 if is_forced else WORTHWHILE_CHANNEL_WISE,
         )
 
     def _error(self, candidate: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames) -> float:

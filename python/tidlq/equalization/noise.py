@@ -382,11 +382,12 @@ class NoiseModel:
             return self.channel_wise_terms(index).noise(factors)
         return self.terms(index).noise(factors)
 
-    def signal(self, index: int) -> float:
-        """What the values of a group bring to the output, as its noise is counted."""
+    def noise_to_signal(self, index: int, factors: Float64) -> float:
+        """The noise of a group as a part of what its values bring to the output."""
         sources = {layer.inputs[0] for layer in self.groups[index].consumers}
         variances = np.max([self.statistics[name].variances for name in sorted(sources)], axis=0)
-        return max(float((self._features[index] * variances).sum()), _TINY)
+        signal = float((self._features[index] * variances).sum())
+        return self.noise_of(index, factors) / max(signal, _TINY)
 
     def noise(self) -> float:
         """The noise of all groups; a layer between two of them counts once."""

@@ -31,7 +31,7 @@ _AT_BOUND = 0.999
 # Share of the network's noise that a bound per channel has to remove to be worth its layer.
 _WORTH_A_LAYER = 0.001
 # The same for the gain in front of a gate, as a share of all groups' noise to signal.
-WORTH_A_GAIN = 0.01
+_WORTH_A_GAIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def find_equalization(
     bias_codes: float = math.inf,
     headroom: float = 1.0,
     is_channel_wise: bool = False,
+    worthwhile: float = 1.0,
 ) -> EqualizationGain:
     """Chooses the factors of every group.
 
@@ -77,6 +78,8 @@ def find_equalization(
         bias_codes: largest integer of a bias; one that does not fit makes the weights coarser.
         headroom: factor by which channels without a Clip may exceed what was seen of them.
         is_channel_wise: each output channel of a weight has its own scale.
+        worthwhile: with such scales, the part of the noise to signal that factors may leave; where
+            they leave more, none are chosen.
     """
     model = NoiseModel(
         graph,
@@ -94,6 +97,9 @@ def find_equalization(
     if is_channel_wise:
         _choose_channel_wise(model)
         _drop_gains(model)
+        plain = [np.ones(group.channels) for group in groups]
+        if _relative_noise(model, model.factors) > worthwhile * _relative_noise(model, plain):
+            return EqualizationGain(Equalization(), before, before)
     else:
         places = list(range(len(groups)))
         _sweep(model, is_free, places)
@@ -121,6 +127,10 @@ def _choose_channel_wise(model: NoiseModel) -> None:
             model.set_factors(index, factors)
 
 
+def _relative_noise(model: NoiseModel, factors: list[Float64]) -> float:
+    return sum(model.noise_to_signal(index, chosen) for index, chosen in enumerate(factors))
+
+
 def _drop_gains(model: NoiseModel) -> set[int]:
     """Leaves groups as they were where gains in front of gates bring next to nothing.
 
@@ -128,9 +138,9 @@ def _drop_gains(model: NoiseModel) -> set[int]:
     layers between a group and the output is beyond the model.
     """
     plain = [np.ones(group.channels) for group in model.groups]
-    before = [model.noise_of(i, x) / model.signal(i) for i, x in enumerate(plain)]
-    after = [model.noise_of(i, x) / model.signal(i) for i, x in enumerate(model.factors)]
-    least = WORTH_A_GAIN * sum(after)
+    before = [model.noise_to_signal(i, x) for i, x in enumerate(plain)]
+    after = [model.noise_to_signal(i, x) for i, x in enumerate(model.factors)]
+    least = _WORTH_A_GAIN * sum(after)
     dropped: set[int] = set()
     for index, group in enumerate(model.groups):
         if group.restored and before[index] - after[index] < least * len(group.restored):
