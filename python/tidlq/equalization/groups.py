@@ -18,7 +18,7 @@ from tidlq.graph.layers import (
     PoolAttributes,
 )
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import operand_index, operand_values
+from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition, StageKind
 
 CHANNEL_AXIS = 1
@@ -134,13 +134,13 @@ def _is_transparent(graph: Graph, layer: Layer) -> bool:
 def _has_fitting_operand(graph: Graph, layer: Layer) -> bool:
     """A constant that multiplies, or one that is added and has at most a value per channel."""
     target = graph.shape(layer.output) or ()
-    operand = operand_values(graph, layer)
-    if operand is None or len(target) < 2 or len(layer.inputs) != 2:
+    index = operand_index(graph, layer)
+    if index is None or len(target) < 2 or len(layer.inputs) != 2:
         return False
-    variable = next(name for name in layer.inputs if graph.constant(name) is None)
-    if graph.shape(variable) != target:
+    if graph.shape(layer.inputs[1 - index]) != target:
         return False
-    shape = (1,) * (len(target) - operand.ndim) + operand.shape
+    given = graph.shape(layer.inputs[index]) or ()
+    shape = (1,) * (len(target) - len(given)) + given
     places = shape[:CHANNEL_AXIS] + shape[CHANNEL_AXIS + 1 :]
     return layer.kind is LayerKind.PRODUCT or all(size == 1 for size in places)
 
