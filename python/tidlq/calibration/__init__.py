@@ -18,7 +18,7 @@ from tidlq.calibration.features import FeatureStatistics, MeasuredFeatures, meas
 from tidlq.calibration.float_features import FloatFeatures
 from tidlq.calibration.kept_frames import KeptFrames
 from tidlq.calibration.levels import RangeChoice, RangeRule, RangeSearch, select_range
-from tidlq.calibration.relevant import find_relevant_ranges
+from tidlq.calibration.relevant import find_possible_ranges, find_relevant_ranges
 from tidlq.calibration.stated import find_stated_ranges, is_trained_for
 from tidlq.calibration.weight_ranges import clip_weights
 
@@ -38,6 +38,7 @@ __all__ = [
     "RangeRule",
     "RangeSearch",
     "clip_weights",
+    "find_possible_ranges",
     "find_relevant_ranges",
     "find_stated_ranges",
     "is_trained_for",

@@ -115,14 +115,14 @@ class RangeChoice:
         search: rule for what the model does not state.
         statistics: by tensor name.
         stated: ranges that the model states; they win.
-        relevant: intervals that hold all that matters; searched ranges end there.
+        relevant: intervals that hold all that matters, by bits; searched ranges end there.
         chosen: what was answered so far.
     """
 
     search: RangeSearch
     statistics: Mapping[str, FeatureStatistics]
     stated: Mapping[str, Range]
-    relevant: Mapping[str, Range] = field(default_factory=dict)
+    relevant: Mapping[int, Mapping[str, Range]] = field(default_factory=dict)
     chosen: dict[str, Range] = field(default_factory=dict)
 
     def __call__(self, name: str, scales: FeatureScales) -> Range:
@@ -130,7 +130,8 @@ class RangeChoice:
         found = self.stated.get(name)
         if found is None:
             found = select_range(self.search, self.statistics[name], scales)
-            if name in self.relevant and self.search.rule.is_search and scales.bits == 8:
-                found = replace(found.clipped(self.relevant[name]), origin=found.origin)
+            relevant = self.relevant.get(scales.bits, {}).get(name)
+            if relevant is not None and self.search.rule.is_search:
+                found = replace(found.clipped(relevant), origin=found.origin)
         self.chosen[name] = found
         return found

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from tidlq.graph.layers import FunctionAttributes, Layer, LayerKind
+import numpy as np
+from numpy.typing import NDArray
+
+from tidlq.graph.layers import FunctionAttributes, Layer, LayerKind, SumAttributes
 from tidlq.graph.model import Graph
+from tidlq.graph.parameters import layer_parameters, operand_values
 from tidlq.spec import Range
 
-_EVERYTHING = (-math.inf, math.inf)
-# Beyond these, a function is within a step of 8 bits of its limit.
-_OF_FUNCTION: Mapping[str, tuple[float, float]] = MappingProxyType(
+Interval = tuple[float, float]
+
+_EVERYTHING: Interval = (-math.inf, math.inf)
+_LARGEST = 2.0**127
+# By bits: beyond these, a function is within a step of its limit.
+_OF_FUNCTION: Mapping[str, Mapping[int, Interval]] = MappingProxyType(
     {
-        "Sigmoid": (-6.25, 6.25),
-        "Tanh": (-3.5, 3.5),
-        "HardSwish": (-3.0, math.inf),
-        "Elu": (-6.25, math.inf),
+        "Sigmoid": {8: (-6.25, 6.25), 16: (-11.75, 11.75)},
+        "Tanh": {8: (-3.5, 3.5), 16: (-6.25, 6.25)},
+        "HardSwish": {8: (-3.0, math.inf), 16: (-3.0, math.inf)},
+        "Elu": {8: (-6.25, math.inf), 16: (-11.75, math.inf)},
     }
 )
-# x * sigmoid(x) is above -0.003 there, and below it closer to zero still.
-_OF_SWISH = (-8.0, math.inf)
+# x * sigmoid(x) is above -0.003 and -0.000002 there, and below it closer to zero still.
+_OF_SWISH: Mapping[int, Interval] = MappingProxyType({8: (-8.0, math.inf), 16: (-16.0, math.inf)})
+_POSSIBLE: Mapping[str, Interval] = MappingProxyType(
+    {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+)
 
 
-def find_relevant_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Range]:
+def find_relevant_ranges(
+    graph: Graph,
+    layers: Iterable[Layer],
+    bits: int = 8,
+    channel_minima: Mapping[str, NDArray[np.float32]] | None = None,
+) -> dict[str, Range]:
     """Intervals that hold all that matters of a feature map, where that is not everything.
 
     A feature map that only saturating functions read needs no integers for values at which they
@@ -33,42 +49,153 @@ def find_relevant_ranges(graph: Graph, layers: Iterable[Layer]) -> dict[str, Ran
     Args:
         graph: the canonical Graph.
         layers: fixed-point layers; a tensor that anything else reads matters everywhere.
+        bits: of the feature maps.
+        channel_minima: least values seen of each channel, by feature map. They tell how far down
+            a map reaches of which each channel has an end of its own.
     """
-    readers: dict[str, list[Layer]] = {}
-    for layer in layers:
-        for name in dict.fromkeys(layer.inputs):
-            readers.setdefault(name, []).append(layer)
+    layers = tuple(layers)
+    readings = _Readings(graph, layers, bits, channel_minima or {})
     found: dict[str, Range] = {}
-    for name, reading in readers.items():
-        value = graph.values[name]
-        if value.is_graph_output() or len(set(value.consumers())) > len(reading):
-            continue
-        low, high = math.inf, -math.inf
-        for least, most in (_relevant(name, layer, readers) for layer in reading):
-            low, high = min(low, least), max(high, most)
+    for name in readings.readers:
+        low, high = readings.relevant(name)
         if (low, high) != _EVERYTHING and low < high:
-            largest = 2.0**127
-            found[name] = Range(max(low, -largest), min(high, largest))
+            found[name] = Range(max(low, -_LARGEST), min(high, _LARGEST))
     return found
 
 
-def _relevant(name: str, layer: Layer, readers: Mapping[str, list[Layer]]) -> tuple[float, float]:
-    attributes = layer.attributes
-    if isinstance(attributes, FunctionAttributes):
-        if attributes.function == "Sigmoid" and _is_swish(name, layer.output, readers):
-            return _OF_SWISH
+def find_possible_ranges(layers: Iterable[Layer]) -> dict[str, Range]:
+    """Bounds that the values of a bounded function never leave, by feature map."""
+    functions = {
+        layer.output: layer.attributes.function
+        for layer in layers
+        if isinstance(layer.attributes, FunctionAttributes)
+    }
+    return {n: Range(*_POSSIBLE[kind]) for n, kind in functions.items() if kind in _POSSIBLE}
+
+
+@dataclass(frozen=True)
+class _Gate:
+    """How a gate follows from a feature map x: from x itself, or from x with gains per channel.
+
+    Attributes:
+        zero_below: below this, x times the gate is zero or as good as zero.
+        gains: float64 [C].
+    """
+
+    zero_below: float
+    gains: NDArray[np.float64] | None = None
+
+
+class _Readings:
+    def __init__(
+        self,
+        graph: Graph,
+        layers: Iterable[Layer],
+        bits: int,
+        channel_minima: Mapping[str, NDArray[np.float32]],
+    ) -> None:
+        self.graph = graph
+        self.bits = 16 if bits > 8 else 8
+        self.channel_minima = channel_minima
+        self.readers: dict[str, list[Layer]] = {}
+        for layer in layers:
+            for name in dict.fromkeys(layer.inputs):
+                if graph.constant(name) is None:
+                    self.readers.setdefault(name, []).append(layer)
+        self.writers = {layer.output: layer for layer in layers}
+
+    def relevant(self, name: str) -> Interval:
+        """Of one feature map."""
+        if not self._is_inner(name):
+            return _EVERYTHING
+        intervals = [self._by_reader(name, layer) for layer in self.readers[name]]
+        return min(low for low, _ in intervals), max(high for _, high in intervals)
+
+    def _is_inner(self, name: str) -> bool:
+        """Nothing but layers reads it."""
+        value = self.graph.values[name]
+        return not value.is_graph_output() and len(set(value.consumers())) <= len(
+            self.readers.get(name, [])
+        )
+
+    def _by_reader(self, name: str, layer: Layer) -> Interval:
+        if layer.kind is LayerKind.PRODUCT:
+            gate = self._gate_of(name, layer)
+            return _EVERYTHING if gate is None else (self._end(name, gate), math.inf)
+        if layer.kind is LayerKind.BATCH_NORM:
+            return self._by_gains(name, layer)
+        below = self._zero_below(layer)
+        if below is not None and self._is_gate(name, layer):
+            return below, math.inf
+        attributes = layer.attributes
+        if not isinstance(attributes, FunctionAttributes):
+            return _EVERYTHING
         if attributes.parameters and attributes.function != "HardSwish":
             return _EVERYTHING
-        return _OF_FUNCTION.get(attributes.function, _EVERYTHING)
-    gates = [reader.output for reader in readers[name] if reader.output in layer.inputs]
-    if layer.kind is LayerKind.PRODUCT and any(_is_swish(name, gate, readers) for gate in gates):
-        return _OF_SWISH
-    return _EVERYTHING
+        return _OF_FUNCTION.get(attributes.function, {}).get(self.bits, _EVERYTHING)
 
+    def _by_gains(self, name: str, layer: Layer) -> Interval:
+        """A batch-norm of which nothing is made but gates for the same feature map."""
+        gates: list[_Gate | None] = []
+        for reader in self.readers.get(layer.output, []):
+            products = self.readers.get(reader.output, [])
+            gates.append(self._gate_of(name, products[0]) if len(products) == 1 else None)
+        ends = [self._end(name, gate) for gate in gates if gate is not None]
+        is_whole = len(ends) == len(gates) > 0 and self._is_inner(layer.output)
+        return (min(ends), math.inf) if is_whole else _EVERYTHING
 
-def _is_swish(name: str, gate: str, readers: Mapping[str, list[Layer]]) -> bool:
-    """`gate` is read once, by a product with `name`."""
-    reading = readers.get(gate, [])
-    return len(reading) == 1 and (
-        reading[0].kind is LayerKind.PRODUCT and set(reading[0].inputs) == {name, gate}
-    )
+    def _end(self, name: str, gate: _Gate) -> float:
+        if gate.gains is None:
+            return gate.zero_below
+        ends = gate.zero_below / gate.gains
+        if name in self.channel_minima:
+            ends = np.maximum(ends, np.minimum(self.channel_minima[name], 0))
+        return float(ends.min())
+
+    def _gate_of(self, name: str, product: Layer) -> _Gate | None:
+        """How the other operand of a product follows from this one, if it does."""
+        others = [x for x in product.inputs if x != name]
+        is_product = product.kind is LayerKind.PRODUCT and len(product.inputs) == 2
+        if not is_product or len(others) != 1 or others[0] not in self.writers:
+            return None
+        layer = self.writers[others[0]]
+        below = self._zero_below(layer)
+        source = next((x for x in layer.inputs if self.graph.constant(x) is None), "")
+        is_read_once = len(self.readers[others[0]]) == 1 and self._is_inner(others[0])
+        if below is None or not is_read_once:
+            return None
+        if source == name:
+            return _Gate(below)
+        norm = self.writers.get(source)
+        if norm is None or norm.kind is not LayerKind.BATCH_NORM or norm.inputs[0] != name:
+            return None
+        parameters = layer_parameters(self.graph, norm)
+        is_plain = norm.clamp is None and not np.any(parameters.bias)
+        gains = parameters.weight.astype(np.float64)
+        return _Gate(below, gains) if is_plain and (gains > 0).all() else None
+
+    def _is_gate(self, name: str, layer: Layer) -> bool:
+        """A product, and nothing else, reads the output, with what the gate is made of."""
+        reading = self.readers.get(layer.output, [])
+        if len(reading) != 1:
+            return False
+        if self._gate_of(name, reading[0]) is not None:
+            return True
+        norm = self.writers.get(name)
+        return norm is not None and self._gate_of(norm.inputs[0], reading[0]) is not None
+
+    def _zero_below(self, layer: Layer) -> float | None:
+        """Below which input a gate, times its input, is zero or as good as zero."""
+        attributes = layer.attributes
+        if isinstance(attributes, FunctionAttributes):
+            known = dict(attributes.parameters)
+            if attributes.function == "Sigmoid":
+                return _OF_SWISH[self.bits][0]
+            if attributes.function == "HardSigmoid" and known.get("alpha", 0.2) > 0:
+                return min(-known.get("beta", 0.5) / known.get("alpha", 0.2), 0.0)
+            return None
+        added = operand_values(self.graph, layer)
+        if not isinstance(attributes, SumAttributes) or added is None or layer.clamp is None:
+            return None
+        is_plain = added.size == 1 and layer.clamp.low == 0 and set(attributes.signs) == {1.0}
+        return min(-float(added.reshape(-1)[0]), 0.0) if is_plain else None

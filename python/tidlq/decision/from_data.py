@@ -22,6 +22,7 @@ from tidlq.calibration import (
     RangeRule,
     RangeSearch,
     clip_weights,
+    find_possible_ranges,
     find_relevant_ranges,
     find_stated_ranges,
     is_trained_for,
@@ -68,8 +69,13 @@ from tidlq.version import __version__
 SATURATION_WEIGHT = 1.0
 UNSEEN_MARGIN = 2.0
 """How far beyond what was seen a clipped channel may come before its bound is in the way."""
+WIDE_HEADROOM = 16.0
+"""At 16 bits: how far beyond what was seen of it a small channel may come before it saturates."""
 CERTAIN_GAIN = 0.05
 """Part of the noise that rescaled channels may leave, by the model, to be chosen unmeasured."""
+WORTHWHILE_CHANNEL_WISE = 0.5
+"""Part of the noise to signal that rescaled channels may leave, by the model, to be tried at all
+where weights have a scale per channel and need it less."""
 WORTH_RESCALING = 0.9
 """Part of the error that rescaled channels may leave to be chosen: their bounds cost layers."""
 
@@ -133,10 +139,12 @@ class DataDecision:
             DataError: The frames do not fit, or hold or lead to values that are not finite.
         """
         choice = self.ingredients.equalization
-        if choice is EqualizationChoice.ON or (
-            choice is EqualizationChoice.AUTO and not self.scheme.channel_wise
-        ):
-            self.groups = find_channel_groups(self.graph, self.parts)
+        if choice is not EqualizationChoice.OFF:
+            groups = find_channel_groups(self.graph, self.parts)
+            # With a scale per channel only what passes gates is known to be worth the time.
+            is_worthwhile = not self.scheme.channel_wise or any(g.restored for g in groups)
+            if choice is EqualizationChoice.ON or is_worthwhile:
+                self.groups = groups
         chosen = self._candidate(self.graph, self.parts, Equalization())
         count, resumed = chosen.measured.frames, chosen.measured.resumed
         held = None
@@ -186,7 +194,7 @@ class DataDecision:
             self._range_search(),
             measured.features,
             stated,
-            find_relevant_ranges(graph, parts.layers),
+            {bits: _relevant(graph, parts, measured, bits) for bits in (8, 16)},
         )
         plan = self._plan(graph, parts, own, choose)
         ranges = replace(own, features=dict(choose.chosen), equalization=equalization)
@@ -271,7 +279,11 @@ class DataDecision:
 
     def _gain(self, plain: _Candidate) -> EqualizationGain:
         """The best factors for the channels, by the noise model."""
-        statistics = {n: ChannelSpread.of(c) for n, c in plain.measured.channels.items()}
+        channels = plain.measured.channels
+        bits = self.options.tensor_bits
+        is_forced = self.ingredients.equalization is EqualizationChoice.ON
+        relevant = _relevant(plain.graph, plain.parts, plain.measured, bits)
+        statistics = {n: ChannelSpread.of(c, relevant.get(n)) for n, c in channels.items()}
         return find_equalization(
             plain.graph,
             plain.parts,
@@ -281,6 +293,9 @@ class DataDecision:
             # With 16 bits, clipping what was not seen costs more than room for all that can come.
             unseen_margin=UNSEEN_MARGIN if self.options.tensor_bits == 8 else math.inf,
             bias_codes=largest_bias_code(self.scheme, self.options.tensor_bits),
+            headroom=1.0 if self.options.tensor_bits == 8 else WIDE_HEADROOM,
+            is_channel_wise=self.scheme.channel_wise,
+            worthwhile=1.0 if is_forced else WORTHWHILE_CHANNEL_WISE,
         )
 
     def _error(self, candidate: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames) -> float:
@@ -333,3 +348,14 @@ class DataDecision:
             calibration_method=rule.value if rule.is_search else "",
             ingredients=tuple(name for name, done in did.items() if done),
         )
+
+
+def _relevant(
+    graph: Graph, parts: Partition, measured: MeasuredFeatures, bits: int
+) -> dict[str, Range]:
+    """What matters of the feature maps, as far as the frames tell."""
+    minima = {name: seen.minima for name, seen in measured.channels.items()}
+    relevant = find_relevant_ranges(graph, parts.layers, bits, minima)
+    possible = find_possible_ranges(parts.layers)
+    both = {n: relevant[n].clipped(possible[n]) for n in relevant.keys() & possible.keys()}
+    return relevant | possible | both

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tidlq.equalization.gates import Gates, find_gates
 from tidlq.graph.layers import (
     BatchNormAttributes,
     FunctionAttributes,
@@ -17,6 +18,7 @@ from tidlq.graph.layers import (
     PoolAttributes,
 )
 from tidlq.graph.model import Graph
+from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition, StageKind
 
 CHANNEL_AXIS = 1
@@ -34,6 +36,8 @@ class ChannelGroup:
         consumers: layers with a weight that read them.
         clipped: producers whose output is clipped from above (ReLU6); they are all of one bound.
         bound: that bound, or None.
+        shifted: sums with a constant, which the factors divide.
+        restored: layers that need a tensor of the group as it was, each with that tensor.
     """
 
     tensors: tuple[str, ...]
@@ -42,6 +46,13 @@ class ChannelGroup:
     consumers: tuple[Layer, ...]
     clipped: tuple[Layer, ...] = ()
     bound: float | None = None
+    shifted: tuple[Layer, ...] = ()
+    restored: tuple[tuple[Layer, str], ...] = ()
+
+    @property
+    def is_scaled(self) -> bool:
+        """Its feature maps differ by more than what moves, pools or clamps."""
+        return bool(self.restored or self.shifted)
 
 
 def find_channel_groups(graph: Graph, partition: Partition) -> tuple[ChannelGroup, ...]:
@@ -52,27 +63,37 @@ def find_channel_groups(graph: Graph, partition: Partition) -> tuple[ChannelGrou
     zero padding. What the world outside a fixed stage sees is left alone.
     """
     joints = _Joints()
+    restored: dict[str, str] = {}
     for stage in partition.stages:
         if stage.kind is not StageKind.FIXED:
             continue
         for name in (*stage.inputs, *stage.outputs):
             joints.block(name)
+        gates = find_gates(graph, stage.layers)
+        restored |= gates.restored
         for layer in stage.layers:
-            _visit(graph, layer, joints)
+            _visit(graph, layer, joints, gates)
     layers = partition.layers
-    found = (_group(graph, layers, tensors) for tensors in joints.free_sets())
+    found = (_group(graph, layers, restored, tensors) for tensors in joints.free_sets())
     return tuple(group for group in found if group is not None)
 
 
-def _visit(graph: Graph, layer: Layer, joints: _Joints) -> None:
+def _visit(graph: Graph, layer: Layer, joints: _Joints, gates: Gates) -> None:
     variable = [name for name in layer.inputs if graph.constant(name) is None]
     for name in (*variable, layer.output):
         joints.add(name)
+    if layer.name in gates.restored:
+        joints.block(layer.output)
+        return
     if layer.clamp is not None and layer.clamp.low not in (None, 0.0):
         joints.block(layer.output)
     if layer.kind.has_weight:
         if not _has_channels(graph, layer):
             joints.block(*variable, layer.output)
+    elif layer.name in gates.carriers:
+        carrier = gates.carriers[layer.name]
+        joints.join(carrier, layer.output)
+        joints.block(*(name for name in variable if name != carrier))
     elif _is_transparent(graph, layer):
         for name in variable:
             joints.join(name, layer.output)
@@ -100,6 +121,8 @@ def _is_transparent(graph: Graph, layer: Layer) -> bool:
         return is_zero and not any(leading)
     if isinstance(attributes, PoolAttributes):
         return CHANNEL_AXIS not in attributes.window.axes
+    if operand_index(graph, layer) is not None:
+        return _has_fitting_operand(graph, layer)
     if layer.kind is LayerKind.SUM:
         return all(graph.constant(n) is None and graph.shape(n) == target for n in layer.inputs)
     if layer.kind is LayerKind.RESHAPE:
@@ -108,7 +131,26 @@ def _is_transparent(graph: Graph, layer: Layer) -> bool:
     return layer.kind in _SHARING and len(target) >= 2
 
 
-def _group(graph: Graph, layers: Sequence[Layer], tensors: frozenset[str]) -> ChannelGroup | None:
+def _has_fitting_operand(graph: Graph, layer: Layer) -> bool:
+    """A constant that multiplies, or one that is added and has at most a value per channel."""
+    target = graph.shape(layer.output) or ()
+    index = operand_index(graph, layer)
+    if index is None or len(target) < 2 or len(layer.inputs) != 2:
+        return False
+    if graph.shape(layer.inputs[1 - index]) != target:
+        return False
+    given = graph.shape(layer.inputs[index]) or ()
+    shape = (1,) * (len(target) - len(given)) + given
+    places = shape[:CHANNEL_AXIS] + shape[CHANNEL_AXIS + 1 :]
+    return layer.kind is LayerKind.PRODUCT or all(size == 1 for size in places)
+
+
+def _group(
+    graph: Graph,
+    layers: Sequence[Layer],
+    restored: Mapping[str, str],
+    tensors: frozenset[str],
+) -> ChannelGroup | None:
     writing = [layer for layer in layers if layer.output in tensors]
     producers = tuple(layer for layer in writing if layer.kind.has_weight)
     consumers = tuple(x for x in layers if x.kind.has_weight and x.inputs[0] in tensors)
@@ -120,9 +162,17 @@ def _group(graph: Graph, layers: Sequence[Layer], tensors: frozenset[str]) -> Ch
     if not producers or not consumers or len(bounds) > 1 or not is_plain:
         return None
     names = tuple(name for name in graph.values if name in tensors)
+    sums = (layer for layer in writing if layer.kind is LayerKind.SUM)
     channels = (graph.shape(names[0]) or (0, 0))[CHANNEL_AXIS]
     return ChannelGroup(
-        names, channels, producers, consumers, tuple(bounded), bounds.pop() if bounds else None
+        names,
+        channels,
+        producers,
+        consumers,
+        tuple(bounded),
+        bounds.pop() if bounds else None,
+        tuple(x for x in sums if operand_index(graph, x) is not None),
+        tuple((x, restored[x.name]) for x in layers if restored.get(x.name) in tensors),
     )
 
 

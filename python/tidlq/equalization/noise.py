@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq import _core
+from tidlq.equalization.channel_wise import ChannelWiseTerms, ReaderTerm
 from tidlq.equalization.groups import CHANNEL_AXIS, ChannelGroup
 from tidlq.equalization.rewrite import by_output, input_channels, scaled_inputs
 from tidlq.graph.channels import in_taps
@@ -36,10 +37,13 @@ from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
 from tidlq.graph.partition import Partition
+from tidlq.spec import Range
 
 Float64 = NDArray[np.float64]
 
 _PASSED_BY_CLAMP = 0.5
+# Largest square of the slope of x * sigmoid(z) in z, for z = x up to 8.
+_MOST_MOVED = 0.05
 _FEATURE_CODES = 255.0
 _WEIGHT_CODES = 128.0
 
@@ -57,11 +61,14 @@ class ChannelSpread:
     variances: Float64
 
     @classmethod
-    def of(cls, seen: _core.ChannelStatistics) -> ChannelSpread:
-        """From what the calibration frames have shown."""
+    def of(cls, seen: _core.ChannelStatistics, relevant: Range | None = None) -> ChannelSpread:
+        """From what the calibration frames have shown; what is not relevant has no magnitude."""
         means = seen.sums / seen.count
         variances = np.maximum(seen.sums_of_squares / seen.count - means**2, 0.0)
-        magnitudes = np.maximum(np.abs(seen.minima), np.abs(seen.maxima)).astype(np.float64)
+        minima, maxima = seen.minima, seen.maxima
+        if relevant is not None:
+            minima, maxima = (np.clip(x, relevant.min, relevant.max) for x in (minima, maxima))
+        magnitudes = np.maximum(np.abs(minima), np.abs(maxima)).astype(np.float64)
         return cls(magnitudes, variances)
 
 
@@ -251,21 +258,35 @@ _TINY = 1e-30
 
 
 def _magnitudes(
-    group: ChannelGroup, statistics: Mapping[str, ChannelSpread], unseen_margin: float
+    group: ChannelGroup,
+    statistics: Mapping[str, ChannelSpread],
+    unseen_margin: float,
+    headroom: float,
 ) -> Float64:
     """Largest |x| to expect of each channel of a group.
 
     Where a Clip stands, other inputs than the calibration frames may come closer to its bound, and
-    the bound of the channel must not be in their way.
+    the bound of the channel must not be in their way. Elsewhere a channel may exceed what was seen
+    of it by the headroom, but not the largest of all.
     """
     known = [statistics[name].magnitudes for name in group.tensors if name in statistics]
+    if group.is_scaled:
+        known = _to_scale_of_readers(group, statistics, known)
     seen = np.asarray(np.max(known, axis=0), np.float64)
     if group.bound is None:
-        return seen
+        return np.minimum(seen * headroom, max(seen.max(), _TINY))
     return np.maximum(
         seen,
         np.where(seen > 0, np.minimum(np.maximum(seen, _TINY) * unseen_margin, group.bound), 0.0),
     )
+
+
+def _to_scale_of_readers(
+    group: ChannelGroup, statistics: Mapping[str, ChannelSpread], known: list[Float64]
+) -> list[Float64]:
+    """Magnitudes as if every feature map of the group had the largest value of those read."""
+    largest = max(statistics[layer.inputs[0]].magnitudes.max() for layer in group.consumers)
+    return [each * (largest / max(each.max(), _TINY)) for each in known]
 
 
 class NoiseModel:
@@ -279,6 +300,8 @@ class NoiseModel:
         is_power_of_two: steps are powers of two.
         unseen_margin: factor by which channels under a Clip may exceed what was seen.
         bias_codes: largest integer of a bias.
+        headroom: factor by which other channels may exceed what was seen.
+        is_channel_wise: each output channel of a weight has its own scale.
     """
 
     def __init__(
@@ -290,6 +313,8 @@ class NoiseModel:
         is_power_of_two: bool,
         unseen_margin: float,
         bias_codes: float = math.inf,
+        headroom: float = 1.0,
+        is_channel_wise: bool = False,
     ) -> None:
         self.groups = groups
         self.statistics = statistics
@@ -310,7 +335,10 @@ class NoiseModel:
         self._importance = find_importance(graph, partition, self._own)
         self._input_group = {x.name: i for i, g in enumerate(groups) for x in g.consumers}
         self._output_group = {x.name: i for i, g in enumerate(groups) for x in g.producers}
-        self._magnitudes = [_magnitudes(group, statistics, unseen_margin) for group in groups]
+        self.is_channel_wise = is_channel_wise
+        self._magnitudes = [
+            _magnitudes(group, statistics, unseen_margin, headroom) for group in groups
+        ]
         self._features = [
             sum(
                 (
@@ -329,12 +357,42 @@ class NoiseModel:
             self._magnitudes[index],
             self._features[index],
             tuple(self._producer(index, layer) for layer in group.producers),
-            tuple(self._consumer(index, layer) for layer in group.consumers),
+            (
+                *(self._consumer(index, layer) for layer in group.consumers),
+                *(self._gain(index, layer, tensor) for layer, tensor in group.restored),
+            ),
             self.is_power_of_two,
         )
 
+    def channel_wise_terms(self, index: int) -> ChannelWiseTerms:
+        """The same where each output channel of a weight has its own scale."""
+        group = self.groups[index]
+        names = {layer.inputs[0] for layer in group.consumers}
+        variances = np.max([self.statistics[name].variances for name in sorted(names)], axis=0)
+        return ChannelWiseTerms(
+            self._magnitudes[index],
+            self._features[index],
+            variances,
+            tuple(self._reader(layer) for layer in group.consumers),
+        )
+
+    def noise_of(self, index: int, factors: Float64) -> float:
+        """The noise of a group, the other groups' factors as they are."""
+        if self.is_channel_wise:
+            return self.channel_wise_terms(index).noise(factors)
+        return self.terms(index).noise(factors)
+
+    def noise_to_signal(self, index: int, factors: Float64) -> float:
+        """The noise of a group as a part of what its values bring to the output."""
+        sources = {layer.inputs[0] for layer in self.groups[index].consumers}
+        variances = np.max([self.statistics[name].variances for name in sorted(sources)], axis=0)
+        signal = float((self._features[index] * variances).sum())
+        return self.noise_of(index, factors) / max(signal, _TINY)
+
     def noise(self) -> float:
         """The noise of all groups; a layer between two of them counts once."""
+        if self.is_channel_wise:
+            return sum(self.noise_of(i, factors) for i, factors in enumerate(self.factors))
         total = 0.0
         for index, (group, factors) in enumerate(zip(self.groups, self.factors, strict=True)):
             terms = self.terms(index)
@@ -344,6 +402,10 @@ class NoiseModel:
                 terms.consumer_noise(place, factors)
                 for place, layer in enumerate(group.consumers)
                 if layer.name not in self._output_group
+            )
+            total += sum(
+                terms.consumer_noise(len(group.consumers) + place, factors)
+                for place in range(len(group.restored))
             )
         return total
 
@@ -382,6 +444,21 @@ class NoiseModel:
         if layer.name in self._output_group:
             reach = reach / self.factors[self._output_group[layer.name]]
         return WeightTerm(largest, noise * in_taps(weight).shape[2], float(reach.max()))
+
+    def _gain(self, index: int, layer: Layer, tensor: str) -> WeightTerm:
+        """Gains in front of a gate: what they get wrong moves the gate, and x times it."""
+        spread = self.statistics[tensor]
+        moved = np.minimum(spread.variances / 16, _MOST_MOVED) * spread.variances
+        importance = self._importance[layer.output]
+        return WeightTerm(np.ones(self.groups[index].channels), moved * importance)
+
+    def _reader(self, layer: Layer) -> ReaderTerm:
+        weight = self._own[layer.name]
+        groups, per_group = input_channels(layer, weight)
+        taps = in_taps(weight)
+        largest = np.abs(taps).max(axis=2).reshape(groups, -1, per_group)
+        importance = self._passed(layer) * taps.shape[2]
+        return ReaderTerm(largest, importance.reshape(groups, -1))
 
     def _reach(self, layer: Layer) -> Float64:
         """What biases, divided by the step of the layer's input, ask of the weights: [C_out]."""

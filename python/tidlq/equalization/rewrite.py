@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from tidlq.equalization.groups import ChannelGroup
+from tidlq.equalization.groups import CHANNEL_AXIS, ChannelGroup
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.layers import BatchNormAttributes, InnerProductAttributes, Layer
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters
+from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.spec import Equalization
 
 Float64 = NDArray[np.float64]
@@ -51,6 +51,7 @@ def equalize(graph: Graph, groups: Iterable[ChannelGroup], equalization: Equaliz
     """
     if not equalization:
         return graph
+    groups = tuple(groups)
     inputs, outputs = _factors_by_layer(groups, equalization)
     model = ir.serde.deserialize_model(ir.serde.serialize_model(graph.model))
     editor = _Editor(graph, replace(graph, model=model))
@@ -58,6 +59,13 @@ def equalize(graph: Graph, groups: Iterable[ChannelGroup], equalization: Equaliz
     for name, layer in layers.items():
         if name in inputs or name in outputs:
             editor.rescale(layer, inputs.get(name), outputs.get(name))
+    for group in groups:
+        factors = outputs.get(group.producers[0].name)
+        if factors is not None:
+            for layer in group.shifted:
+                editor.divide_operand(layer, factors)
+            for layer, tensor in group.restored:
+                editor.restore(layer, tensor, factors)
     for name, bound in equalization.bounds.items():
         editor.bound_channels(layers[name], outputs[name], bound)
     editor.remove_unused_constants()
@@ -120,6 +128,44 @@ class _Editor:
         )
         for index, (name, values) in enumerate(changed, start=1):
             self._set_input(layer, self.nodes[layer.nodes[0]], index, name, values)
+
+    def divide_operand(self, layer: Layer, factors: Float64) -> None:
+        """Divides the constant operand of a sum by the factors."""
+        index = operand_index(self.original, layer)
+        assert index is not None, layer.name
+        name = layer.inputs[index]
+        rank = len(self.original.shape(layer.output) or ())
+        values = self._constant(name) / factors.reshape(-1, *([1] * (rank - CHANNEL_AXIS - 1)))
+        self._set_input(layer, self.nodes[layer.nodes[0]], index, name, values)
+
+    def restore(self, layer: Layer, tensor: str, factors: Float64) -> None:
+        """Gives a layer its input multiplied by the factors, by a batch-norm before it."""
+        node = self.nodes[layer.nodes[0]]
+        index = next(i for i, x in enumerate(node.inputs) if x is not None and x.name == tensor)
+        source = node.inputs[index]
+        assert source is not None
+        name = self._fresh(f"{layer.name}/restored")
+        channels = {
+            "gain": factors,
+            "shift": np.zeros(len(factors)),
+            "mean": np.zeros(len(factors)),
+            "variance": np.ones(len(factors)),
+        }
+        constants = [
+            self._add_constant(f"{name}/{key}", values.astype(np.float32))
+            for key, values in channels.items()
+        ]
+        norm = ir.node(
+            "BatchNormalization",
+            [source, *constants],
+            attributes={"epsilon": 0.0},
+            name=name,
+        )
+        output = norm.outputs[0]
+        output.name = self._fresh(f"{tensor}/restored@{layer.name}")
+        output.shape, output.type = source.shape, source.type
+        self.graph.insert_before(node, [norm])
+        node.replace_input_with(index, output)
 
     def bound_channels(self, layer: Layer, factors: Float64, largest: float) -> None:
         """Turns the Clip behind a convolution into one with a bound per channel."""

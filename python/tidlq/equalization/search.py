@@ -30,6 +30,8 @@ _LARGEST_FACTOR = 2.0**20
 _AT_BOUND = 0.999
 # Share of the network's noise that a bound per channel has to remove to be worth its layer.
 _WORTH_A_LAYER = 0.001
+# The same for the gain in front of a gate, as a share of all groups' noise to signal.
+_WORTH_A_GAIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ def find_equalization(
     is_power_of_two: bool,
     unseen_margin: float,
     bias_codes: float = math.inf,
+    headroom: float = 1.0,
+    is_channel_wise: bool = False,
+    worthwhile: float = 1.0,
 ) -> EqualizationGain:
     """Chooses the factors of every group.
 
@@ -71,20 +76,77 @@ def find_equalization(
         unseen_margin: factor by which channels under a Clip may exceed what was seen without being
             clipped too early; 1 or more.
         bias_codes: largest integer of a bias; one that does not fit makes the weights coarser.
+        headroom: factor by which channels without a Clip may exceed what was seen of them.
+        is_channel_wise: each output channel of a weight has its own scale.
+        worthwhile: with such scales, the part of the noise to signal that factors may leave; where
+            they leave more, none are chosen.
     """
     model = NoiseModel(
-        graph, partition, groups, statistics, is_power_of_two, unseen_margin, bias_codes
+        graph,
+        partition,
+        groups,
+        statistics,
+        is_power_of_two,
+        unseen_margin,
+        bias_codes,
+        headroom,
+        is_channel_wise,
     )
     before = model.noise()
     is_free = [True] * len(groups)
-    _sweep(model, is_free)
-    if any(group.bound is not None for group in groups):
-        _drop_bounds(model, is_free)
-        _sweep(model, is_free)
+    if is_channel_wise:
+        _choose_channel_wise(model)
+        _drop_gains(model)
+        plain = [np.ones(group.channels) for group in groups]
+        if _relative_noise(model, model.factors) > worthwhile * _relative_noise(model, plain):
+            return EqualizationGain(Equalization(), before, before)
+    else:
+        places = list(range(len(groups)))
+        _sweep(model, is_free, places)
+        if any(group.restored for group in groups):
+            dropped = _drop_gains(model)
+            places = [index for index in places if index not in dropped]
+            _sweep(model, is_free, places)
+        if any(group.bound is not None for group in groups):
+            _drop_bounds(model, is_free)
+            _sweep(model, is_free, places)
     after = model.noise()
     if after > before:
         return EqualizationGain(Equalization(), before, before)
     return EqualizationGain(_result(model, is_free), before, after)
+
+
+def _choose_channel_wise(model: NoiseModel) -> None:
+    """Groups do not meet in a weight then; those with a Clip are left as they are."""
+    for index, group in enumerate(model.groups):
+        if group.bound is not None:
+            continue
+        terms = model.channel_wise_terms(index)
+        factors = np.clip(terms.best_factors(), 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
+        if terms.noise(factors) < terms.noise(np.ones_like(factors)):
+            model.set_factors(index, factors)
+
+
+def _relative_noise(model: NoiseModel, factors: list[Float64]) -> float:
+    return sum(model.noise_to_signal(index, chosen) for index, chosen in enumerate(factors))
+
+
+def _drop_gains(model: NoiseModel) -> set[int]:
+    """Leaves groups as they were where gains in front of gates bring next to nothing.
+
+    Noise is weighed against the signal here, group by group: how much of it comes through the many
+    layers between a group and the output is beyond the model.
+    """
+    plain = [np.ones(group.channels) for group in model.groups]
+    before = [model.noise_to_signal(i, x) for i, x in enumerate(plain)]
+    after = [model.noise_to_signal(i, x) for i, x in enumerate(model.factors)]
+    least = _WORTH_A_GAIN * sum(after)
+    dropped: set[int] = set()
+    for index, group in enumerate(model.groups):
+        if group.restored and before[index] - after[index] < least * len(group.restored):
+            model.set_factors(index, plain[index])
+            dropped.add(index)
+    return dropped
 
 
 def _drop_bounds(model: NoiseModel, is_free: list[bool]) -> None:
@@ -100,11 +162,12 @@ def _drop_bounds(model: NoiseModel, is_free: list[bool]) -> None:
             model.set_factors(index, limited)
 
 
-def _sweep(model: NoiseModel, is_free: list[bool]) -> None:
+def _sweep(model: NoiseModel, is_free: list[bool], places: list[int]) -> None:
     """Visits the groups until that brings no more."""
     noise, step = model.noise(), _LARGEST_STEP
     for _ in range(_MOST_SWEEPS):
-        for index, group in enumerate(model.groups):
+        for index in places:
+            group = model.groups[index]
             terms, chosen = model.terms(index), model.factors[index]
             limits = None if is_free[index] else _limits(terms, group)
             is_loop = not {*group.producers}.isdisjoint(group.consumers)

@@ -144,7 +144,7 @@ class Options(BaseModel):
     cross_layer_equalization: Equalization = Field(
         default=EqualizationChoice.AUTO,
         description="Rescaling of channels between layers; auto: with accuracy_level 1 and 9, "
-        "where it lowers the error of per-tensor weights.",
+        "where it lowers the error (weights with a scale per channel: networks with gates only).",
     )
 
     @model_validator(mode="wrap")

@@ -54,6 +54,16 @@ def resized(net: SmallNetwork, x: str) -> str:
     return net.node("Resize", x, "", scales, mode="linear")
 
 
+def hard_swish(net: SmallNetwork, x: str) -> str:
+    gate = net.clip(net.node("Add", x, net.constant(3.0), name="gate"), 0, 6)
+    return net.node("Div", net.node("Mul", x, gate), net.constant(6.0))
+
+
+def excited(net: SmallNetwork, x: str) -> str:
+    other = net.conv(net.node("GlobalAveragePool", "input0"), (4, 3, 1, 1), name="squeeze")
+    return net.node("Mul", x, net.node("HardSigmoid", other))
+
+
 THROUGH: dict[str, Middle] = {
     "nothing": lambda _net, x: x,
     "relu": relu,
@@ -73,6 +83,15 @@ THROUGH: dict[str, Middle] = {
     "depthwise": lambda net, x: net.conv(relu(net, x), (4, 1, 3, 3), group=4, name="dw"),
     "sum": lambda net, x: net.node("Add", x, relu(net, x)),
     "difference": lambda net, x: net.node("Sub", x, relu(net, x)),
+    "sum with a constant": lambda net, x: net.node("Add", x, net.constant(0.5)),
+    "sum with a constant per channel": lambda net, x: net.node("Add", x, net.random(1, 4, 1, 1)),
+    "distance from a constant": lambda net, x: net.node("Sub", net.constant(0.5), x),
+    "product with a constant": lambda net, x: net.node("Mul", x, net.random(1, 4, 1, 1)),
+    "quotient by a constant": lambda net, x: net.node("Div", x, net.constant(6.0)),
+    "silu": lambda net, x: net.node("Mul", x, net.node("Sigmoid", x)),
+    "silu, gate first": lambda net, x: net.node("Mul", net.node("Sigmoid", x), x),
+    "hard swish": hard_swish,
+    "excitation": excited,
 }
 
 NOT_THROUGH: dict[str, Middle] = {
@@ -85,8 +104,14 @@ NOT_THROUGH: dict[str, Middle] = {
         net.integers([6]),
         net.integers([1]),
     ),
-    "sum with a constant": lambda net, x: net.node("Add", x, net.random(1, 4, 1, 1)),
-    "product with a constant": lambda net, x: net.node("Mul", x, net.random(1, 4, 1, 1)),
+    "sum with a constant per place": lambda net, x: net.node("Add", x, net.random(8, 8)),
+    "product of two feature maps": lambda net, x: net.node(
+        "Mul", x, net.conv(net.node("Tanh", x), (4, 4, 1, 1))
+    ),
+    "square": lambda net, x: net.node("Mul", x, x),
+    "clip of a sum with a constant": lambda net, x: net.clip(
+        net.node("Add", x, net.constant(3.0)), 0, 6
+    ),
     "broadcast sum": lambda net, x: net.node("Add", x, net.node("GlobalAveragePool", x)),
     "product": lambda net, x: net.node("Mul", x, net.node("GlobalAveragePool", x)),
     "transpose": lambda net, x: net.node("Transpose", x, perm=[0, 1, 3, 2]),
@@ -230,3 +255,24 @@ def test_batch_norms_and_convolutions_over_one_axis_are_ends() -> None:
     groups = groups_of(net.graph(net.conv(net.node("Relu", x), (2, 4, 1), name="last")))
     ends = [(group.producers[0].name, group.consumers[0].name) for group in groups]
     assert ends == [("first", "norm"), ("norm", "last")]
+
+
+@pytest.mark.parametrize(
+    ("middle", "gate"), [(THROUGH["silu"], "sigmoid1"), (hard_swish, "gate")], ids=["silu", "hard"]
+)
+def test_a_gate_made_of_the_feature_map_has_to_read_it_as_it_was(middle: Middle, gate: str) -> None:
+    (group,) = between(middle)
+    assert [(layer.name, tensor) for layer, tensor in group.restored] == [(gate, "first_out")]
+    assert group.is_scaled
+
+
+def test_a_gate_made_of_something_else_needs_nothing_restored() -> None:
+    (group,) = between(excited)
+    assert group.restored == ()
+
+
+def test_an_added_constant_is_divided_with_its_group() -> None:
+    (group,) = between(THROUGH["sum with a constant"])
+    assert [layer.kind.value for layer in group.shifted] == ["sum"]
+    (group,) = between(THROUGH["product with a constant"])
+    assert group.shifted == ()

@@ -18,6 +18,8 @@ from tidlq.equalization import ChannelGroup, equalize, find_channel_groups
 from tidlq.graph.model import Graph
 from tidlq.spec import Equalization
 
+ADDED = ("/bound", "/restored")
+GATES = ("silu", "hard swish", "excitation", "shift", "shift per channel", "gain")
 ACTIVATIONS = ("none", "relu", "leaky relu", "prelu", "max pool", "average pool", "sum", "pad")
 
 
@@ -48,7 +50,7 @@ class _Draw:
         self.channels = width
 
     def activation(self) -> None:
-        kind, net = self.choice(ACTIVATIONS), self.net
+        kind, net = self.choice(ACTIVATIONS + GATES), self.net
         ones, edge = [1] * self.spatial, [0, 0] + [1] * self.spatial
         if kind == "relu":
             self.x = net.node("Relu", self.x)
@@ -67,6 +69,26 @@ class _Draw:
             self.x = net.node("Add", self.x, net.node("Relu", self.x))
         elif kind == "pad":
             self.x = net.node("Pad", self.x, net.integers([*edge, *edge]))
+        elif kind != "none":
+            self.gate(kind, ones)
+
+    def gate(self, kind: str, ones: list[int]) -> None:
+        net, x = self.net, self.x
+        if kind == "silu":
+            self.x = net.node("Mul", net.node("Sigmoid", x), x)
+        elif kind == "hard swish":
+            gate = net.clip(net.node("Add", net.constant(3.0), x), 0, 6)
+            self.x = net.node("Div", net.node("Mul", x, gate), net.constant(6.0))
+        elif kind == "excitation":
+            mean = net.node("GlobalAveragePool", "input0")
+            other = net.conv(mean, (self.channels, 2, *ones))
+            self.x = net.node("Mul", x, net.node("HardSigmoid", other))
+        elif kind == "shift":
+            self.x = net.node("Sub", net.constant(0.75), x)
+        elif kind == "shift per channel":
+            self.x = net.node("Add", x, net.random(self.channels, *ones))
+        elif kind == "gain":
+            self.x = net.node("Mul", x, net.random(1, self.channels, *ones))
 
 
 @st.composite
@@ -121,7 +143,7 @@ def check_form(graph: Graph, changed: Graph) -> None:
     onnx.checker.check_model(model, full_check=True)
     parts = parts_of(changed)
     assert not parts.float_nodes
-    assert [layer.name for layer in parts.layers if not layer.name.endswith("/bound")] == [
+    assert [layer.name for layer in parts.layers if not layer.name.endswith(ADDED)] == [
         layer.name for layer in parts_of(graph).layers
     ]
     read = {name for node in model.graph.node for name in node.input}
