@@ -12,6 +12,7 @@ mod gemm;
 mod inner_product;
 mod input_sums;
 mod integer_softmax;
+mod lanes;
 mod lookup;
 mod movement;
 mod pool;

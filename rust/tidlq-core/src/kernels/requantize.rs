@@ -3,21 +3,14 @@
 use bytemuck::cast_slice_mut;
 
 pub(crate) use super::accumulator::Accumulator;
+pub(crate) use super::lanes::Entries;
+use super::lanes::{GROUP, Lanes, NONE, One, Row, Selected, select};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::{
     MAX_SHIFT, Requantizer, Rounding, entry, multiply_shift, multiply_twice_rounded, product_fits,
     quotient_away, round_away, round_even,
 };
 use crate::isa::{Body, Cpu};
-
-/// Which entries of the lists a row of accumulators uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entries {
-    /// This one for every accumulator.
-    One(usize),
-    /// Consecutive ones from this.
-    From(usize),
-}
 
 /// How wide the intermediate results of a fixed-point multiplication are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,58 +259,6 @@ impl<A: Accumulator> Body for FinishBody<'_, A> {
     }
 }
 
-/// Accumulators that are requantized together.
-const GROUP: usize = 16;
-
-/// Parameters of a row.
-trait Lanes<T: Copy> {
-    /// Those of a group.
-    fn group(&self, index: usize) -> &[T; GROUP];
-    /// That of one accumulator.
-    fn at(&self, index: usize) -> T;
-}
-
-/// One parameter for all.
-struct One<T>([T; GROUP]);
-
-/// No parameter.
-const NONE: One<()> = One([(); GROUP]);
-
-impl<T: Copy> One<T> {
-    #[inline(always)]
-    fn new(value: T) -> Self {
-        Self([value; GROUP])
-    }
-}
-
-impl<T: Copy> Lanes<T> for One<T> {
-    #[inline(always)]
-    fn group(&self, _index: usize) -> &[T; GROUP] {
-        &self.0
-    }
-
-    #[inline(always)]
-    fn at(&self, _index: usize) -> T {
-        self.0[0]
-    }
-}
-
-/// One parameter per accumulator.
-struct Row<'a, T>(&'a [T]);
-
-impl<T: Copy> Lanes<T> for Row<'_, T> {
-    #[inline(always)]
-    fn group(&self, index: usize) -> &[T; GROUP] {
-        let (groups, _) = self.0.as_chunks();
-        &groups[index]
-    }
-
-    #[inline(always)]
-    fn at(&self, index: usize) -> T {
-        self.0[index]
-    }
-}
-
 impl Scaling {
     /// `bound` is the greatest magnitude of an accumulator.
     fn of(rounding: &Rounding, bound: u64) -> Self {
@@ -371,22 +312,6 @@ fn repeated<T: Copy>(list: &[T], length: usize) -> Vec<T> {
 /// A left and a right shift in one parameter, since lanes have two.
 const fn pack_shifts(left: u32, right: u32) -> u32 {
     left << 8 | right
-}
-
-/// One parameter for the row, or one per accumulator.
-#[derive(Clone, Copy)]
-enum Selected<'a, T> {
-    One(T),
-    Row(&'a [T]),
-}
-
-#[inline(always)]
-fn select<T: Copy>(entries: Entries, list: &[T], length: usize) -> Selected<'_, T> {
-    match entries {
-        _ if list.len() == 1 => Selected::One(list[0]),
-        Entries::One(entry) => Selected::One(list[entry]),
-        Entries::From(first) => Selected::Row(&list[first..first + length]),
-    }
 }
 
 /// Changes every value by its parameter.
