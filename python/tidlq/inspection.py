@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tidlq.artifacts import Artifacts
-from tidlq.decision import Prepared, Statements, decide, prepare
+from tidlq.decision import Prepared, Statements, decide, prepare, unquantized_outputs
 from tidlq.engine import FixedStage
 from tidlq.errors import DataError, ModelError, QuantProtoError
 from tidlq.graph.layers import Layer
@@ -196,7 +196,8 @@ def _mismatches(
     except QuantProtoError as error:
         return (str(error),)
     own = measure_parameters(graph, parts.layers)
-    missing = find_missing(saved, expected_layers(parts, own))
+    floats = unquantized_outputs(graph, parts, prepared.statements)
+    missing = find_missing(saved, expected_layers(parts, own, floats))
     return tuple(f"the file lacks {item}" for item in missing)
 
 

@@ -397,6 +397,8 @@ class LayerQuant:
         bias: values of a weighted layer's bias, real units, one per output channel; empty where
             there is none.
         bias_bits: signed bits that the bias is saturated to.
+        is_bias_real: the bias is added in float32 to an output that is not quantized, not to the
+            accumulator.
         headroom_bits: weighted layers only: bits of the accumulator that its largest possible
             value leaves unused, the sign aside; of the worst channel.
         largest_bias: weighted layers only: the largest magnitude of each output channel's bias
@@ -409,6 +411,7 @@ class LayerQuant:
     shift: tuple[int, ...] = ()
     bias: tuple[float, ...] = ()
     bias_bits: int = 32
+    is_bias_real: bool = False
     headroom_bits: float | None = None
     largest_bias: tuple[float, ...] = ()
 

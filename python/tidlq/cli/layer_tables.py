@@ -131,6 +131,8 @@ def float_reasons(stages: Iterable[Entry], width: int) -> list[RenderableType]:
 def _feature(feature: Entry | None) -> list[str]:
     if feature is None:
         return ["float", "", "", "", "", ""]
+    if feature["scale"] is None:
+        return [feature["type"], "", "", "", "", ""]
     return [
         feature["type"],
         format_number(feature["scale"]),

@@ -2,6 +2,14 @@
 
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.road import decide
-from tidlq.decision.statements import Prepared, Statements, prepare
+from tidlq.decision.statements import Prepared, Statements, prepare, unquantized_outputs
 
-__all__ = ["Decision", "Prepared", "Progress", "Statements", "decide", "prepare"]
+__all__ = [
+    "Decision",
+    "Prepared",
+    "Progress",
+    "Statements",
+    "decide",
+    "prepare",
+    "unquantized_outputs",
+]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tidlq.decision.from_statements import plan_of_statements
 from tidlq.decision.outcome import Decision
 from tidlq.decision.placement import rescale
-from tidlq.decision.statements import Statements
+from tidlq.decision.statements import Statements, unquantized_outputs
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.precision.parameter_ranges import measure_parameters
@@ -44,7 +44,8 @@ def decide_from_proto(
     check_fingerprint(saved, graph.fingerprint, str(path))
     graph, parts = rescale(graph, parts, options, saved.equalization, str(path))
     own = measure_parameters(graph, parts.layers)
-    decisions = resolve_ranges(saved, expected_layers(parts, own), str(path))
+    expected = expected_layers(parts, own, unquantized_outputs(graph, parts, use))
+    decisions = resolve_ranges(saved, expected, str(path))
     ranges = _with_channels(own, decisions.ranges)
     ranges = replace(ranges, biases=decisions.values, equalization=saved.equalization)
     plan = plan_of_statements(graph, parts, ranges, options, use, decisions.precision)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from tidlq.calibration import RangeChoice, RangeRule, RangeSearch, measure_features
 from tidlq.decision.outcome import Decision, Progress
-from tidlq.decision.statements import Statements
+from tidlq.decision.statements import Statements, unquantized_outputs
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.graph.statements import resolve_features
@@ -54,7 +54,8 @@ class StatementsDecision:
         known = resolve_features(self.graph, self.parts.layers)
         needed = ranged_features(self.parts)
         features = {name: known[name].range for name in needed if name in known}
-        missing = [name for name in needed if name not in known]
+        floats = unquantized_outputs(self.graph, self.parts, self.use)
+        missing = [name for name in needed if name not in known and name not in floats]
         frames = 0
         if missing:
             measured, frames = self._measure(missing)

@@ -20,7 +20,12 @@ _STATED_FLOAT = "the model says that it runs in float"
 
 
 def place_layers(
-    graph: Graph, options: Options, added: Sequence[str] = (), *, only_stated: bool = False
+    graph: Graph,
+    options: Options,
+    added: Sequence[str] = (),
+    *,
+    only_stated: bool = False,
+    needs_ranges: bool = False,
 ) -> Partition:
     """Says which layers run in fixed point and which nodes in float islands.
 
@@ -29,6 +34,7 @@ def place_layers(
         options: those that place layers count.
         added: layers that the options' lists cannot know; they are allowed.
         only_stated: layers whose quantization a pre-quantized model does not state run in float.
+        needs_ranges: so do those of which it states all but the output's.
 
     Raises:
         OptionError: A list of the options names a layer or operator that the network does not have.
@@ -45,7 +51,9 @@ def place_layers(
     if graph.stated is not None:
         denied = dict.fromkeys(graph.stated.float_nodes, _STATED_FLOAT) | denied
     table = find_layers(graph, denied, find_allowed(graph, lists))
-    while only_stated and (incomplete := incomplete_nodes(graph, table.layers)):
+    while only_stated and (
+        incomplete := incomplete_nodes(graph, table.layers, needs_ranges=needs_ranges)
+    ):
         denied |= incomplete
         table = find_layers(graph, denied, find_allowed(graph, lists))
     return partition(graph, table, options.max_num_subgraphs)

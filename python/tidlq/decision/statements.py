@@ -11,7 +11,7 @@ from tidlq.decision.placement import place_layers
 from tidlq.errors import OptionError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.graph.statements import find_incomplete
+from tidlq.graph.statements import find_incomplete, float_outputs
 from tidlq.quantproto import read_quant_params
 from tidlq.spec import Requantization, StatedQuantization
 from tidlq.target import Options
@@ -71,19 +71,32 @@ def prepare(graph: Graph, options: Options, *, has_data: bool = False) -> Prepar
         graph = replace(graph, stated=None)
         return Prepared(graph, place_layers(graph, options), use)
     whole = place_layers(graph, options)
-    incomplete = find_incomplete(graph, whole.layers)
+    # Another scale type's layers all write integers.
+    needs_ranges = use is Statements.CONVERTED
+    incomplete = find_incomplete(graph, whole.layers, needs_ranges=needs_ranges)
     notices = list(_hints(options, use))
     if not incomplete:
         return Prepared(graph, whole, use, tuple(notices))
     if has_data or _is_in_proto(options, incomplete):
         notices.append(f"Not fully quantized by the model, so calibrated: {_listed(incomplete)}.")
         return Prepared(graph, whole, use, tuple(notices))
-    placed = place_layers(graph, options, only_stated=True)
+    placed = place_layers(graph, options, only_stated=True, needs_ranges=needs_ranges)
     notices.append(
         f"Not fully quantized by the model, so in float: {_listed(_left_in_float(whole, placed))} "
         "(calibration data would give the missing ranges)."
     )
     return Prepared(graph, placed, use, tuple(notices))
+
+
+def unquantized_outputs(graph: Graph, parts: Partition, use: Statements) -> frozenset[str]:
+    """Outputs of fixed-point layers that stay float32 because the model does not quantize them.
+
+    Args:
+        graph: the canonical Graph.
+        parts: its stages.
+        use: what the statements are used for.
+    """
+    return float_outputs(graph, parts.layers) if use is Statements.KEPT else frozenset()
 
 
 def _left_in_float(whole: Partition, placed: Partition) -> list[str]:

@@ -95,7 +95,8 @@ def stored_bias(layer: Layer, quant: LayerQuant, input_scale: float) -> StoredBi
     """The bias of a weighted layer at scale s_x * s_w; None where the plan has none.
 
     Integers beyond 32 bits are  high * 2^24 + low,  each part with a scale of its own. Scales below
-    float32's normal numbers leave real values, all of them tiny.
+    float32's normal numbers leave real values, all of them tiny; so does an output in float32 to
+    which the bias is added.
     """
     if not layer.kind.has_weight or not quant.bias:
         return None
@@ -104,7 +105,7 @@ def stored_bias(layer: Layer, quant: LayerQuant, input_scale: float) -> StoredBi
     integers = quant.quantize_bias(input_scale)
     exact = np.asarray(quant.weight.scales, np.float64) * input_scale
     values = np.asarray(quant.bias, np.float32)
-    if exact.min() < _SMALLEST_NORMAL:
+    if quant.is_bias_real or exact.min() < _SMALLEST_NORMAL:
         return StoredBias(name, (), values)
     scales = _scales(exact.tolist())
     type_ = IntegerType(_BIAS_BITS, signed=True)

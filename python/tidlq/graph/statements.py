@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind, ProductAttributes
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index
-from tidlq.spec import FeatureQuant
+from tidlq.spec import FeatureQuant, Requantization
 
 _COMMUTING = frozenset(
     {
@@ -66,26 +66,62 @@ def _is_read_once(graph: Graph, name: str) -> bool:
     return len(tuple(value.uses())) == 1 and not value.is_graph_output()
 
 
-def find_incomplete(graph: Graph, layers: Iterable[Layer]) -> Mapping[str, str]:
+def find_incomplete(
+    graph: Graph, layers: Iterable[Layer], *, needs_ranges: bool = False
+) -> Mapping[str, str]:
     """Layers whose quantization the model does not state in full, by name, each with the reason.
 
     Args:
         graph: with statements.
         layers: of the graph, in execution order.
+        needs_ranges: every output is to be quantized; otherwise a convolution or an inner product
+            may write float32.
     """
     layers = tuple(layers)
     known = resolve_features(graph, layers)
     found: dict[str, str] = {}
     for layer in layers:
-        reason = _missing_of(graph, layer, known)
+        reason = _missing_of(graph, layer, known, needs_ranges=needs_ranges)
         if reason is not None:
             found[layer.name] = reason
     return found
 
 
-def _missing_of(graph: Graph, layer: Layer, known: Mapping[str, FeatureQuant]) -> str | None:
+def float_outputs(graph: Graph, layers: Iterable[Layer]) -> frozenset[str]:
+    """Outputs that layers write in float32: the model quantizes all of such a layer but its output.
+
+    Only where no other of the layers reads them: these read integers.
+
+    Args:
+        graph: with statements.
+        layers: of the graph that run in fixed point, in execution order.
+    """
+    layers = tuple(layers)
+    known = resolve_features(graph, layers)
+    read = {name for layer in layers for name in layer.inputs}
+    return frozenset(
+        layer.output
+        for layer in layers
+        if layer.output not in known
+        and layer.output not in read
+        and _missing_of(graph, layer, known, needs_ranges=False) is None
+    )
+
+
+def _may_write_float(graph: Graph, layer: Layer) -> bool:
+    """Whether the arithmetic of the model's software has the layer with a float32 output."""
     assert graph.stated is not None
-    for name in (*layer.inputs, layer.output):
+    is_exact = layer.kind in (LayerKind.CONVOLUTION, LayerKind.INNER_PRODUCT)
+    is_float = graph.stated.requantization is Requantization.FLOAT
+    return is_exact and is_float and layer.clamp is None
+
+
+def _missing_of(
+    graph: Graph, layer: Layer, known: Mapping[str, FeatureQuant], *, needs_ranges: bool
+) -> str | None:
+    assert graph.stated is not None
+    is_free = not needs_ranges and _may_write_float(graph, layer)
+    for name in (*layer.inputs, *(() if is_free else (layer.output,))):
         if name not in known and graph.constant(name) is None:
             return f"the model states no scale for feature map {name!r}"
     constants = [] if layer.weight is None else [layer.weight]
@@ -115,9 +151,11 @@ def _output_axis(layer: Layer) -> int | None:
     return 1 if is_column else 0
 
 
-def incomplete_nodes(graph: Graph, layers: Sequence[Layer]) -> Mapping[str, str]:
+def incomplete_nodes(
+    graph: Graph, layers: Sequence[Layer], *, needs_ranges: bool = False
+) -> Mapping[str, str]:
     """Nodes of incomplete layers, by name, each with the reason."""
-    reasons = find_incomplete(graph, layers)
+    reasons = find_incomplete(graph, layers, needs_ranges=needs_ranges)
     return {
         node: reasons[layer.name]
         for layer in layers

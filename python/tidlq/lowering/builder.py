@@ -136,6 +136,14 @@ class NetworkBuilder:
         self.place_integer(name, index, layout)
         return index
 
+    def new_output(self, name: str, layout: Layout) -> int:
+        """A tensor for a layer's output: float32 where the plan does not quantize it."""
+        if name in self.plan.features:
+            return self.new_integer(name, layout)
+        index = self.add_tensor(f"{name}/float", permuted(self.shape(name), layout), None)
+        self.place_float(name, index, layout)
+        return index
+
     def is_float_only(self, name: str) -> bool:
         """The tensor exists in float and nobody has asked for its integers."""
         return name in self._float and name not in self._integer

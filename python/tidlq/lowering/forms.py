@@ -1,8 +1,9 @@
 """Which tensors of a fixed stage are integers, and which stay float32, before anything is lowered.
 
-A stage's inputs arrive in float32 and Softmax writes float32. A layer that only moves elements of a
-tensor whose integers nobody has asked for yet moves float32, and a concat that leaves the stage
-joins float32. Everything else reads and writes integers.
+A stage's inputs arrive in float32; Softmax writes float32, and so does a layer whose output the
+plan does not quantize. A layer that only moves elements of a tensor whose integers nobody has asked
+for yet moves float32, and a concat that leaves the stage joins float32. Everything else reads and
+writes integers.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def stage_forms(graph: Graph, stage: Stage, plan: QuantPlan) -> StageForms:
             floats.add(layer.output)
             continue
         asked.update(layer.inputs)
-        if layer.kind is LayerKind.SOFTMAX:
+        if layer.kind is LayerKind.SOFTMAX or layer.output not in plan.features:
             floats.add(layer.output)
         else:
             asked.add(layer.output)

@@ -224,7 +224,9 @@ class Requantize(_message.Message):
     zero_point: _builtins.int
     """Of the output tensor."""
     clamp_min: _builtins.int
-    """Within the output's element type, clamp_min <= clamp_max; 0 for F32. A fused ReLU or Clip narrows them."""
+    """Within the output's element type, clamp_min <= clamp_max; 0 for F32. A fused ReLU or Clip
+    narrows them.
+    """
     clamp_max: _builtins.int
     @_builtins.property
     def multiplier(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

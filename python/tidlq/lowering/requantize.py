@@ -104,6 +104,25 @@ def by_ratio(
     return message
 
 
+def to_real(
+    numerators: Sequence[Sequence[float]] | NDArray[np.float64], bias: Sequence[float] = ()
+) -> Requantize:
+    """A real ratio per channel, for an output that stays float32:  acc * product + bias.
+
+    Args:
+        numerators: for each channel the factors of the accumulator's scale, [C, factors],
+            multiplied in float32 as ONNX Runtime does; an overflow becomes the largest float32.
+        bias: added in float32, one per channel; empty where there is none.
+    """
+    factors = np.asarray(numerators, np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scales = np.multiply.reduce(factors, axis=1, dtype=np.float32)
+    message = Requantize(mode=Requantize.MODE_FLOAT)
+    message.scale.extend(np.clip(scales, -LARGEST_FLOAT32, LARGEST_FLOAT32).tolist())
+    message.real_bias.extend(np.asarray(bias, np.float32).tolist())
+    return message
+
+
 def by_operand(
     mode: Requantization,
     scales: Sequence[float],

@@ -10,7 +10,7 @@ from tidlq.graph.parameters import LayerParameters, layer_parameters
 from tidlq.lowering import twice_rounded
 from tidlq.lowering.builder import NetworkBuilder, channels_last, identity, permuted
 from tidlq.lowering.network_pb2 import Requantize
-from tidlq.lowering.requantize import by_ratio, by_shift
+from tidlq.lowering.requantize import by_ratio, by_shift, to_real
 from tidlq.lowering.twice_rounded import scale_ratio
 from tidlq.spec import FeatureQuant, LayerQuant, ParameterQuant, Requantization
 
@@ -21,7 +21,7 @@ def _weight_of(quant: LayerQuant) -> ParameterQuant:
 
 
 def _bias_integers(parameters: LayerParameters, quant: LayerQuant, input_scale: float) -> list[int]:
-    if not quant.bias:
+    if not quant.bias or quant.is_bias_real:
         return [0] * parameters.weight.shape[0]
     integers: list[int] = quant.quantize_bias(input_scale).tolist()
     return integers
@@ -30,14 +30,16 @@ def _bias_integers(parameters: LayerParameters, quant: LayerQuant, input_scale: 
 def _requantize(
     builder: NetworkBuilder, layer: Layer, quant: LayerQuant, source: FeatureQuant
 ) -> Requantize:
+    scales = np.asarray(_weight_of(quant).scales, np.float64)
+    factors = np.empty((scales.size, 2))
+    factors[:, 0], factors[:, 1] = source.scale, scales
+    if layer.output not in builder.plan.features:
+        return to_real(factors, quant.bias if quant.is_bias_real else ())
     output = builder.feature(layer.output)
     if quant.requantization is Requantization.SHIFT:
         return by_shift(quant.shift, output, layer.clamp)
     if quant.requantization is Requantization.TWICE_ROUNDED:
         return _litert_requantize(layer, quant, source, output)
-    scales = np.asarray(_weight_of(quant).scales, np.float64)
-    factors = np.empty((scales.size, 2))
-    factors[:, 0], factors[:, 1] = source.scale, scales
     return by_ratio(quant.requantization, factors, output, layer.clamp)
 
 
@@ -75,7 +77,7 @@ def lower_convolution(builder: NetworkBuilder, layer: Layer) -> None:
     if missing:
         integers = integers[:, np.newaxis]
     x = builder.integer(layer.inputs[0], layout)
-    output = builder.new_integer(layer.output, layout)
+    output = builder.new_output(layer.output, layout)
     op = builder.add_layer(layer.name, [x], output).convolution
     op.weight = _weight_tensor(builder, layer, _weight_of(quant), integers)
     op.bias.extend(_bias_integers(parameters, quant, source.scale))
@@ -93,7 +95,7 @@ def lower_inner_product(builder: NetworkBuilder, layer: Layer) -> None:
     source = builder.feature(layer.inputs[0])
     parameters = layer_parameters(builder.graph, layer)
     x = builder.integer(layer.inputs[0], layout)
-    output = builder.new_integer(layer.output, layout)
+    output = builder.new_output(layer.output, layout)
     op = builder.add_layer(layer.name, [x], output).inner_product
     op.weight = _weight_tensor(
         builder, layer, _weight_of(quant), _weight_of(quant).quantize(parameters.weight)

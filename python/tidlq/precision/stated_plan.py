@@ -14,7 +14,7 @@ from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.graph.partition import Partition, StageKind
-from tidlq.graph.statements import resolve_features
+from tidlq.graph.statements import float_outputs, resolve_features
 from tidlq.precision.accumulators import (
     Interval,
     WeightSums,
@@ -117,6 +117,8 @@ class _StatedPlanner:
         self.graph = graph
         self.stated = graph.stated
         self.known = resolve_features(graph, partition.layers)
+        # A range that is given all the same quantizes the output.
+        self.floats = float_outputs(graph, partition.layers) - ranges.features.keys()
         self.ranges = ranges
         self.scheme = scheme
         self.precision = precision
@@ -151,6 +153,11 @@ class _StatedPlanner:
 
     def add(self, layer: Layer) -> None:
         """Plans one layer; its inputs are planned already."""
+        if layer.output in self.floats:
+            weight, _ = self._weight(layer)
+            assert weight is not None
+            self.layers[layer.name] = self._weighted(layer, weight, Requantization.FLOAT)
+            return
         source = next(name for name in layer.inputs if name in self.features)
         if layer.keeps_quantization:
             self.features[layer.output] = self.features[source]
@@ -269,7 +276,7 @@ class _StatedPlanner:
     def _weighted(self, layer: Layer, weight: ParameterQuant, mode: Requantization) -> LayerQuant:
         x = self.features[layer.inputs[0]]
         parameters = layer_parameters(self.graph, layer)
-        bias = self._bias(layer, parameters.bias)
+        bias, is_whole = self._bias(layer, parameters.bias)
         is_wide = max(x.type.bits, weight.type.bits) > 8
         shifts = self._shifts(layer, weight.scales, None) if mode is Requantization.SHIFT else ()
         quant = LayerQuant(
@@ -278,6 +285,7 @@ class _StatedPlanner:
             shift=shifts or (),
             bias=() if bias is None else tuple(bias.tolist()),
             bias_bits=self._bias_bits(layer) if is_wide else _NARROW_BIAS_BITS,
+            is_bias_real=layer.output in self.floats and not is_whole,
         )
         return _with_headroom(
             quant,
@@ -292,16 +300,21 @@ class _StatedPlanner:
         is_narrow = stored is not None and stored.type.bits <= _NARROW_BIAS_BITS
         return _NARROW_BIAS_BITS if is_narrow else _WIDE_BIAS_BITS
 
-    def _bias(self, layer: Layer, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        """Real values of the bias: given ones, else the stated integers, else the Graph's."""
+    def _bias(
+        self, layer: Layer, own: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64] | None, bool]:
+        """Real values of the bias: given ones, else the stated integers, else the Graph's.
+
+        And whether they are the stated integers.
+        """
         given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
         integers = None if layer.bias is None else self.stated.biases.get(layer.bias)
         if integers is not None and _bias_factor(layer) == 1:
             stated = np.asarray(integers, np.float64) * self._stated_steps(layer)
             # A saved proto holds biases as float32.
             if given is None or _is_same_bias(given, stated):
-                return stated
-        return own if given is None else np.asarray(given, np.float64)
+                return stated, True
+        return own if given is None else np.asarray(given, np.float64), False
 
     def _stated_steps(self, layer: Layer) -> NDArray[np.float64]:
         """Real values of one unit of the stated bias: float64, one or [C_out]."""
@@ -341,7 +354,8 @@ def _with_headroom(
     quant: LayerQuant, sums: WeightSums, terms: Interval, source: FeatureQuant
 ) -> LayerQuant:
     assert quant.weight is not None
-    bias = quant.quantize_bias(source.scale) if quant.bias else 0
+    is_summed = quant.bias and not quant.is_bias_real
+    bias = quant.quantize_bias(source.scale) if is_summed else 0
     low, high = sums.bounds(terms, bias)
     bits = accumulator_bits(source.type.bits, quant.weight.type.bits)
     return replace(quant, headroom_bits=headroom_bits(low, high, bits))

@@ -24,6 +24,9 @@ _ELEMENT_TYPES = {
 }
 _ELEMENT_CODES = {integer: code for code, integer in _ELEMENT_TYPES.items()}
 
+FLOAT_CODE = 6
+"""The element type of a feature map that is not quantized."""
+
 # A range that was read from a file without an origin is SAVED, and written without one again.
 _ORIGINS = {
     ext.RANGE_ORIGIN_UNSPECIFIED: RangeOrigin.SAVED,
@@ -86,7 +89,9 @@ def _encode_tensor(tensor: SavedTensor, target: pb.TidlTensorQuantParams, *, str
         target.min = tensor.range.min
         target.max = tensor.range.max
     target.size = tensor.size
-    if tensor.type is not None:
+    if tensor.is_float:
+        target.element_type = FLOAT_CODE
+    elif tensor.type is not None:
         target.element_type = _ELEMENT_CODES[tensor.type]
     target.scale.extend(tensor.scales)
     target.zero_point.extend(point & 0xFFFFFFFF for point in tensor.zero_points)
@@ -155,6 +160,7 @@ def _decode_tensor(tensor: pb.TidlTensorQuantParams) -> SavedTensor:
         type=_ELEMENT_TYPES.get(tensor.element_type) if tensor.HasField("element_type") else None,
         scales=tuple(tensor.scale),
         zero_points=tuple(p - (1 << 32) if p >= 1 << 31 else p for p in tensor.zero_point),
+        is_float=tensor.element_type == FLOAT_CODE,
     )
 
 

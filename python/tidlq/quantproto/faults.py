@@ -12,7 +12,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from tidlq.errors import nearest_names
 from tidlq.quantproto import quant_params_pb2 as pb
 from tidlq.quantproto import quant_params_tidlq_pb2 as ext
-from tidlq.quantproto.codec import BIT_DEPTHS, is_known_range
+from tidlq.quantproto.codec import BIT_DEPTHS, FLOAT_CODE, is_known_range
 from tidlq.target.tidl_layers import TidlLayerType
 
 ROLES = ("outputs", "weights", "bias", "slope")
@@ -128,7 +128,8 @@ def _gaps(net: pb.TIDLNetQuantParams) -> Iterator[str]:
         if not layer.outputs:
             yield f"{where}: no outputs"
         for place, tensor in _tensors(layer, where):
-            if not is_known_range(tensor.min, tensor.max):
+            is_float = tensor.element_type == FLOAT_CODE
+            if not (is_float or is_known_range(tensor.min, tensor.max)):
                 yield f"{place}: the range is not known"
         for position, bias in enumerate(layer.bias):
             if len(bias.value) == 0:

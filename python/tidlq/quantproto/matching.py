@@ -21,7 +21,8 @@ class ExpectedTensor:
         values: number of elements that the proto must state; 0 for all but biases.
         channels: number of output channels of a weight, 0 for all else. A proto that states channel
             ranges must state this many; one that states none leaves them to the weights.
-        is_optional: the proto may leave it out: the bias of a layer without one of its own.
+        is_optional: the proto may leave it out: the bias of a layer without one of its own, the
+            range of an output that may stay float32.
     """
 
     name: str

@@ -37,6 +37,7 @@ class SavedTensor:
         type: integer type, informative.
         scales: TIDL's multiplicative scales, one or one per channel, informative.
         zero_points: one or one per channel, informative.
+        is_float: a feature map that is not quantized, and needs no range.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SavedTensor:
     type: IntegerType | None = None
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()
+    is_float: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class SavedLayer:
         weights: weight tensors.
         bias: bias tensors, each with all its values.
         slope: slope tensors of a PReLU.
-        bit_depth: bits of the output features: 8 or 16.
+        bit_depth: bits of the output features: 8 or 16; where these are float32, the parameters'.
         parameter_bit_depth: bits of the parameters, 8 or 16; None: those of the features.
         equalization: factor of each output channel by which the layer's outputs were divided before
             anything was quantized; empty: none.

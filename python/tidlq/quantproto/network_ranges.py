@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -82,8 +82,13 @@ def _data_layers(partition: Partition) -> Iterator[tuple[str, str]]:
                 yield (f"{tensor}:data" if tensor in taken else tensor), tensor
 
 
-def _feature_tensor(graph: Graph, name: str, known: Range, quant: FeatureQuant) -> SavedTensor:
+def _feature_tensor(
+    graph: Graph, name: str, known: Range | None, quant: FeatureQuant | None
+) -> SavedTensor:
+    """A feature map; one that stays float32 has neither a range nor a scale."""
     shape = graph.shape(name) or ()
+    if quant is None:
+        return SavedTensor(name, None, int(np.prod(shape, dtype=np.int64)), is_float=True)
     return SavedTensor(
         name=name,
         range=known,
@@ -172,14 +177,13 @@ def _saved_layer(
                 zero_points=(0,),
             ),
         )
-    bits = plan.features[layer.output].type.bits
     parameter_bits = _parameter_bits(quant)
+    feature = plan.features.get(layer.output)
+    bits = parameter_bits or 8 if feature is None else feature.type.bits
     return SavedLayer(
         name=layer.name,
         layer_type=tidl_type(layer).value,
-        outputs=(
-            _feature_tensor(graph, layer.output, known[layer.output], plan.features[layer.output]),
-        ),
+        outputs=(_feature_tensor(graph, layer.output, known.get(layer.output), feature),),
         weights=weights,
         bias=bias,
         slope=slope,
@@ -233,12 +237,15 @@ def _range_of_bias(values: tuple[float, ...], known: Range | None) -> Range:
     return known if known is not None and (known.min, known.max) == (own.min, own.max) else own
 
 
-def expected_layers(partition: Partition, parameters: Ranges) -> tuple[ExpectedLayer, ...]:
+def expected_layers(
+    partition: Partition, parameters: Ranges, unquantized: Collection[str] = ()
+) -> tuple[ExpectedLayer, ...]:
     """What a proto must state to replace calibration.
 
     Args:
         partition: the stages of a Graph.
         parameters: parameter ranges as the graph itself has them; they tell which exist.
+        unquantized: outputs of layers that need no range; one that is stated quantizes them.
     """
     expected = [
         ExpectedLayer(name, (ExpectedTensor(tensor),)) for name, tensor in _data_layers(partition)
@@ -255,7 +262,7 @@ def expected_layers(partition: Partition, parameters: Ranges) -> tuple[ExpectedL
         expected.append(
             ExpectedLayer(
                 layer.name,
-                (ExpectedTensor(layer.output),),
+                (ExpectedTensor(layer.output, is_optional=layer.output in unquantized),),
                 weights=tensors(ParameterRole.WEIGHT),
                 bias=_expected_bias(layer, parameters),
                 slope=tensors(ParameterRole.SLOPE),

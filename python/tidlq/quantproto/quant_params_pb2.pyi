@@ -163,7 +163,8 @@ class TidlTensorQuantParams(_message.Message):
     """Number of elements."""
     element_type: _builtins.int
     """Informative, as are `scale` and `zero_point`. tidlq writes 0 for u8, 1 for s8, 2 for u16, 3 for
-    s16 and 5 for s32; files exist with 0 everywhere.
+    s16, 5 for s32, and 6 for a float32 feature map, which needs no range; files exist with 0
+    everywhere.
     """
     @_builtins.property
     def scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:

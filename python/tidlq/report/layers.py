@@ -64,12 +64,12 @@ def _float_node(node: FloatNode) -> dict[str, Any]:
     return {"name": node.name, "op_type": node.op_type, "runs_in": "float", "reason": node.reason}
 
 
-def _feature(name: str, known: Range | None, quant: FeatureQuant) -> dict[str, Any]:
+def _feature(name: str, known: Range | None, quant: FeatureQuant | None) -> dict[str, Any]:
     return {
         "tensor": name,
-        "type": _type_name(quant.type),
-        "scale": quant.scale,
-        "zero_point": quant.zero_point,
+        "type": "f32" if quant is None else _type_name(quant.type),
+        "scale": None if quant is None else quant.scale,
+        "zero_point": None if quant is None else quant.zero_point,
         "min": None if known is None else known.min,
         "max": None if known is None else known.max,
         "origin": None if known is None else known.origin.value,
@@ -85,7 +85,7 @@ def _layer(graph: Graph, layer: Layer, ranges: Ranges, plan: QuantPlan) -> dict[
         "runs_in": "fixed",
         "nodes": list(layer.nodes),
         "output": _feature(
-            layer.output, ranges.features.get(layer.output), plan.features[layer.output]
+            layer.output, ranges.features.get(layer.output), plan.features.get(layer.output)
         ),
         "shape": list(graph.shape(layer.output) or ()),
         "requantization": quant.requantization.value,
