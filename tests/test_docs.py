@@ -129,6 +129,13 @@ def test_the_cli_page_is_what_the_commands_say(cli_page: ModuleType) -> None:
     assert committed == cli_page.render(), "stale: run make docs"
 
 
+def test_the_table_of_tflite_operators_is_what_the_importer_says() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate_tflite.py", "--check"], check=False
+    )
+    assert done.returncode == 0, "stale: run make docs"
+
+
 def test_every_command_and_option_has_help(cli_page: ModuleType) -> None:
     from typer.main import get_command
 

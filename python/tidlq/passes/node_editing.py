@@ -98,13 +98,16 @@ def bypass(node: ir.Node, kept: ir.Value) -> bool:
     """Removes a node whose first output equals `kept`; returns False where that is not possible.
 
     A graph output keeps its name, so the node goes only when `kept` may take that name. Two tensors
-    that are stated to be quantized differently stay two.
+    that are stated to be quantized differently stay two, and so do a quantized one and a float one
+    that others read.
     """
     output = node.outputs[0]
     graph = node.graph
     assert graph is not None
     stated = stated_feature(output)
     if stated is not None and stated_feature(kept) not in (None, stated):
+        return False
+    if stated is not None and stated_feature(kept) is None and len(kept.uses()) > 1:
         return False
     if output.is_graph_output():
         bound = kept.is_graph_input() or kept.is_graph_output() or kept.is_initializer()

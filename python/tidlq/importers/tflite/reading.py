@@ -151,13 +151,13 @@ class _Reader:
             self._types.get(number, f"type {number}"),
             shape,
             signature,
-            self._quantization(reader.Quantization()),
+            self._quantization(reader.Quantization(), label),
             self._buffer(reader.Buffer(), label),
             reader.IsVariable(),
             self._sparsity(reader.Sparsity()),
         )
 
-    def _quantization(self, reader: Any) -> StoredQuantization | None:
+    def _quantization(self, reader: Any, label: str) -> StoredQuantization | None:
         if reader is None:
             return None
         special = reader.DetailsType() > _CUSTOM_DETAILS
@@ -168,6 +168,10 @@ class _Reader:
         if len(zero_points) == 1:
             self._spend(len(scales))
             zero_points *= len(scales)
+        if len(zero_points) != len(scales):
+            raise ModelError(
+                f"tensor {label!r} has {len(scales)} scales and {len(zero_points)} zero points."
+            )
         axis = reader.QuantizedDimension()
         return StoredQuantization(tuple(map(float, scales)), zero_points, axis, special)
 

@@ -34,11 +34,14 @@ def densify(tensor: StoredTensor, elements: NDArray[np.generic]) -> NDArray[np.g
     assert sparsity is not None
     rank = len(tensor.shape)
     _check_layout(tensor, sparsity)
+    # Every position leads to an element, or to an entry of a list of segments.
+    lists = (len(dimension.segments or ()) for dimension in sparsity.dimensions)
+    most = max(len(elements), *lists)
     places: list[NDArray[np.int64]] = []
     # Number of the position, among all positions of the dimensions so far.
     rows = np.zeros(1, np.int64)
     for dimension in sparsity.dimensions:
-        parents, own = _expand(tensor, dimension, rows, len(elements))
+        parents, own = _expand(tensor, dimension, rows, most)
         places = [place[parents] for place in places]
         places.append(own)
         rows = (

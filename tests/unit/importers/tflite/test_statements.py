@@ -269,6 +269,34 @@ def test_integers_that_move_keep_their_value_under_another_scale() -> None:
     )
 
 
+@pytest.mark.parametrize("scale", [0.5, 0.25])
+def test_a_pool_with_an_activation_states_both_tensors(scale: float) -> None:
+    tensors = [int8("x", IMAGE), int8("y", (1, 2, 2, 2), scale)]
+    options = {"strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2}
+    operator = TfliteOperator(
+        "MAX_POOL_2D", ("x",), ("y",), {**options, "fusedActivationFunction": 1}
+    )
+    features = stated(build(tensors, [operator])).features
+    assert features["y_maxpool"] == FeatureQuant(S8, 0.5, 3)
+    assert features["y_nchw"] == FeatureQuant(S8, scale, 3)
+
+
+def test_every_step_of_a_rearrangement_states_the_same() -> None:
+    tensors = [
+        int8("x", (1, 3, 4, 2)),
+        constant("block", np.array([2, 2], np.int32)),
+        constant("pads", np.array([[1, 0], [0, 0]], np.int32)),
+        int8("y", (4, 2, 2, 2)),
+    ]
+    operator = TfliteOperator("SPACE_TO_BATCH_ND", ("x", "block", "pads"), ("y",))
+    graph = build(tensors, [operator])
+    made = [value for node in graph.nodes for value in node.outputs if value.name != "y"]
+    assert len(made) == 5
+    assert {stated(graph).features[value.name or ""] for value in made} == {
+        FeatureQuant(S8, 0.5, 3)
+    }
+
+
 def test_integers_without_a_scale_are_integers() -> None:
     tensors = [TfliteTensor("x", (2,), np.int8), TfliteTensor("y", (2,), np.int32)]
     operator = TfliteOperator("CAST", ("x",), ("y",), {"inDataType": 9, "outDataType": 2})

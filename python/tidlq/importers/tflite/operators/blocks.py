@@ -8,6 +8,7 @@ import onnx_ir as ir
 from tidlq.importers.tflite.layout import Layout
 from tidlq.importers.tflite.rewrite import Rewrite
 from tidlq.passes.node_reading import sizes_product
+from tidlq.passes.stated import state_feature
 
 _NCHW = Layout.CHANNELS_FIRST
 
@@ -80,6 +81,7 @@ def rewrite_space_to_batch(rewrite: Rewrite) -> None:
         listed = rewrite.integers_constant([pad[side] for side in (0, 1) for pad in pads], "pads")
         zero = rewrite.constant(np.array(0, value.dtype.numpy()), "zero")
         value = rewrite.emit("Pad", value, listed, zero, role="padded")
+        state_feature(value, rewrite.quant(0))
     outer = [size // block for size, block in zip(sizes, blocks, strict=True)]
     split = [shape[0], *(n for pair in zip(outer, blocks, strict=True) for n in pair), *rest]
     perm = [

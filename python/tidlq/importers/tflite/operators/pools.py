@@ -6,6 +6,7 @@ from tidlq.importers.tflite.layout import Layout
 from tidlq.importers.tflite.operators.activations import write_activated
 from tidlq.importers.tflite.operators.windows import explicit_pads
 from tidlq.importers.tflite.rewrite import Rewrite
+from tidlq.passes.stated import state_feature
 
 _NCHW = Layout.CHANNELS_FIRST
 
@@ -13,10 +14,14 @@ _NCHW = Layout.CHANNELS_FIRST
 def rewrite_pool(rewrite: Rewrite) -> None:
     """AVERAGE_POOL_2D and MAX_POOL_2D; an average leaves padding out of its count."""
     kernel, strides, pads = _window(rewrite)
-    op_type = "MaxPool" if rewrite.operator.code == "MAX_POOL_2D" else "AveragePool"
+    is_maximum = rewrite.operator.code == "MAX_POOL_2D"
+    op_type = "MaxPool" if is_maximum else "AveragePool"
     value = rewrite.emit(
         op_type, rewrite.read(0, _NCHW), kernel_shape=kernel, strides=strides, pads=pads
     )
+    if is_maximum:
+        # It only selects, so integers stay what they are before an activation as well.
+        state_feature(value, rewrite.quant(0))
     write_activated(rewrite, value, _NCHW)
 
 
