@@ -6,13 +6,15 @@ Every network is compiled from some of its pictures and exported. On other pictu
 gets the engine's own integers in front of every layer, and what it makes of them is compared with
 what the engine makes of them: with ONNX Runtime's graph optimization (which joins operators into
 its integer kernels) and without. Last, both run the whole network. The export is also compiled
-again; the Networks must be the exported ones.
+again; the Networks must be the exported ones. With --results a run can be continued.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatch
@@ -238,19 +240,34 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=50, help="run through the whole network")
     parser.add_argument("--kinds", action="store_true", help="also a table by kind of layer")
     parser.add_argument("--cache", type=Path, default=cache_folder())
-    parser.add_argument("--results", type=Path, help="a JSON file to write")
+    parser.add_argument("--results", type=Path, help="a JSON file with the rows, kept up to date")
     arguments = parser.parse_args()
     plans = [plan for plan in PLANS if any(fnmatch(plan, p) for p in arguments.plans)]
-    rows: list[Row] = []
-    for network in networks(arguments.cache, arguments.networks):
-        for plan in plans:
-            rows.append(measure(network, plan, arguments.layer_frames, arguments.frames))
-            print(f"{network.name}, {plan}: done", flush=True)
-    print_rows(rows)
+    chosen = networks(arguments.cache, arguments.networks)
+    rows = read_rows(arguments.results)
+    for network, plan in itertools.product(chosen, plans):
+        if (network.name, plan) not in rows:
+            row = measure(network, plan, arguments.layer_frames, arguments.frames)
+            rows[network.name, plan] = row
+            print(f"{network.name}, {plan}: done", file=sys.stderr, flush=True)
+            if arguments.results:
+                text = json.dumps([asdict(row) for row in rows.values()], indent=1)
+                arguments.results.write_text(text)
+    wanted = [rows[network.name, plan] for network in chosen for plan in plans]
+    print_rows(wanted)
     if arguments.kinds:
-        print_kinds(rows)
-    if arguments.results:
-        arguments.results.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+        print_kinds(wanted)
+
+
+def read_rows(file: Path | None) -> dict[tuple[str, str], Row]:
+    """What an earlier run measured, by network and plan."""
+    if file is None or not file.exists():
+        return {}
+    rows = [Row(**item) for item in json.loads(file.read_text())]
+    for row in rows:
+        row.optimized = {kind: Count(**count) for kind, count in row.optimized.items()}
+        row.plain = {kind: Count(**count) for kind, count in row.plain.items()}
+    return {(row.network, row.plan): row for row in rows}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from tidlq.compilation import PROTO_OPTION, Compiled
 from tidlq.compilation import compile as compile_
 from tidlq.errors import ArtifactError, ModelError, OptionError, QuantProtoError
 from tidlq.graph.partition import StageKind
-from tidlq.importers.onnx_model import import_onnx
+from tidlq.importers.model import import_model
 from tidlq.quantproto import read_quant_params
 from tidlq.target import Options
 from tidlq.version import __version__
@@ -48,7 +48,7 @@ def recompile(artifacts: str | os.PathLike[str], model: str | os.PathLike[str]) 
         raise _another_model(model, folder, saved) from error
     except ModelError as error:
         # Unless the file is at fault by itself, its inputs are others than the artifacts'.
-        import_onnx(Path(model))
+        import_model(Path(model))
         raise _another_model(model, folder, saved) from error
     if _networks(compiled.artifacts) != _networks(saved):
         raise _another_model(model, folder, saved)

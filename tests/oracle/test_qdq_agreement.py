@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -107,3 +108,43 @@ def test_a_real_network_is_within_one_step_and_survives_a_round_trip(
         assert found.largest <= 1, found
         if plan == "type 4 float" and found.kind in EXACT:
             assert found.largest == 0, found
+
+
+PREQUANTIZED = {
+    "TFLite int8": "kws/models/mlperf_kws_int8.tflite",
+    "TFLite uint8, weights with zero points": "imagenet/models/mobilenet_v1_0.25_128_quant.tflite",
+    "QDQ per channel": "qat/models/brevitas_resnet20_pc_ts13.onnx",
+    "QDQ, requantized between layers": "qat/models/pt2e_resnet20_pc_dynamo18.onnx",
+    "QOperator": "qat/models/ort_resnet20_u8s8_pc_qoperator.onnx",
+    "QDQ with a layer in float": "qat/models/incomplete_resnet20_B_conv_all_float.onnx",
+}
+
+
+def drawn_frames(compiled: Compiled) -> list[Frame]:
+    rng = np.random.default_rng(0)
+    draw = {"f": rng.normal, "i": lambda size: rng.integers(-99, 99, size)}
+    draw["u"] = lambda size: rng.integers(0, 200, size)
+    return [
+        {
+            item.name: draw[item.dtype.kind](size=item.shape).astype(item.dtype)
+            for item in compiled.graph.inputs
+        }
+        for _ in range(2)
+    ]
+
+
+@pytest.mark.parametrize("name", PREQUANTIZED)
+def test_a_pre_quantized_model_is_within_one_step_and_survives_a_round_trip(
+    name: str, shared_data: Path
+) -> None:
+    compiled = tidlq.compile(shared_data / PREQUANTIZED[name])
+    again = tidlq.compile(compiled.to_qdq())
+    assert programs(again) == programs(compiled)
+    frames = drawn_frames(compiled)
+    for frame in frames:
+        ours, theirs = (
+            tidlq.InferenceSession(one.artifacts).run(None, frame) for one in (compiled, again)
+        )
+        assert all(map(np.array_equal, ours, theirs))
+    for found in agreement_of(compiled, frames, is_optimized=True):
+        assert found.largest <= 1, found
