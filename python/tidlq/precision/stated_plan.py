@@ -293,15 +293,35 @@ class _StatedPlanner:
         return _NARROW_BIAS_BITS if is_narrow else _WIDE_BIAS_BITS
 
     def _bias(self, layer: Layer, own: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-        """Real values of the bias: given ones, else the stated integers, else the Graph's."""
+        """Real values of the bias: given ones, else the model's integers, else the Graph's."""
         given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
-        integers = None if layer.bias is None else self.stated.biases.get(layer.bias)
+        integers = self._bias_integers(layer, own)
         if integers is not None and _bias_factor(layer) == 1:
-            stated = np.asarray(integers, np.float64) * self._stated_steps(layer)
+            stated = integers * self._stated_steps(layer)
             # A saved proto holds biases as float32.
             if given is None or _is_same_bias(given, stated):
                 return stated
         return own if given is None else np.asarray(given, np.float64)
+
+    def _bias_integers(
+        self, layer: Layer, own: NDArray[np.float64] | None
+    ) -> NDArray[np.float64] | None:
+        """The model's integers of a bias; those that ONNX Runtime gives to a float one.
+
+        It divides by the accumulator's scale in float32.
+        """
+        stated = None if layer.bias is None else self.stated.biases.get(layer.bias)
+        if stated is not None:
+            return np.asarray(stated, np.float64)
+        is_known = layer.weight in self.stated.parameters and layer.inputs[0] in self.known
+        if own is None or not is_known or self.scheme.requantization is not Requantization.FLOAT:
+            return None
+        assert layer.weight is not None
+        scales = np.asarray(self.stated.parameters[layer.weight].scales, np.float32)
+        steps = scales * np.float32(self.known[layer.inputs[0]].scale)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            integers = np.rint(own.astype(np.float32) / steps).astype(np.float64)
+        return integers if np.isfinite(integers).all() else None
 
     def _stated_steps(self, layer: Layer) -> NDArray[np.float64]:
         """Real values of one unit of the stated bias: float64, one or [C_out]."""
