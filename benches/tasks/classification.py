@@ -45,7 +45,9 @@ def _imagenet(name: str, pre: str, nchw: bool) -> Network:
     return _network(name, "imagenet", pictures, nchw, _scorer("imagenet", 2, pre=pre))
 
 
-def _cifar(name: str, pre: str, which: str, folder: str = "cifar10") -> Network:
+def cifar_network(name: str, pre: str, which: str, folder: str = "cifar10") -> Network:
+    """A classifier of CIFAR-10, scored on one of the sets of its eval.py."""
+
     def pictures() -> Iterator[Array]:
         task = _task("cifar10")
         x, _ = task.dataset("calib500")
@@ -54,7 +56,9 @@ def _cifar(name: str, pre: str, which: str, folder: str = "cifar10") -> Network:
     return _network(name, folder, pictures, True, _scorer("cifar10", 1, pre=pre, which=which))
 
 
-def _kws(name: str) -> Network:
+def keyword_network(name: str) -> Network:
+    """A keyword spotter."""
+
     def pictures() -> Iterator[Array]:
         yield from _task("kws").dataset()[0][::10]
 
@@ -84,13 +88,13 @@ def classifiers() -> list[Network]:
     """Every float classification network of the data folder."""
     return [
         _fashion(),
-        _kws("mlperf_kws_fp32"),
-        _kws("mlperf_kws_float32"),
+        keyword_network("mlperf_kws_fp32"),
+        keyword_network("mlperf_kws_float32"),
         _vww(),
-        _cifar("mlperf_pretrainedResnet", "raw", "test10k"),
-        _cifar("resnet20_cifar10", "torch", "test10k"),
-        _cifar("clip_resnet20_pow2_float_ts13", "torch", "held2000", "qat"),
-        _cifar("clip_resnet20_pow2_float_tsattr10", "torch", "held2000", "qat"),
+        cifar_network("mlperf_pretrainedResnet", "raw", "test10k"),
+        cifar_network("resnet20_cifar10", "torch", "test10k"),
+        cifar_network("clip_resnet20_pow2_float_ts13", "torch", "held2000", "qat"),
+        cifar_network("clip_resnet20_pow2_float_tsattr10", "torch", "held2000", "qat"),
         _imagenet("keras_mobilenet_v1_0.25_224", "tf", False),
         _imagenet("mobilenet_v2_1.0_224_deqfloat", "tf", True),
         _imagenet("efficientnet_lite0", "lite127", True),

@@ -18,21 +18,20 @@ from tidlq.spec import FeatureQuant, IntegerType
 Arrays = Mapping[str, NDArray[np.generic]]
 
 _ADDED_SUFFIX = "_requantized"
-_DTYPES = {
-    onnx.TensorProto.UINT8: IntegerType(8, signed=False),
-    onnx.TensorProto.INT8: IntegerType(8, signed=True),
-    onnx.TensorProto.UINT16: IntegerType(16, signed=False),
-    onnx.TensorProto.INT16: IntegerType(16, signed=True),
-}
+_INTEGER_KERNELS = ("QLinear", "QGemm")
+_LAYOUT = frozenset({"Transpose", "Reshape", "ReorderOutput"})
+_MOVING = frozenset(
+    {"MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split", "Pad"}
+)
 
 
 @dataclass(frozen=True)
 class IntegerTensor:
-    """A tensor that a QuantizeLinear writes.
+    """A tensor that a QuantizeLinear, or an operator on integers, writes.
 
     Attributes:
         name: in the model.
-        quant: as its node states it; None where a parameter is computed.
+        quant: as a QuantizeLinear states it; None where that is not known.
     """
 
     name: str
@@ -44,7 +43,7 @@ class IntegerTensor:
 
 
 def find_integers(model: onnx.ModelProto) -> Mapping[str, list[IntegerTensor]]:
-    """Integer tensors by the names of the float tensors on either side of them."""
+    """Integer tensors by the names of the float tensors on either side of them, or by their own."""
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute[0].name == "value":
@@ -58,6 +57,12 @@ def find_integers(model: onnx.ModelProto) -> Mapping[str, list[IntegerTensor]]:
             found.setdefault(node.input[0], []).append(tensor)
         elif node.op_type == "DequantizeLinear" and node.input[0] in by_name:
             found.setdefault(node.output[0], []).append(by_name[node.input[0]])
+        elif node.op_type.startswith(_INTEGER_KERNELS) or (
+            node.op_type in _MOVING and node.input[0] in by_name
+        ):
+            for name in node.output:
+                by_name[name] = IntegerTensor(name, None)
+                found.setdefault(name, []).append(by_name[name])
     return found
 
 
@@ -113,14 +118,17 @@ class RuntimeIntegers:
         proto.graph.output.extend(
             onnx.ValueInfoProto(name=name) for name in self.tensors if name not in present
         )
-        self.session, self._kernels = open_session(proto, optimized=optimized)
+        self.session, self._writers = open_session(proto, optimized=optimized)
 
     def kernel(self, tensor: str) -> str:
         """The operator that writes an integer tensor once ONNX Runtime has optimized the model.
 
         "QuantizeLinear" where a float kernel computed it.
         """
-        return self._kernels[tensor]
+        node = self._writers[tensor]
+        while node.op_type in _LAYOUT and node.input[0] in self._writers:
+            node = self._writers[node.input[0]]
+        return node.op_type
 
     def run(
         self, feeds: Arrays
@@ -133,8 +141,8 @@ class RuntimeIntegers:
 
 def open_session(
     model: onnx.ModelProto, *, optimized: bool = True
-) -> tuple[onnxruntime.InferenceSession, Mapping[str, str]]:
-    """ONNX Runtime on the CPU, and which operator of the model as it runs writes each tensor."""
+) -> tuple[onnxruntime.InferenceSession, Mapping[str, onnx.NodeProto]]:
+    """ONNX Runtime on the CPU, and which node of the model as it runs writes each tensor."""
     levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -150,4 +158,4 @@ def open_session(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         nodes = onnx.load(file).graph.node
-    return session, {name: node.op_type for node in nodes for name in node.output}
+    return session, {name: node for node in nodes for name in node.output}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tidlq.graph.layers import Clamp, Layer, LayerKind, ResizeAxis
+from tidlq.graph.layers import Clamp, Layer, PoolAttributes, ResizeAxis
 from tidlq.lowering.network_pb2 import Requantize, Resize
 from tidlq.lowering.requantize import clamp_integers
 from tidlq.spec import FeatureQuant, Requantization
@@ -63,9 +63,30 @@ def sum_scales(first: FeatureQuant, second: FeatureQuant, output: FeatureQuant) 
     return [float(r0), float(r1), float(np.float32(output.zero_point) - shift)]
 
 
-def is_averaged_one_by_one(layer: Layer) -> bool:
-    """ONNX Runtime sums real values; its kernels for whole images sum integers."""
-    return layer.kind is LayerKind.AVERAGE_POOL and layer.op_type == "AveragePool"
+def average(
+    layer: Layer, source: FeatureQuant, output: FeatureQuant, sizes: Sequence[int]
+) -> Requantize:
+    """Of an average pool that ONNX Runtime has an integer kernel for.
+
+    A window that is the whole image has its integers summed and multiplied by
+    `scale(input) / (scale(output) * n)` in float32; others have their real values summed.
+
+    Args:
+        layer: an average pool.
+        source: its input's quantization.
+        output: its output's.
+        sizes: of the input along the window's axes.
+    """
+    assert isinstance(layer.attributes, PoolAttributes)
+    window = layer.attributes.window
+    is_whole = window.kernel == tuple(sizes) and not any((*window.pad_begin, *window.pad_end))
+    if not is_whole:
+        return real(output, layer.clamp)
+    message = real(output, layer.clamp)
+    message.mode = Requantize.MODE_FLOAT
+    steps = np.float32(output.scale) * np.float32(math.prod(sizes))
+    message.scale.append(float(np.float32(source.scale) / steps))
+    return message
 
 
 def softmax_scale(output: FeatureQuant) -> float:

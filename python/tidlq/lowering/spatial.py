@@ -23,12 +23,8 @@ from tidlq.lowering.builder import (
 )
 from tidlq.lowering.network_pb2 import Requantize, Resize
 from tidlq.lowering.requantize import by_ratio, by_shift
-from tidlq.lowering.runtime_arithmetic import (
-    is_averaged_one_by_one,
-    is_linear_kernel,
-    real,
-    resize_map,
-)
+from tidlq.lowering.runtime_arithmetic import average as runtime_average
+from tidlq.lowering.runtime_arithmetic import is_linear_kernel, real, resize_map
 from tidlq.spec import Requantization
 
 LINEAR_WEIGHT_BITS = {8: 11, 16: 15}
@@ -59,9 +55,11 @@ def _counts(window: Window, sizes: Sequence[int], outs: Sequence[int], include: 
 def _average(builder: NetworkBuilder, layer: Layer, counts: Sequence[int]) -> Requantize:
     source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
     mode = builder.plan.layers[layer.name].requantization
-    is_real = is_averaged_one_by_one(layer) and 0 not in counts
-    if is_real and is_linear_kernel(mode, (source, target), layer.clamp):
-        return real(target, layer.clamp)
+    has_kernel = layer.op_type != "ReduceMean" and 0 not in counts
+    if has_kernel and is_linear_kernel(mode, (source, target), layer.clamp):
+        assert isinstance(layer.attributes, PoolAttributes)
+        sizes = permuted(builder.shape(layer.inputs[0]), layer.attributes.window.axes)
+        return runtime_average(layer, source, target, sizes)
     if mode is not Requantization.TWICE_ROUNDED:
         ratios = [(source.scale / count if count else 0.0,) for count in counts]
         return by_ratio(mode, ratios, target, layer.clamp)

@@ -303,18 +303,40 @@ class _StatedPlanner:
     def _bias(
         self, layer: Layer, own: NDArray[np.float64] | None
     ) -> tuple[NDArray[np.float64] | None, bool]:
-        """Real values of the bias: given ones, else the stated integers, else the Graph's.
+        """Real values of the bias: given ones, else the model's integers, else the Graph's.
 
-        And whether they are the stated integers.
+        And whether they are the model's integers.
         """
         given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
-        integers = None if layer.bias is None else self.stated.biases.get(layer.bias)
+        integers = self._bias_integers(layer, own)
         if integers is not None and _bias_factor(layer) == 1:
-            stated = np.asarray(integers, np.float64) * self._stated_steps(layer)
+            stated = integers * self._stated_steps(layer)
             # A saved proto holds biases as float32.
             if given is None or _is_same_bias(given, stated):
                 return stated, True
         return own if given is None else np.asarray(given, np.float64), False
+
+    def _bias_integers(
+        self, layer: Layer, own: NDArray[np.float64] | None
+    ) -> NDArray[np.float64] | None:
+        """The model's integers of a bias; those that ONNX Runtime gives to a float one.
+
+        It divides by the accumulator's scale in float32. A float bias of a layer that writes float32
+        stays as it is.
+        """
+        stated = None if layer.bias is None else self.stated.biases.get(layer.bias)
+        if stated is not None:
+            return np.asarray(stated, np.float64)
+        is_known = layer.weight in self.stated.parameters and layer.inputs[0] in self.known
+        is_runtime = self.scheme.requantization is Requantization.FLOAT
+        if own is None or not (is_known and is_runtime) or layer.output in self.floats:
+            return None
+        assert layer.weight is not None
+        scales = np.asarray(self.stated.parameters[layer.weight].scales, np.float32)
+        steps = scales * np.float32(self.known[layer.inputs[0]].scale)
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            integers = np.rint(own.astype(np.float32) / steps).astype(np.float64)
+        return integers if np.isfinite(integers).all() else None
 
     def _stated_steps(self, layer: Layer) -> NDArray[np.float64]:
         """Real values of one unit of the stated bias: float64, one or [C_out]."""

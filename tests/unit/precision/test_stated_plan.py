@@ -120,6 +120,20 @@ def test_weights_with_a_zero_point_are_signed_differences(
     np.testing.assert_array_equal(quant.quantize(weight), stored - zero_point)
 
 
+def test_a_float_bias_gets_the_integers_that_onnx_runtime_gives_it() -> None:
+    scales = np.array([2e-5, 3e-3, 0.7], np.float32)
+    graph = conv_and_gemm(np.arange(-13, 14).reshape(3, 1, 3, 3), scales)
+    assert graph.stated is not None
+    graph = replace(graph, stated=replace(graph.stated, biases={}))
+    conv = layer_of(graph, "conv")
+    own = layer_parameters(graph, conv).bias
+    assert own is not None
+    steps = scales * np.float32(X.scale)
+    expected = np.rint(own.astype(np.float32) / steps)
+    assert expected[0] != np.rint(own[0] / (np.float64(scales[0]) * X.scale))
+    assert plan_of(graph).layers["conv"].quantize_bias(X.scale).tolist() == expected.tolist()
+
+
 def test_a_changed_range_makes_a_new_scale_and_leaves_the_model_its_arithmetic_elsewhere() -> None:
     graph = conv_and_gemm(WEIGHT, SCALES)
     assert graph.stated is not None
