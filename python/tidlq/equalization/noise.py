@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,8 +154,8 @@ def step_of(largest: np.float64 | float, codes: float, is_power_of_two: bool) ->
     """The step of an integer whose largest code holds a magnitude."""
     step = float(largest) / codes
     if is_power_of_two and step > 0:
-        mantissa, exponent = np.frexp(step)
-        return float(np.ldexp(1.0, int(exponent) - int(mantissa == 0.5)))
+        mantissa, exponent = math.frexp(step)
+        return math.ldexp(1.0, exponent - int(mantissa == 0.5))
     return step
 
 
@@ -172,6 +173,11 @@ class WeightTerm:
     largest: Float64
     noise: Float64
     bias: float = 0.0
+
+    @cached_property
+    def divisor(self) -> Float64 | None:
+        """`largest` without zeros; None where it is all zero, which keeps to any extent."""
+        return np.maximum(self.largest, _TINY) if self.largest.any() else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,33 +203,39 @@ class GroupTerms:
 
     def noise(self, factors: Float64) -> float:
         """The noise that factors float64 [C] leave."""
-        total = self.feature_noise(factors)
-        total += sum(self.producer_noise(index, factors) for index in range(len(self.producers)))
-        total += sum(self.consumer_noise(index, factors) for index in range(len(self.consumers)))
+        squares = factors**2
+        total = self.feature_noise(factors, squares)
+        total += sum([self.producer_noise(i, factors, squares) for i in range(len(self.producers))])
+        step = self.feature_step(factors)
+        total += sum(
+            [self.consumer_noise(i, factors, squares, step) for i in range(len(self.consumers))]
+        )
         return total
 
-    def feature_noise(self, factors: Float64) -> float:
-        """The feature maps' share."""
-        return self.feature_step(factors) ** 2 * float((factors**2 * self.features).sum())
+    def feature_noise(self, factors: Float64, squares: Float64) -> float:
+        """The feature maps' share; `squares` are those of the factors, here and below."""
+        return self.feature_step(factors) ** 2 * float(np.add.reduce(squares * self.features))
 
     def feature_step(self, factors: Float64) -> float:
         """The step of the group's feature maps."""
-        return self.step((self.magnitudes / factors).max(), _FEATURE_CODES)
+        return self.step(np.maximum.reduce(self.magnitudes / factors), _FEATURE_CODES)
 
-    def producer_noise(self, index: int, factors: Float64) -> float:
+    def producer_noise(self, index: int, factors: Float64, squares: Float64) -> float:
         """A producer's share."""
         term = self.producers[index]
-        step = self.step((term.largest / factors).max(), _WEIGHT_CODES)
-        return step**2 * float((factors**2 * term.noise).sum())
+        step = self.step(np.maximum.reduce(term.largest / factors), _WEIGHT_CODES)
+        return step**2 * float(np.add.reduce(squares * term.noise))
 
-    def consumer_noise(self, index: int, factors: Float64) -> float:
+    def consumer_noise(
+        self, index: int, factors: Float64, squares: Float64, feature_step: float
+    ) -> float:
         """A consumer's share."""
         term = self.consumers[index]
-        largest = (term.largest * factors).max()
+        largest = float(np.maximum.reduce(term.largest * factors))
         if term.bias > 0:
-            largest = max(largest, term.bias / max(self.feature_step(factors), _TINY))
+            largest = max(largest, term.bias / max(feature_step, _TINY))
         step = self.step(largest, _WEIGHT_CODES)
-        return step**2 * float((term.noise / factors**2).sum())
+        return step**2 * float(np.add.reduce(term.noise / squares))
 
     def best_factors(self, extents: Float64) -> Float64:
         """The factors of least noise for given extents, which they keep to.
@@ -236,8 +248,8 @@ class GroupTerms:
         """
         first = 1 + len(self.producers)
         produced, consumed = extents[1:first], extents[first:]
-        pairs = tuple(zip(produced, self.producers, strict=True))
-        readers = tuple(zip(consumed, self.consumers, strict=True))
+        pairs = tuple(zip(produced.tolist(), self.producers, strict=True))
+        readers = tuple(zip(consumed.tolist(), self.consumers, strict=True))
         above = sum((e / _WEIGHT_CODES) ** 2 * t.noise for e, t in readers)
         below = (extents[0] / _FEATURE_CODES) ** 2 * self.features
         for extent, term in pairs:
@@ -248,9 +260,8 @@ class GroupTerms:
             least = np.maximum(least, term.largest / extent)
         most = np.full_like(least, np.inf)
         for extent, term in readers:
-            # Weights that are all zero keep to any extent.
-            if term.largest.any():
-                most = np.minimum(most, extent / np.maximum(term.largest, _TINY))
+            if term.divisor is not None:
+                most = np.minimum(most, extent / term.divisor)
         return np.asarray(np.minimum(np.maximum(factors, least), np.maximum(most, _TINY)))
 
 
@@ -395,17 +406,16 @@ class NoiseModel:
             return sum(self.noise_of(i, factors) for i, factors in enumerate(self.factors))
         total = 0.0
         for index, (group, factors) in enumerate(zip(self.groups, self.factors, strict=True)):
-            terms = self.terms(index)
-            total += terms.feature_noise(factors)
-            total += sum(terms.producer_noise(i, factors) for i in range(len(group.producers)))
+            terms, squares = self.terms(index), factors**2
+            total += terms.feature_noise(factors, squares)
+            places = range(len(group.producers))
+            total += sum(terms.producer_noise(i, factors, squares) for i in places)
+            step = terms.feature_step(factors)
             total += sum(
-                terms.consumer_noise(place, factors)
-                for place, layer in enumerate(group.consumers)
-                if layer.name not in self._output_group
-            )
-            total += sum(
-                terms.consumer_noise(len(group.consumers) + place, factors)
-                for place in range(len(group.restored))
+                terms.consumer_noise(place, factors, squares, step)
+                for place in range(len(terms.consumers))
+                if place >= len(group.consumers)
+                or group.consumers[place].name not in self._output_group
             )
         return total
 

@@ -225,7 +225,7 @@ def _extents(terms: GroupTerms, factors: Float64) -> Float64:
 
 
 def _limited(terms: GroupTerms, factors: Float64, limits: Float64 | None) -> Float64:
-    factors = np.clip(factors, 1 / _LARGEST_FACTOR, _LARGEST_FACTOR)
+    factors = np.minimum(np.maximum(factors, 1 / _LARGEST_FACTOR), _LARGEST_FACTOR)
     # A dead channel has nothing to gain, and its weights nothing to lose.
     factors = np.where(terms.magnitudes == 0, 1.0, factors)
     if limits is None:

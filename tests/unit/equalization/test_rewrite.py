@@ -180,6 +180,8 @@ def magnitudes_of(graph: Graph) -> Graph:
     """The same network with the magnitudes of its constants: no sum cancels."""
     model = ir.from_proto(ir.to_proto(graph.model))
     means = {node.inputs[3].name for node in model.graph if node.op_type == "BatchNormalization"}
+    for node in model.graph:
+        node.op_type = "Add" if node.op_type == "Sub" else node.op_type
     for name, value in model.graph.initializers.items():
         array = value.const_value.numpy()
         if array.dtype == np.float32:

@@ -18,6 +18,7 @@ from tidlq.equalization import (
     find_channel_groups,
     find_equalization,
 )
+from tidlq.equalization.channel_wise import ChannelWiseTerms, ReaderTerm
 from tidlq.equalization.noise import NoiseModel
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
@@ -208,9 +209,9 @@ def test_the_model_predicts_the_noise_of_quantizers(part: str) -> None:
     model = model_of(graph, statistics)
     terms, ones = model.terms(0), np.ones(32)
     predicted = {
-        "features": terms.feature_noise(ones),
-        "first weight": terms.producer_noise(0, ones),
-        "last weight": terms.consumer_noise(0, ones),
+        "features": terms.feature_noise(ones, ones),
+        "first weight": terms.producer_noise(0, ones, ones),
+        "last weight": terms.consumer_noise(0, ones, ones, terms.feature_step(ones)),
     }[part]
     first, last = (
         layer_parameters(graph, layer).weight.astype(np.float64)[..., 0, 0]
@@ -377,3 +378,53 @@ def test_bounds_leave_every_channel_its_room(margin: float) -> None:
                 magnitudes = np.max([statistics[t].magnitudes for t in group.tensors], axis=0)
                 room = np.where(magnitudes > 0, np.minimum(magnitudes * margin, 6.0), 0.0)
                 assert (held >= room * (1 - 1e-6)).all()
+
+
+# --- One scale per output channel
+
+
+def channel_wise_terms(seed: int, spread: float) -> ChannelWiseTerms:
+    rng = np.random.default_rng(seed)
+    magnitudes = np.exp(rng.uniform(-spread, 0, size=6))
+    readers = tuple(
+        ReaderTerm(np.abs(rng.normal(size=shape)), rng.uniform(0.5, 2, size=shape[:2]))
+        for shape in ((1, 5, 6), (6, 1, 1))
+    )
+    features = rng.uniform(0.5, 2, size=6) / magnitudes**2
+    return ChannelWiseTerms(magnitudes, features, (magnitudes / 3) ** 2, readers)
+
+
+@given(seed=st.integers(0, 1 << 16), spread=st.floats(0, 12))
+def test_factors_for_a_scale_per_channel_are_never_worse_than_none(
+    seed: int, spread: float
+) -> None:
+    terms = channel_wise_terms(seed, spread)
+    assert terms.noise(terms.best_factors()) <= terms.noise(np.ones(6))
+
+
+@given(seed=st.integers(0, 1 << 16), factor=st.floats(1e-3, 1e3))
+def test_one_factor_for_all_channels_changes_no_noise(seed: int, factor: float) -> None:
+    terms = channel_wise_terms(seed, 3)
+    plain, scaled = (terms.noise(np.full(6, value)) for value in (1.0, factor))
+    assert scaled == pytest.approx(plain, rel=1e-9)
+
+
+def test_the_noise_with_a_scale_per_channel_is_that_of_the_formula() -> None:
+    largest = np.array([[[1.0, 4.0], [2.0, 0.5]]])
+    reader = ReaderTerm(largest, np.array([[3.0, 5.0]]))
+    terms = ChannelWiseTerms(
+        np.array([2.0, 8.0]), np.array([1.0, 7.0]), np.array([0.5, 4.0]), (reader,)
+    )
+    factors = np.array([0.5, 2.0])
+    features = (4 / 255) ** 2 * (0.25 * 1 + 4 * 7)
+    spread = 0.5 / 0.25 + 4 / 4
+    weights = (3 * (8 / 127) ** 2 + 5 * (1 / 127) ** 2) * spread
+    assert terms.noise(factors) == pytest.approx(features + weights)
+
+
+def test_small_channels_are_enlarged_where_their_steps_would_swallow_them() -> None:
+    terms = channel_wise_terms(3, 8)
+    factors = terms.best_factors()
+    order = np.argsort(terms.magnitudes)
+    assert factors[order[0]] < 0.1 * factors[order[-1]]
+    assert terms.noise(factors) < 0.1 * terms.noise(np.ones(6))
