@@ -1,4 +1,4 @@
-"""Pools, means, interpolation, joins and softmax against LiteRT's reference kernels, bit for bit."""
+"""Pools, means, interpolation, joins, softmax against LiteRT's reference kernels, bit for bit."""
 
 from __future__ import annotations
 

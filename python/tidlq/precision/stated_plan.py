@@ -321,8 +321,8 @@ class _StatedPlanner:
     ) -> NDArray[np.float64] | None:
         """The model's integers of a bias; those that ONNX Runtime gives to a float one.
 
-        It divides by the accumulator's scale in float32. A float bias of a layer that writes float32
-        stays as it is.
+        It divides by the accumulator's scale in float32. A float bias of a layer that writes
+        float32 stays as it is.
         """
         stated = None if layer.bias is None else self.stated.biases.get(layer.bias)
         if stated is not None:
