@@ -162,3 +162,23 @@ def test_a_convolution_is_exact_and_rounded_twice(
     integers = np.rint(found / steps)
     np.testing.assert_array_equal(found, integers.astype(np.float32) * steps)
     np.testing.assert_array_equal(integers, np.rint(expected / steps))
+
+
+@pytest.mark.slow
+def test_logits_of_a_trained_network_are_those_of_onnx_runtime(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    path = shared_data / "qat/models/brevitas_resnet20_pc_ts13.onnx"
+    rows = np.loadtxt(
+        shared_data / "cifar10/data/cifar10_test_100.csv", delimiter=",", dtype=np.float32
+    )
+    pictures = rows[:, 1:].reshape(-1, 32, 32, 3).transpose(0, 3, 1, 2) / np.float32(255)
+    mean = np.array([0.485, 0.456, 0.406], np.float32).reshape(3, 1, 1)
+    deviation = np.array([0.229, 0.224, 0.225], np.float32).reshape(3, 1, 1)
+    tidlq.compile(path).save(tmp_path / "artifacts")
+    ours = tidlq.InferenceSession(tmp_path / "artifacts")
+    theirs = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = theirs.get_inputs()[0].name
+    for picture in (pictures - mean) / deviation:
+        feed = {name: picture[np.newaxis]}
+        np.testing.assert_array_equal(ours.run(None, feed)[0], theirs.run(None, feed)[0])
