@@ -97,9 +97,11 @@ def _clamped_behind(
     nodes = {node.name: node for node in graph.nodes}
     found: dict[str, FeatureQuant] = {}
     for layer in partition.layers:
-        quant = plan.features[layer.output]
+        quant = plan.features.get(layer.output)
         is_exact = plan.layers[layer.name].requantization is Requantization.FLOAT
-        if layer.kind not in _IN_INTEGERS or not is_exact or quant.type.bits != _BYTE:
+        if quant is None or layer.kind not in _IN_INTEGERS or not is_exact:
+            continue
+        if quant.type.bits != _BYTE:
             continue
         if clamp_integers(quant, layer.clamp) == (quant.type.lowest, quant.type.highest):
             continue

@@ -62,6 +62,17 @@ def requantize_accumulators(
     return clamp(v, requantize)
 
 
+def real_values(acc: IntArray, requantize: pb.Requantize) -> NDArray[np.float32]:
+    """float32(acc) * scale + real_bias by the last axis's position, each operation rounded."""
+    entry = np.arange(acc.shape[-1])
+    with np.errstate(over="ignore", under="ignore"):
+        scale = np.asarray(_pick(requantize.scale, entry), np.float32)
+        values = np.asarray(round_to_float32(acc) * scale, np.float32)
+        if requantize.real_bias:
+            values = values + np.asarray(_pick(requantize.real_bias, entry), np.float32)
+    return values
+
+
 def _pick(values: object, entry: NDArray[np.int64]) -> IntArray:
     """List entries by index; a list of one serves every index and every shape."""
     table = np.asarray(list(values), dtype=object)  # type: ignore[call-overload]

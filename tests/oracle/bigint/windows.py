@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracle.bigint.integers import IntArray, exact_matmul
-from oracle.bigint.requantization import requantize_accumulators
+from oracle.bigint.requantization import real_values, requantize_accumulators
 from oracle.bigint.tensors import Array, centered, constant_of, shape_of, store
 from tidlq.lowering import network_pb2 as pb
 
@@ -96,8 +96,7 @@ def convolution(
         columns = kernels[g * channels_out : (g + 1) * channels_out].reshape(channels_out, -1)
         sums.append(exact_matmul(rows.reshape(-1, columns.shape[1]), columns.T))
     acc = np.concatenate(sums, axis=1) + np.array(list(layer.bias), dtype=object)
-    q = requantize_accumulators(acc, layer.requantize)
-    return store(q.reshape(shape_of(output)), output)
+    return _finish(acc, layer.requantize, output)
 
 
 def inner_product(
@@ -107,8 +106,14 @@ def inner_product(
     matrix = constant_of(weight).astype(np.int64)
     rows = x.astype(np.int64).reshape(-1, matrix.shape[1]) - source.zero_point
     acc = exact_matmul(rows, matrix.T) + np.array(list(layer.bias), dtype=object)
-    q = requantize_accumulators(acc, layer.requantize)
-    return store(q.reshape(shape_of(output)), output)
+    return _finish(acc, layer.requantize, output)
+
+
+def _finish(acc: IntArray, requantize: pb.Requantize, output: pb.Tensor) -> Array:
+    """Integers, or real values where the output is float32."""
+    if output.element_type == pb.ELEMENT_TYPE_F32:
+        return real_values(acc, requantize).reshape(shape_of(output))
+    return store(requantize_accumulators(acc, requantize).reshape(shape_of(output)), output)
 
 
 def max_pool(layer: pb.MaxPool, x: Array, output: pb.Tensor) -> Array:

@@ -149,6 +149,8 @@ def requantizations(
         entries: length of the lists when they are not of length 1.
         modes: allowed modes.
     """
+    if output.element_type == pb.ELEMENT_TYPE_F32:
+        return real_outputs(draw, entries)
     count = entries if draw(st.booleans()) else 1
     rng = generator(draw)
     usual = np.maximum(np.broadcast_to(np.asarray(magnitude, float), (entries,))[:count], 1)
@@ -166,6 +168,24 @@ def requantizations(
     shift = rng.integers(0, 63, count) if wild else np.clip(np.rint(-np.log2(ratio)), 0, 62)
     result.shift.extend(int(s) for s in shift)
     return result
+
+
+def real_outputs(draw: DrawFn, entries: int) -> pb.Requantize:
+    """Scales of every size, and biases or none, of an output that is not quantized."""
+    rng = generator(draw)
+    result = pb.Requantize(mode=pb.Requantize.MODE_FLOAT)
+    count = entries if draw(st.booleans()) else 1
+    ratio = 2.0 ** rng.uniform(-20, 0, count)
+    result.scale.extend(_float_scales(draw, rng, ratio, one_in(draw, 8)))
+    count = draw(st.sampled_from([0, 1, entries]))
+    values = rng.standard_normal(count) * 2.0 ** rng.integers(-10, 30)
+    result.real_bias.extend(values.astype(np.float32).tolist())
+    return result
+
+
+def weighted_types(draw: DrawFn) -> int:
+    """Type of the output of a layer with weights: sometimes float32."""
+    return pb.ELEMENT_TYPE_F32 if one_in(draw, 4) else int(draw(integer_types))
 
 
 def clamps(draw: DrawFn, output: pb.Tensor) -> tuple[int, int]:

@@ -28,7 +28,8 @@ def convolution(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     axes = _feature_axes(draw, shape, convolution_axes)
     weight_shape = (channels_out, axes[0].kernel, axes[1].kernel, channels // groups)
     weight = draws.parameters(draw, net, weight_shape)
-    output = draws.features(draw, net, _output_shape(shape, axes, channels_out))
+    kind = draws.weighted_types(draw)
+    output = draws.features(draw, net, _output_shape(shape, axes, channels_out), kind)
     usual = draws.usual_sum(net.tensor(source), net.tensor(weight), math.prod(weight_shape[1:]))
     window = split_axes(axes)
     layer = pb.Convolution(
@@ -48,7 +49,7 @@ def inner_product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     shape = tuple(net.tensor(source).shape)
     outputs = draw(draws.channel_counts)
     weight = draws.parameters(draw, net, (outputs, shape[-1]))
-    output = draws.features(draw, net, (*shape[:-1], outputs))
+    output = draws.features(draw, net, (*shape[:-1], outputs), draws.weighted_types(draw))
     usual = draws.usual_sum(net.tensor(source), net.tensor(weight), shape[-1])
     layer = pb.InnerProduct(
         weight=weight,

@@ -16,6 +16,7 @@ from tidlq.lowering.requantize import (
     by_shift,
     clamp_integers,
     fixed_multipliers,
+    to_real,
 )
 from tidlq.spec import FeatureQuant, IntegerType, Requantization
 
@@ -122,3 +123,12 @@ def test_float_ratios_beyond_float32_become_its_largest_number() -> None:
     message = by_ratio(Requantization.FLOAT, [(1e20, 1e18), (-1e20, 1e18)], tiny)
     largest = float(np.finfo(np.float32).max)
     assert list(message.scale) == [largest, -largest]
+
+
+def test_scales_of_a_float32_output_are_multiplied_in_float32() -> None:
+    message = to_real([(0.1, 0.3), (1e30, 1e30)], [0.1, -2.0])
+    largest = np.finfo(np.float32).max
+    assert list(message.scale) == [np.float32(0.1) * np.float32(0.3), largest]
+    assert list(message.real_bias) == [np.float32(0.1), -2.0]
+    assert (message.zero_point, message.clamp_min, message.clamp_max) == (0, 0, 0)
+    assert list(to_real([(0.5, 0.5)]).real_bias) == []

@@ -17,7 +17,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters
 from tidlq.graph.partition import Partition, partition
 from tidlq.graph.recognition import find_layers
-from tidlq.graph.statements import find_incomplete, resolve_features
+from tidlq.graph.statements import find_incomplete, float_outputs, resolve_features
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.stated_plan import make_stated_plan, stated_scheme
@@ -186,7 +186,7 @@ def test_what_only_moves_hands_statements_on_in_both_directions() -> None:
 @pytest.mark.parametrize(
     ("feature", "parameter", "expected"),
     [
-        ("gemm_out", None, {"gemm": "feature map 'gemm_out'"}),
+        ("gemm_out", None, {}),
         ("input0", None, {"conv": "feature map 'input0'"}),
         (None, "v", {"gemm": "parameter 'v'"}),
     ],
@@ -205,9 +205,81 @@ def test_a_layer_with_something_unstated_is_incomplete(
     found = find_incomplete(graph, parts_of(graph).layers)
     assert found.keys() == expected.keys()
     assert all(expected[name] in reason for name, reason in found.items())
-    if feature == "gemm_out":
-        with pytest.raises(QuantProtoError, match="'gemm_out' is missing"):
-            plan_of(graph)
+
+
+def without_output(arithmetic: Requantization = Requantization.FLOAT) -> Graph:
+    """All is stated but the output of the Gemm."""
+    graph = conv_and_gemm(WEIGHT, SCALES)
+    assert graph.stated is not None
+    features = {n: q for n, q in graph.stated.features.items() if n != "gemm_out"}
+    stated = replace(graph.stated, features=features, requantization=arithmetic)
+    return replace(graph, stated=stated)
+
+
+def test_an_output_without_a_statement_is_complete_and_stays_float32() -> None:
+    graph = without_output()
+    layers = parts_of(graph).layers
+    assert float_outputs(graph, layers) == {"gemm_out"}
+    plan = plan_of(graph)
+    assert "gemm_out" not in plan.features
+    assert plan.layers["gemm"].requantization is Requantization.FLOAT
+
+
+def test_an_output_without_a_statement_that_is_to_have_a_range_is_incomplete() -> None:
+    graph = without_output()
+    found = find_incomplete(graph, parts_of(graph).layers, needs_ranges=True)
+    assert "feature map 'gemm_out'" in found["gemm"]
+    assert found.keys() == {"gemm"}
+
+
+def test_an_output_without_a_statement_is_quantized_where_a_range_is_given() -> None:
+    plan = plan_of(without_output(), Ranges({"gemm_out": Range(-1, 1)}, {}, {}))
+    assert plan.features["gemm_out"].scale == pytest.approx(2 / 255)
+
+
+def test_only_onnx_runtimes_arithmetic_has_float32_outputs() -> None:
+    graph = without_output(Requantization.TWICE_ROUNDED)
+    layers = parts_of(graph).layers
+    assert float_outputs(graph, layers) == set()
+    assert find_incomplete(graph, layers).keys() == {"gemm"}
+    with pytest.raises(QuantProtoError, match="'gemm_out' is missing"):
+        plan_of(graph)
+
+
+def test_what_another_layer_reads_or_a_clamp_bounds_does_not_stay_float32() -> None:
+    net = SmallNetwork()
+    x = net.input(1, 1, 4, 4)
+    weights = [net.constant(np.ones((1, 1, 1, 1)), name) for name in ("a", "b", "c")]
+    first = net.node("Conv", x, weights[0], name="first")
+    second = net.node("Conv", first, weights[1], name="second")
+    last = net.node("Relu", net.node("Conv", x, weights[2], name="third"), name="relu")
+    graph = import_onnx(net.model(second, last))
+    one = StatedParameter(S8, (1.0,), (0,))
+    stated = StatedQuantization({x: X, second: Y}, {"a": one, "b": one, "c": one}, {})
+    graph = replace(graph, stated=stated)
+    layers = parts_of(graph).layers
+    assert float_outputs(graph, layers) == set()
+    # The first one is complete by itself; its reader is not.
+    assert find_incomplete(graph, layers).keys() == {"second", "third"}
+    alone = [layer for layer in layers if layer.name == "first"]
+    assert float_outputs(graph, alone) == {"first_out"}
+
+
+def test_a_bias_that_is_not_stated_is_added_to_a_float32_output() -> None:
+    net = SmallNetwork()
+    x = net.input(1, 1, 4, 4)
+    y = net.node("Conv", x, net.constant(WEIGHT * 0.5, "w"), net.constant([1, -2, 3], "b"))
+    graph = import_onnx(net.model(y))
+    weight = StatedParameter(S8, (0.5,), (0,))
+    real = replace(graph, stated=StatedQuantization({x: X}, {"w": weight}, {}))
+    quant = next(iter(plan_of(real).layers.values()))
+    assert quant.is_bias_real
+    assert quant.bias == (1, -2, 3)
+    assert real.stated is not None
+    whole = replace(real, stated=replace(real.stated, biases={"b": (100, -200, 300)}))
+    quant = next(iter(plan_of(whole).layers.values()))
+    assert not quant.is_bias_real
+    assert tuple(quant.quantize_bias(X.scale)) == (100, -200, 300)
 
 
 def test_scales_along_another_axis_make_a_layer_incomplete() -> None:
