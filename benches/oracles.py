@@ -10,13 +10,21 @@ if str(TESTS) not in sys.path:
     sys.path.append(str(TESTS))
 
 from oracle.layer_cuts import Difference, LayerCut, compare, cut_layers  # noqa: E402
+from oracle.litert_tensors import (  # noqa: E402
+    ReferenceInterpreter,
+    dequantized,
+    unequal_elements,
+)
 from oracle.runtime_integers import RuntimeIntegers, pair_features  # noqa: E402
 
 __all__ = [
     "Difference",
     "LayerCut",
+    "ReferenceInterpreter",
     "RuntimeIntegers",
     "compare",
     "cut_layers",
+    "dequantized",
     "pair_features",
+    "unequal_elements",
 ]

@@ -35,12 +35,20 @@ class Differences:
         self.same_class += int((best[0] == best[1]).sum())
 
 
-def evaluate(network: Network, ours: Run, theirs: Run) -> Answers:
+def as_runner(answers: Outputs) -> Outputs:
+    """As the data folder's runner returns outputs."""
+    return [y if y.dtype == np.int64 else np.asarray(y, np.float32) for y in answers]
+
+
+def evaluate(
+    network: Network, ours: Run, theirs: Run, decode: Callable[[Outputs], Outputs] = as_runner
+) -> Answers:
     """Scores both on the network's evaluation data.
 
     Args:
         network: gives the metric, the data and the interface that the runner sees.
-        ours, theirs: from a batch as the model takes it to its outputs.
+        ours, theirs: from a batch as the runner gives it to the model's outputs.
+        decode: from these to what eval.py scores.
     """
     base, differences = runner(), Differences()
     kept: list[Outputs] = []
@@ -50,14 +58,14 @@ def evaluate(network: Network, ours: Run, theirs: Run) -> Answers:
             answers = theirs(x)
             kept.append(ours(x))
             differences.add(kept[-1], answers)
-            return [_as_runner(answer) for answer in answers]
+            return decode(answers)
 
     class Ours(base):  # type: ignore[misc, valid-type]
         position = 0
 
         def _one(self, _: Array) -> Outputs:
             self.position += 1
-            return [_as_runner(answer) for answer in kept[self.position - 1]]
+            return decode(kept[self.position - 1])
 
     def score(model: Any) -> float:
         return network.score(lambda *_, **options: model(str(network.model), **options)).percent
@@ -72,8 +80,3 @@ def evaluate(network: Network, ours: Run, theirs: Run) -> Answers:
         theirs=their_score,
         largest=differences.largest,
     )
-
-
-def _as_runner(answer: Any) -> Any:
-    """As the data folder's runner returns outputs."""
-    return answer if answer.dtype == np.int64 else np.asarray(answer, np.float32)
