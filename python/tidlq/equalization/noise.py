@@ -285,7 +285,7 @@ def _magnitudes(
         known = _to_scale_of_readers(group, statistics, known)
     seen = np.asarray(np.max(known, axis=0), np.float64)
     if group.bound is None:
-        return np.minimum(seen * headroom, max(seen.max(), _TINY))
+        return seen if headroom == 1 else np.minimum(seen * headroom, seen.max())
     return np.maximum(
         seen,
         np.where(seen > 0, np.minimum(np.maximum(seen, _TINY) * unseen_margin, group.bound), 0.0),
@@ -311,7 +311,8 @@ class NoiseModel:
         is_power_of_two: steps are powers of two.
         unseen_margin: factor by which channels under a Clip may exceed what was seen.
         bias_codes: largest integer of a bias.
-        headroom: factor by which other channels may exceed what was seen.
+        headroom: factor by which other channels may exceed what was seen, in groups with gates or
+            added constants, and everywhere with a scale per output channel.
         is_channel_wise: each output channel of a weight has its own scale.
     """
 
@@ -348,7 +349,13 @@ class NoiseModel:
         self._output_group = {x.name: i for i, g in enumerate(groups) for x in g.producers}
         self.is_channel_wise = is_channel_wise
         self._magnitudes = [
-            _magnitudes(group, statistics, unseen_margin, headroom) for group in groups
+            _magnitudes(
+                group,
+                statistics,
+                unseen_margin,
+                headroom if is_channel_wise or group.is_scaled else 1.0,
+            )
+            for group in groups
         ]
         self._features = [
             sum(

@@ -76,7 +76,7 @@ def find_equalization(
         unseen_margin: factor by which channels under a Clip may exceed what was seen without being
             clipped too early; 1 or more.
         bias_codes: largest integer of a bias; one that does not fit makes the weights coarser.
-        headroom: factor by which channels without a Clip may exceed what was seen of them.
+        headroom: factor by which channels may exceed what was seen of them: see `NoiseModel`.
         is_channel_wise: each output channel of a weight has its own scale.
         worthwhile: with such scales, the part of the noise to signal that factors may leave; where
             they leave more, none are chosen.
