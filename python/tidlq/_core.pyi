@@ -329,8 +329,12 @@ class WindowSums:
         dilation: list[int],
         pad_begin: list[int],
         output_size: list[int],
+        *,
+        transposed: bool = False,
     ) -> WindowSums:
         """Takes the geometry of a convolution, one entry per spatial axis (1 or 2).
+
+        Of a transposed convolution `pad_begin` is what its output lacks.
 
         Raises:
             OptionError: The lists differ in length, or an entry is not allowed.

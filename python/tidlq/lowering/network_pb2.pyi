@@ -300,6 +300,8 @@ class Layer(_message.Message):
     RESIZE_FIELD_NUMBER: _builtins.int
     SOFTMAX_FIELD_NUMBER: _builtins.int
     INTEGER_SOFTMAX_FIELD_NUMBER: _builtins.int
+    TRANSPOSED_CONVOLUTION_FIELD_NUMBER: _builtins.int
+    EXTREMUM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
     output: _builtins.int
@@ -343,6 +345,10 @@ class Layer(_message.Message):
     def softmax(self) -> Global___Softmax: ...
     @_builtins.property
     def integer_softmax(self) -> Global___IntegerSoftmax: ...
+    @_builtins.property
+    def transposed_convolution(self) -> Global___TransposedConvolution: ...
+    @_builtins.property
+    def extremum(self) -> Global___Extremum: ...
     def __init__(
         self,
         *,
@@ -368,12 +374,14 @@ class Layer(_message.Message):
         resize: Global___Resize | None = ...,
         softmax: Global___Softmax | None = ...,
         integer_softmax: Global___IntegerSoftmax | None = ...,
+        transposed_convolution: Global___TransposedConvolution | None = ...,
+        extremum: Global___Extremum | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "extremum", b"extremum", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "extremum", b"extremum", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1061,3 +1069,81 @@ class IntegerSoftmax(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IntegerSoftmax: _TypeAlias = IntegerSoftmax  # noqa: Y015
+
+@_typing.final
+class TransposedConvolution(_message.Message):
+    """A convolution with input and output exchanged, of the same ranks and lists as Convolution:
+      acc[n, Y, X, o] = bias[o] + sum over (y, x, ky, kx, i) of
+          (input[n, y, x, g * C_in/groups + i] - zero_point) * weight[o, ky, kx, i]
+          with y * stride_h + ky * dilation_h - pad_top = Y, likewise X;  g = o / (C_out / groups)
+    A position of the output that nothing reaches has its bias alone. requantize lists are per output
+    channel or single.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    PAD_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
+    weight: _builtins.int
+    """Constant tensor, S8 or S16, zero point 0, shape (C_out, kernel_h, kernel_w, C_in / groups)."""
+    groups: _builtins.int
+    @_builtins.property
+    def bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One per output channel; each within +-2^47."""
+
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def pad(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Top and left: what the output lacks there."""
+
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
+    def __init__(
+        self,
+        *,
+        weight: _builtins.int = ...,
+        bias: _abc.Iterable[_builtins.int] | None = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        pad: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int = ...,
+        requantize: Global___Requantize | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bias", b"bias", "dilation", b"dilation", "groups", b"groups", "pad", b"pad", "requantize", b"requantize", "stride", b"stride", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransposedConvolution: _TypeAlias = TransposedConvolution  # noqa: Y015
+
+@_typing.final
+class Extremum(_message.Message):
+    """The greatest integer of two or more operands that broadcast to the output's shape, or the least.
+    All share the output's type, scale and zero point.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_FIELD_NUMBER: _builtins.int
+    least: _builtins.bool
+    def __init__(
+        self,
+        *,
+        least: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["least", b"least"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Extremum: _TypeAlias = Extremum  # noqa: Y015

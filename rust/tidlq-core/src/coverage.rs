@@ -18,18 +18,25 @@ pub(crate) struct WindowAxis {
     pub kernel: usize,
     pub stride: usize,
     pub dilation: usize,
-    /// Positions before the input's first.
+    /// Positions before the input's first; transposed: before the output's.
     pub pad: usize,
+    /// The window slides over the outputs, a position for each input.
+    pub transposed: bool,
 }
 
 impl WindowAxis {
     /// An axis on which the window is one position wide and stands once on each.
     pub const fn pointwise(size: usize) -> Self {
-        Self { size, outputs: size, kernel: 1, stride: 1, dilation: 1, pad: 0 }
+        Self { size, outputs: size, kernel: 1, stride: 1, dilation: 1, pad: 0, transposed: false }
     }
 
     /// The taps that visit a position.
     fn taps_at(&self, position: usize) -> Vec<usize> {
+        if self.transposed {
+            let place = |tap: &usize| position * self.stride + tap * self.dilation;
+            let reached = self.pad..self.pad.saturating_add(self.outputs);
+            return (0..self.kernel).filter(|tap| reached.contains(&place(tap))).collect();
+        }
         let offset = position + self.pad;
         let reachable = self.kernel.min(offset / self.dilation + 1);
         let visits = |&tap: &usize| {
@@ -135,8 +142,9 @@ mod tests {
         fn a_tap_visits_what_the_definition_says(
             (size, outputs, kernel) in (1..12_usize, 0..9_usize, 1..6_usize),
             (stride, dilation, pad) in (1..4_usize, 1..4_usize, 0..5_usize),
+            transposed in any::<bool>(),
         ) {
-            let axis = WindowAxis { size, outputs, kernel, stride, dilation, pad };
+            let axis = WindowAxis { size, outputs, kernel, stride, dilation, pad, transposed };
             let coverage = Coverage::of(&axis);
             let mut grouped: Vec<usize> =
                 coverage.groups.iter().flatten().flat_map(Clone::clone).collect();
@@ -148,9 +156,13 @@ mod tests {
                     .flat_map(|&group| coverage.groups[group].iter().flat_map(Clone::clone))
                     .collect();
                 visited.sort_unstable();
-                let want: Vec<usize> = (0..outputs)
-                    .filter_map(|output| (output * stride + tap * dilation).checked_sub(pad))
-                    .filter(|&position| position < size)
+                // Pairs of an input and an output that the tap connects.
+                let (from, to) = if transposed { (size, outputs) } else { (outputs, size) };
+                let place = |window: usize| (window * stride + tap * dilation).checked_sub(pad);
+                let pairs = (0..from).filter_map(|window| Some((window, place(window)?)));
+                let want: Vec<usize> = pairs
+                    .filter(|&(_, place)| place < to)
+                    .map(|(window, place)| if transposed { window } else { place })
                     .collect();
                 prop_assert_eq!(coverage.visits(tap), want.len());
                 prop_assert_eq!(visited, want);
@@ -160,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_inside_of_a_map_is_one_group() {
-        let axis = WindowAxis { size: 56, outputs: 56, kernel: 3, stride: 1, dilation: 1, pad: 1 };
+        let axis = WindowAxis { kernel: 3, pad: 1, ..WindowAxis::pointwise(56) };
         let groups = Coverage::of(&axis).groups;
         assert!(groups.iter().all(|runs| runs.len() == 1));
         assert_eq!(groups.concat(), [0..1, 1..55, 55..56]);

@@ -20,6 +20,7 @@ pub(crate) struct WindowSums {
 #[pymethods]
 impl WindowSums {
     #[new]
+    #[pyo3(signature = (kernel, stride, dilation, pad_begin, output_size, *, transposed = false))]
     fn new(
         py: Python<'_>,
         kernel: Vec<i64>,
@@ -27,6 +28,7 @@ impl WindowSums {
         dilation: Vec<i64>,
         pad_begin: Vec<i64>,
         output_size: Vec<i64>,
+        transposed: bool,
     ) -> PyResult<Self> {
         let lists = [&kernel, &stride, &dilation, &pad_begin, &output_size];
         if lists.iter().any(|list| list.len() != kernel.len()) {
@@ -36,7 +38,11 @@ impl WindowSums {
             );
             return Err(raise(py, "OptionError", &message));
         }
-        let spans = (0..kernel.len()).map(|axis| WindowSpan::new(lists.map(|list| list[axis])));
+        let span = |axis| {
+            let span = WindowSpan::new(lists.map(|list: &Vec<i64>| list[axis]))?;
+            Ok(if transposed { span.transposed() } else { span })
+        };
+        let spans = (0..kernel.len()).map(span);
         let inner = enter(py, || stats::WindowSums::new(spans.collect::<Result<_>>()?))?;
         Ok(Self { cpu: cpu()?, inner })
     }

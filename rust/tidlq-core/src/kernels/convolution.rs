@@ -129,8 +129,9 @@ fn gather<T: Element>(
     }
 }
 
+/// Fills a row with the window at an output position.
 #[inline(always)]
-fn gather_window<T: Element>(
+pub(crate) fn gather_window<T: Element>(
     kernel: &ConvolutionKernel,
     image: &[T],
     (y, x): (usize, usize),

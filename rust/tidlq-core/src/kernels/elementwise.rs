@@ -81,12 +81,12 @@ impl Broadcast {
     }
 
     /// Splits output positions into stretches within one row, of at most [`BLOCK`].
-    fn stretch(&self, position: usize, end: usize) -> usize {
+    pub fn stretch(&self, position: usize, end: usize) -> usize {
         (self.row - position % self.row).min(end - position).min(BLOCK)
     }
 
     /// The elements of an operand from an output position, within one row.
-    fn source<'a>(&self, operand: usize, bytes: &'a [u8], position: usize) -> Source<'a> {
+    pub fn source<'a>(&self, operand: usize, bytes: &'a [u8], position: usize) -> Source<'a> {
         let operand = &self.operands[operand];
         let (start, stride) = self.locate(operand, position);
         let Operand { element_type, zero_point, .. } = *operand;

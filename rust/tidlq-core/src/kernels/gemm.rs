@@ -47,6 +47,7 @@ pub(crate) struct PackedWeights {
 }
 
 /// What [`PackedWeights::new`] packs.
+#[derive(Clone, Copy)]
 pub(crate) struct WeightSource<'a> {
     pub groups: usize,
     pub columns: usize,

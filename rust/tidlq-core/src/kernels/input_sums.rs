@@ -22,11 +22,12 @@ pub(crate) struct InputSums {
 }
 
 impl InputSums {
-    /// For a convolution or an inner product; `None` for any other layer.
+    /// For a convolution of either kind or an inner product; `None` for any other layer.
     pub fn of(program: &Program, layer: &LayerSpec) -> Option<Self> {
         let tensor = &program.tensors[*layer.inputs.first()?];
         let (input, axes, shape) = match &layer.op {
-            Op::Convolution(convolution) => {
+            Op::Convolution(convolution) | Op::TransposedConvolution(convolution) => {
+                let transposed = matches!(layer.op, Op::TransposedConvolution(_));
                 let input = Map2d::of(&tensor.shape)?;
                 let output = Map2d::of(&program.tensors[layer.output].shape)?;
                 let window = &convolution.window;
@@ -37,6 +38,7 @@ impl InputSums {
                     stride: window.stride[axis],
                     dilation: window.dilation[axis],
                     pad: window.pad[axis],
+                    transposed,
                 };
                 let axes =
                     [axis(0, input.height, output.height), axis(1, input.width, output.width)];

@@ -8,6 +8,7 @@ mod block;
 mod convolution;
 mod depthwise;
 mod elementwise;
+mod extremum;
 mod gemm;
 mod inner_product;
 mod input_sums;
@@ -24,6 +25,7 @@ mod rescale;
 mod resize;
 mod select;
 mod softmax;
+mod transposed;
 mod work;
 
 #[cfg(test)]

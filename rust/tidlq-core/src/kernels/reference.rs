@@ -3,6 +3,7 @@
 
 mod resize;
 mod softmax;
+mod transposed;
 
 use crate::element::ElementType;
 use crate::fixed::{
@@ -168,6 +169,14 @@ impl Step<'_> {
             Op::Resize(resize) => self.resize(resize),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
+            Op::TransposedConvolution(convolution) => self.transposed_convolution(convolution),
+            Op::Extremum { least } => {
+                let best =
+                    |q: Vec<i64>| if *least { q.into_iter().min() } else { q.into_iter().max() };
+                let zero_point = i64::from(output.zero_point);
+                let q = |operands| (best(operands).unwrap() + zero_point) as i32;
+                Data::Integers(self.operands().into_iter().map(q).collect())
+            }
         }
     }
 

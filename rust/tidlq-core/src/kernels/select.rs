@@ -6,6 +6,7 @@ use super::Kernel;
 use super::convolution::ConvolutionKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::elementwise::{Broadcast, ElementwiseKernel};
+use super::extremum::ExtremumKernel;
 use super::gemm::{PackedWeights, WeightSource};
 use super::inner_product::InnerProductKernel;
 use super::integer_softmax::IntegerSoftmaxKernel;
@@ -19,6 +20,7 @@ use super::requantize::RowRequantizer;
 use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
 use super::resize::ResizeKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
+use super::transposed::{TransposedKernel, TransposedSource};
 use crate::element::{ElementType, with_element};
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
@@ -82,6 +84,8 @@ pub(crate) fn kernel_for(
         )),
         Op::Resize(resize) => scope.resize(resize),
         Op::Softmax(softmax) => scope.softmax(softmax),
+        Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
+        Op::Extremum { least } => scope.extremum(*least),
         Op::IntegerSoftmax(softmax) => Box::new(IntegerSoftmaxKernel {
             input_type: input.element_type,
             output_type: output.element_type,
@@ -184,6 +188,34 @@ impl<'a> Scope<'a> {
         })
     }
 
+    fn transposed_convolution(&self, spec: &Convolution) -> Box<dyn Kernel> {
+        let (input, output) = (map(self.input(0)), map(self.output()));
+        let weights = weights(&self.program.tensors[spec.weight]);
+        let input_type = self.input(0).element_type;
+        let zero_point = self.input(0).zero_point;
+        let depth = spec.window.kernel[0] * spec.window.kernel[1] * (input.channels / spec.groups);
+        Box::new(TransposedKernel::new(&TransposedSource {
+            isa: self.isa,
+            window: spec.window,
+            input,
+            output,
+            input_type,
+            output_type: self.output().element_type,
+            zero_point,
+            weights: WeightSource {
+                groups: spec.groups,
+                columns: output.channels / spec.groups,
+                depth,
+                weights: &weights,
+                bias: &spec.bias,
+                requantizer: &spec.requantizer,
+                zero_point,
+                offset: offset(input_type),
+                range: input_type.range().unwrap_or((0, 0)),
+            },
+        }))
+    }
+
     fn inner_product(&self, spec: &InnerProduct) -> Box<dyn Kernel> {
         let tensor = &self.program.tensors[spec.weight];
         let shape = (1, tensor.shape[0], tensor.shape[1]);
@@ -202,6 +234,15 @@ impl<'a> Scope<'a> {
             .map(|tensor| (tensor.element_type, tensor.zero_point, &tensor.shape[..]))
             .collect();
         Broadcast::new(&inputs, &self.output().shape)
+    }
+
+    fn extremum(&self, least: bool) -> Box<dyn Kernel> {
+        let inputs: Vec<(ElementType, i32, &[usize])> = (0..self.layer.inputs.len())
+            .map(|position| self.input(position))
+            .map(|tensor| (tensor.element_type, 0, &tensor.shape[..]))
+            .collect();
+        let broadcast = Broadcast::new(&inputs, &self.output().shape);
+        Box::new(ExtremumKernel { broadcast, output_type: self.output().element_type, least })
     }
 
     fn pool_shape(&self) -> PoolShape {

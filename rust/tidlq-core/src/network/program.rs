@@ -103,6 +103,8 @@ pub(crate) enum Op {
     Resize(Resize),
     Softmax(Softmax),
     IntegerSoftmax(IntegerSoftmax),
+    TransposedConvolution(Convolution),
+    Extremum { least: bool },
 }
 
 impl Op {
@@ -110,6 +112,7 @@ impl Op {
     pub fn bias(&self) -> Option<&[i64]> {
         match self {
             Self::Convolution(Convolution { bias, .. })
+            | Self::TransposedConvolution(Convolution { bias, .. })
             | Self::InnerProduct(InnerProduct { bias, .. }) => Some(bias),
             _ => None,
         }
@@ -119,6 +122,7 @@ impl Op {
     pub fn bias_mut(&mut self) -> Option<&mut Vec<i64>> {
         match self {
             Self::Convolution(Convolution { bias, .. })
+            | Self::TransposedConvolution(Convolution { bias, .. })
             | Self::InnerProduct(InnerProduct { bias, .. }) => Some(bias),
             _ => None,
         }

@@ -36,13 +36,21 @@ fn reads([_, stride, dilation, pad, outputs]: [i64; 5], tap: i64, size: usize) -
         .collect()
 }
 
+/// What tap `tap` of a transposed window reads: the inputs that it carries to an output.
+fn carries([_, stride, dilation, pad, outputs]: [i64; 5], tap: i64, size: usize) -> Vec<usize> {
+    let place = |input: &usize| *input as i64 * stride + tap * dilation - pad;
+    (0..size).filter(|input| (0..outputs).contains(&place(input))).collect()
+}
+
 isa_tests! {
     fn window_sums_are_those_of_plain_loops(cpu: Cpu) {
         proptest!(|(
             (rows, columns) in (spans(), spans()),
             (count, channels, height, width) in (1..3_usize, 1..4_usize, 1..20_usize, 1..20_usize),
-            seed in any::<u64>(),
+            (seed, transposed) in (any::<u64>(), any::<bool>()),
         )| {
+            let reads = if transposed { carries } else { reads };
+            let span = |numbers| if transposed { span(numbers).transposed() } else { span(numbers) };
             let mut sums = WindowSums::new(vec![span(rows), span(columns)]).unwrap();
             let shape = [count, channels, height, width];
             let values = quarters(shape.iter().product(), seed);
@@ -64,6 +72,7 @@ isa_tests! {
                 }
                 prop_assert_eq!(sum, want);
             }
+            prop_assert_eq!(WindowSums::from_bytes(&sums.to_bytes()).unwrap(), sums);
         });
     }
 

@@ -8,7 +8,7 @@ use crate::isa::{Body, Cpu};
 
 use super::state::{StateReader, StateWriter};
 
-const KIND: u32 = 0x0001_5357;
+const KIND: u32 = 0x0002_5357;
 const WHAT: &str = "window sums";
 
 /// Greatest kernel, stride, dilation, padding and output size of an axis.
@@ -33,6 +33,7 @@ pub struct WindowSpan {
     pad: usize,
     /// Positions of the window.
     outputs: usize,
+    transposed: bool,
 }
 
 impl WindowSpan {
@@ -55,12 +56,18 @@ impl WindowSpan {
             dilation: size("dilation", dilation, 1)?,
             pad: size("pad_begin", pad, 0)?,
             outputs: size("output_size", outputs, 1)?,
+            transposed: false,
         })
     }
 
+    /// The same numbers of a transposed convolution, whose window slides over the output.
+    pub const fn transposed(self) -> Self {
+        Self { transposed: true, ..self }
+    }
+
     fn axis(&self, size: usize) -> WindowAxis {
-        let Self { kernel, stride, dilation, pad, outputs } = *self;
-        WindowAxis { size, outputs, kernel, stride, dilation, pad }
+        let Self { kernel, stride, dilation, pad, outputs, transposed } = *self;
+        WindowAxis { size, outputs, kernel, stride, dilation, pad, transposed }
     }
 }
 
@@ -167,8 +174,8 @@ impl WindowSums {
         let mut state = StateWriter::new(KIND);
         state.number(self.spans.len() as u64);
         for span in &self.spans {
-            let WindowSpan { kernel, stride, dilation, pad, outputs } = *span;
-            for size in [kernel, stride, dilation, pad, outputs] {
+            let WindowSpan { kernel, stride, dilation, pad, outputs, transposed } = *span;
+            for size in [kernel, stride, dilation, pad, outputs, usize::from(transposed)] {
                 state.number(size as u64);
             }
         }
@@ -193,7 +200,8 @@ impl WindowSums {
                 *number = i64::try_from(state.number()?).unwrap_or(i64::MAX);
             }
             let span = WindowSpan::new(numbers);
-            spans.push(span.map_err(|_| state.fault("its window is not allowed"))?);
+            let span = span.map_err(|_| state.fault("its window is not allowed"))?;
+            spans.push(if state.number()? == 0 { span } else { span.transposed() });
         }
         let empty = Self::new(spans).map_err(|_| state.fault("its window is not allowed"))?;
         let (positions, channels) = (state.number()?, state.size()?);

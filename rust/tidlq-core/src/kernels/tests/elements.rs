@@ -163,6 +163,22 @@ fn sum(random: &mut Random) -> Sample {
     sample
 }
 
+fn extremum(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let element_type = random.integer_type();
+    let zero_point = random.value(element_type);
+    let shape = shape(random);
+    let mut inputs = Vec::new();
+    for _ in 0..random.size(2, 4) {
+        let own = broadcast_shape(random, &shape);
+        inputs.push(sample.input(element_type, &own, zero_point));
+    }
+    let y = sample.tensor(element_type, &shape, zero_point);
+    let op = Op::Extremum(proto::Extremum { least: random.one_in(2) });
+    sample.output_layer(&inputs, y, op);
+    sample
+}
+
 fn product(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
     let (inputs, shape) = operands(random, &mut sample, 2);
@@ -227,6 +243,10 @@ isa_tests! {
 
     fn sum_equals_reference(cpu: Cpu) {
         check_cases(cpu, sum);
+    }
+
+    fn extremum_equals_reference(cpu: Cpu) {
+        check_cases(cpu, extremum);
     }
 
     fn product_equals_reference(cpu: Cpu) {

@@ -17,6 +17,7 @@ struct Case {
     window: Window,
     groups: usize,
     group_channels: usize,
+    transposed: bool,
     seed: u64,
 }
 
@@ -31,17 +32,18 @@ fn cases() -> impl Strategy<Value = Case> {
     let window = (pairs(1, 4), pairs(1, 3), pairs(1, 3), pairs(0, 4));
     let sizes = (pairs(1, 11), pairs(1, 11), 1..=3_usize, 1..=9_usize);
     let element_type = prop::sample::select(&ElementType::INTEGERS[..]);
-    (window, sizes, element_type, any::<u64>()).prop_map(|(window, sizes, element_type, seed)| {
+    let kinds = (element_type, any::<bool>(), any::<u64>());
+    (window, sizes, kinds).prop_map(|(window, sizes, (element_type, transposed, seed))| {
         let (kernel, stride, dilation, pad) = window;
         let (input, output, groups, group_channels) = sizes;
         let window = Window { kernel, stride, dilation, pad };
-        Case { element_type, input, output, window, groups, group_channels, seed }
+        Case { element_type, input, output, window, groups, group_channels, transposed, seed }
     })
 }
 
 /// The case's network and its input, all frames.
 fn network(case: &Case) -> (Sample, Vec<i32>) {
-    let Case { element_type, input, output, window, groups, group_channels, seed } = *case;
+    let Case { element_type, input, output, window, groups, group_channels, seed, .. } = *case;
     let mut random = Random(seed);
     let mut sample = Sample::default();
     let channels = groups * group_channels;
@@ -63,9 +65,18 @@ fn network(case: &Case) -> (Sample, Vec<i32>) {
         groups: groups as u32,
         requantize: requantize(&requantizer),
     };
-    sample.output_layer(&[x], y, Op::Convolution(op));
+    let op = if case.transposed { transposed(op) } else { Op::Convolution(op) };
+    sample.output_layer(&[x], y, op);
     let elements = FRAMES * COUNT * input[0] * input[1] * channels;
     (sample, random.values(element_type, elements))
+}
+
+/// The transposed convolution of the same numbers.
+fn transposed(op: proto::Convolution) -> Op {
+    let proto::Convolution { weight, bias, stride, dilation, pad, groups, requantize } = op;
+    let op =
+        proto::TransposedConvolution { weight, bias, stride, dilation, pad, groups, requantize };
+    Op::TransposedConvolution(op)
 }
 
 /// The definition, for one tap and channel.
@@ -74,12 +85,17 @@ fn plain_sum(case: &Case, values: &[i32], zero_point: i32, tap: [usize; 2], chan
     let channels = case.groups * case.group_channels;
     let mut sum = 0;
     for image in values.chunks_exact(height * width * channels) {
-        for y in 0..case.output[0] {
-            for x in 0..case.output[1] {
+        // Of a transposed convolution the window stands on the inputs and sees the outputs.
+        let (from, to) =
+            if case.transposed { (case.input, case.output) } else { (case.output, case.input) };
+        for y in 0..from[0] {
+            for x in 0..from[1] {
                 let row = case.window.coordinate(0, y, tap[0]);
                 let column = case.window.coordinate(1, x, tap[1]);
-                if (0..height as isize).contains(&row) && (0..width as isize).contains(&column) {
-                    let position = row as usize * width + column as usize;
+                if (0..to[0] as isize).contains(&row) && (0..to[1] as isize).contains(&column) {
+                    let place =
+                        if case.transposed { (y, x) } else { (row as usize, column as usize) };
+                    let position = place.0 * width + place.1;
                     sum += i64::from(image[position * channels + channel] - zero_point);
                 }
             }

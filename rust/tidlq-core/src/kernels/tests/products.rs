@@ -62,6 +62,18 @@ fn convolution(random: &mut Random, groups: usize, depth: usize, columns: usize)
     sample
 }
 
+/// A transposed convolution; the output has any size, also one that nothing reaches in places.
+fn transposed(random: &mut Random, groups: usize, depth: usize, columns: usize) -> Sample {
+    let mut sample = convolution(random, groups, depth, columns);
+    let Some(Op::Convolution(op)) = sample.network.layers[0].op.take() else { unreachable!() };
+    let proto::Convolution { weight, bias, dilation, pad, groups, requantize, .. } = op;
+    let stride = vec![random.size(1, 5) as u32, random.size(1, 5) as u32];
+    let op =
+        proto::TransposedConvolution { weight, bias, stride, dilation, pad, groups, requantize };
+    sample.network.layers[0].op = Some(Op::TransposedConvolution(op));
+    sample
+}
+
 fn pointwise(random: &mut Random) -> Sample {
     let (depth, columns) = (random.pick(&COUNTS), random.pick(&COUNTS));
     let mut sample = convolution(random, 1, depth, columns);
@@ -108,6 +120,14 @@ fn inner_product(random: &mut Random) -> Sample {
 }
 
 isa_tests! {
+    fn transposed_convolution_equals_reference(cpu: Cpu) {
+        check_cases(cpu, |random| {
+            let (groups, depth) = (random.pick(&[1, 1, 2, 3]), random.size(1, 5));
+            let columns = random.pick(&COUNTS);
+            transposed(random, groups, depth, columns)
+        });
+    }
+
     fn convolution_equals_reference(cpu: Cpu) {
         check_cases(cpu, |random| {
             let (depth, columns) = (random.size(1, 9), random.pick(&COUNTS));

@@ -2,6 +2,7 @@
 
 use super::check::{
     Checked, count, count_or_one, float, floats, in_range, index, integer, present, same,
+    same_quantization,
 };
 use super::requantize::{Lists, of_channels, requantizer};
 use super::{movement, window};
@@ -121,6 +122,10 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         Message::Resize(message) => Op::Resize(movement::resize(scope, message)?),
         Message::Softmax(message) => softmax(scope, message)?,
         Message::IntegerSoftmax(message) => integer_softmax(scope, message)?,
+        Message::TransposedConvolution(message) => {
+            Op::TransposedConvolution(window::transposed_convolution(scope, message)?)
+        }
+        Message::Extremum(message) => extremum(scope, &message)?,
     })
 }
 
@@ -196,6 +201,16 @@ fn product(scope: &Scope<'_>, message: proto::Product) -> Checked<Op> {
     broadcast(scope)?;
     let lists = Lists { float: Some(2), ..Lists::all(1) };
     Ok(Op::Product(requantizer(message.requantize, scope.output(), lists)?))
+}
+
+fn extremum(scope: &Scope<'_>, message: &proto::Extremum) -> Checked<Op> {
+    in_range("the number of inputs", scope.inputs.len(), 2, MAX_OPERANDS)?;
+    integer("the output's element type", scope.output())?;
+    broadcast(scope)?;
+    for position in 0..scope.inputs.len() {
+        same_quantization(scope.output(), scope.input(position))?;
+    }
+    Ok(Op::Extremum { least: message.least })
 }
 
 fn lookup(scope: &Scope<'_>, message: proto::Lookup) -> Checked<Op> {

@@ -43,6 +43,33 @@ fn reach(window: &Window, output: &Map2d) -> Checked<()> {
 }
 
 pub(super) fn convolution(scope: &Scope<'_>, message: proto::Convolution) -> Checked<Convolution> {
+    let (_, output) = maps(scope)?;
+    let convolution = weighted(scope, message)?;
+    reach(&convolution.window, &output)?;
+    Ok(convolution)
+}
+
+/// Strides of a transposed convolution, multiplied: each place between two strides has weights of its
+/// own.
+const MAX_TRANSPOSED_STRIDES: i128 = 1 << 12;
+
+pub(super) fn transposed_convolution(
+    scope: &Scope<'_>,
+    message: proto::TransposedConvolution,
+) -> Checked<Convolution> {
+    let proto::TransposedConvolution { weight, bias, stride, dilation, pad, groups, requantize } =
+        message;
+    let (input, _) = maps(scope)?;
+    let alike = proto::Convolution { weight, bias, stride, dilation, pad, groups, requantize };
+    let convolution = weighted(scope, alike)?;
+    let [height, width] = convolution.window.stride;
+    in_range("the product of strides", height * width, 1, MAX_TRANSPOSED_STRIDES)?;
+    reach(&convolution.window, &input)?;
+    Ok(convolution)
+}
+
+/// What both kinds of convolution require.
+fn weighted(scope: &Scope<'_>, message: proto::Convolution) -> Checked<Convolution> {
     scope.arity(1)?;
     integer("the input's element type", scope.input(0))?;
     let (input, output) = maps(scope)?;
@@ -59,7 +86,6 @@ pub(super) fn convolution(scope: &Scope<'_>, message: proto::Convolution) -> Che
         dilation: pair("dilation", &message.dilation, 1)?,
         pad: pair("pad", &message.pad, 0)?,
     };
-    reach(&window, &output)?;
     Ok(Convolution {
         weight,
         bias: bias(message.bias, output.channels)?,
