@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from tidlq.errors import QuantProtoError
 from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters, operand_index
+from tidlq.graph.parameters import layer_parameters, operand_index, operand_values
 from tidlq.graph.partition import Partition, StageKind
-from tidlq.graph.statements import float_outputs, resolve_features
+from tidlq.graph.statements import float_outputs, is_free_operand, resolve_features
 from tidlq.precision.accumulators import (
     Interval,
     WeightSums,
@@ -260,6 +260,9 @@ class _StatedPlanner:
         return self.precision.parameters.get(layer.name, default)
 
     def _stated_operand(self, layer: Layer) -> FeatureQuant | None:
+        values = operand_values(self.graph, layer)
+        if values is not None and is_free_operand(self.graph, layer):
+            return FeatureQuant(_BYTE, float(np.float32(abs(values.flat[0]))) or 1.0)
         stated = self._stated_parameter(layer)
         if stated is None or len(stated.scales) > 1:
             return None
