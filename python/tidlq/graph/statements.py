@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind, ProductAttributes
+from tidlq.graph.layers import (
+    BatchNormAttributes,
+    InnerProductAttributes,
+    Layer,
+    LayerKind,
+    ProductAttributes,
+)
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index, operand_values
 from tidlq.spec import FeatureQuant, Requantization
@@ -110,6 +116,27 @@ def is_free_operand(graph: Graph, layer: Layer) -> bool:
     )
 
 
+def has_computed_gain(graph: Graph, layer: Layer) -> bool:
+    """Whether the layer is a batch-norm whose gain is no constant of the model.
+
+    What a model states about the constants that the gain is computed of says nothing about it, and
+    its software computes with real numbers.
+
+    Args:
+        graph: with statements.
+        layer: of the graph.
+    """
+    assert graph.stated is not None
+    attributes = layer.attributes
+    if not isinstance(attributes, BatchNormAttributes):
+        return False
+    if graph.stated.requantization is Requantization.TWICE_ROUNDED:
+        return False
+    variance = graph.constant(attributes.variance)
+    assert variance is not None
+    return attributes.epsilon != 0 or bool((variance != 1).any())
+
+
 def float_outputs(graph: Graph, layers: Iterable[Layer]) -> frozenset[str]:
     """Outputs that layers write in float32: the model quantizes all of such a layer but its output.
 
@@ -147,7 +174,7 @@ def _missing_of(
     for name in (*layer.inputs, *(() if is_free else (layer.output,))):
         if name not in known and graph.constant(name) is None:
             return f"the model states no scale for feature map {name!r}"
-    constants = [] if layer.weight is None else [layer.weight]
+    constants = [] if layer.weight is None or has_computed_gain(graph, layer) else [layer.weight]
     index = operand_index(graph, layer)
     if index is not None:
         if is_free_operand(graph, layer):
