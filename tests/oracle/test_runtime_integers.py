@@ -90,6 +90,18 @@ def products(net: SmallNetwork, x: str) -> str:
     return net.node("Mul", y, net.random(1, 6, 1, 1))
 
 
+def quotients(net: SmallNetwork, x: str) -> str:
+    # The quantizer leaves divisions alone, so their constants stay float.
+    y = net.node("Div", net.conv(x, (6, 6, 1, 1)), net.constant([6.0]))
+    y = net.node("Div", net.conv(y, (6, 6, 1, 1)), net.constant([-0.37]))
+    return net.conv(y, (6, 6, 1, 1))
+
+
+def batch_norms(net: SmallNetwork, x: str) -> str:
+    y = net.node("MaxPool", net.conv(x, (6, 6, 1, 1)), kernel_shape=[3, 3])
+    return net.conv(net.batch_norm(y, 6), (5, 6, 3, 3))
+
+
 def functions(net: SmallNetwork, x: str) -> str:
     y = net.node("LeakyRelu", net.node("Tanh", x), alpha=0.1)
     return net.node("HardSigmoid", y, alpha=0.2)
@@ -131,6 +143,8 @@ def convolutions(net: SmallNetwork, x: str) -> str:
 BODIES: Sequence[Callable[[SmallNetwork, str], str]] = (
     broadcast_sums,
     products,
+    quotients,
+    batch_norms,
     functions,
     averages,
     whole_window,

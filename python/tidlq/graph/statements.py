@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind, ProductAttributes
+from tidlq.graph.layers import (
+    BatchNormAttributes,
+    InnerProductAttributes,
+    Layer,
+    LayerKind,
+    ProductAttributes,
+)
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import operand_index
+from tidlq.graph.parameters import operand_index, operand_values
 from tidlq.spec import FeatureQuant, Requantization
 
 _COMMUTING = frozenset(
@@ -87,6 +93,50 @@ def find_incomplete(
     return found
 
 
+def is_free_operand(graph: Graph, layer: Layer) -> bool:
+    """Whether the constant operand is one real number that the model's software takes as it is.
+
+    It does so with a number that is not quantized, and with any divisor: 1 at the scale of that
+    number stands for it exactly.
+
+    Args:
+        graph: with statements.
+        layer: other than a sum or product, it has no such operand.
+    """
+    assert graph.stated is not None
+    if layer.kind not in (LayerKind.SUM, LayerKind.PRODUCT):
+        return False
+    index, values = operand_index(graph, layer), operand_values(graph, layer)
+    if index is None or values is None or graph.stated.requantization is not Requantization.FLOAT:
+        return False
+    is_divisor = isinstance(layer.attributes, ProductAttributes) and layer.attributes.reciprocal
+    is_unstated = layer.inputs[index] not in graph.stated.parameters
+    return (
+        (is_divisor or is_unstated) and values.size > 0 and bool((values == values.flat[0]).all())
+    )
+
+
+def has_computed_gain(graph: Graph, layer: Layer) -> bool:
+    """Whether the layer is a batch-norm whose gain is no constant of the model.
+
+    What a model states about the constants that the gain is computed of says nothing about it, and
+    its software computes with real numbers.
+
+    Args:
+        graph: with statements.
+        layer: of the graph.
+    """
+    assert graph.stated is not None
+    attributes = layer.attributes
+    if not isinstance(attributes, BatchNormAttributes):
+        return False
+    if graph.stated.requantization is Requantization.TWICE_ROUNDED:
+        return False
+    variance = graph.constant(attributes.variance)
+    assert variance is not None
+    return attributes.epsilon != 0 or bool((variance != 1).any())
+
+
 def float_outputs(graph: Graph, layers: Iterable[Layer]) -> frozenset[str]:
     """Outputs that layers write in float32: the model quantizes all of such a layer but its output.
 
@@ -124,12 +174,15 @@ def _missing_of(
     for name in (*layer.inputs, *(() if is_free else (layer.output,))):
         if name not in known and graph.constant(name) is None:
             return f"the model states no scale for feature map {name!r}"
-    constants = [] if layer.weight is None else [layer.weight]
+    constants = [] if layer.weight is None or has_computed_gain(graph, layer) else [layer.weight]
     index = operand_index(graph, layer)
     if index is not None:
-        constants.append(layer.inputs[index])
-        if isinstance(layer.attributes, ProductAttributes) and layer.attributes.reciprocal:
-            return "it divides by a constant"
+        if is_free_operand(graph, layer):
+            pass
+        elif isinstance(layer.attributes, ProductAttributes) and layer.attributes.reciprocal:
+            return "it divides by a constant of several values"
+        else:
+            constants.append(layer.inputs[index])
     for name in constants:
         stated = graph.stated.parameters.get(name)
         if stated is None:

@@ -12,9 +12,14 @@ from numpy.typing import NDArray
 from tidlq.errors import QuantProtoError
 from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters, operand_index
+from tidlq.graph.parameters import layer_parameters, operand_index, operand_values
 from tidlq.graph.partition import Partition, StageKind
-from tidlq.graph.statements import float_outputs, resolve_features
+from tidlq.graph.statements import (
+    float_outputs,
+    has_computed_gain,
+    is_free_operand,
+    resolve_features,
+)
 from tidlq.precision.accumulators import (
     Interval,
     WeightSums,
@@ -45,6 +50,7 @@ from tidlq.spec import (
 _NARROW_BIAS_BITS = 32
 _WIDE_BIAS_BITS = 48
 _BYTE = IntegerType(8, signed=True)
+_GAIN_CODE = 1 << 14
 
 
 def stated_scheme(requantization: Requantization) -> Scheme:
@@ -240,9 +246,15 @@ class _StatedPlanner:
             return None, True
         stated = self.stated.parameters.get(layer.weight)
         asked = self._asked_bits(layer)
-        if stated is not None:
+        is_computed = has_computed_gain(self.graph, layer)
+        own: ParameterQuant | None = None
+        if is_computed:
+            own = _exact_gain(layer_parameters(self.graph, layer).weight)
+        elif stated is not None:
             own = _stored_weight(stated, layer_parameters(self.graph, layer).weight)
-            if asked in (None, own.type.bits, stated.type.bits):
+        if own is not None:
+            kept = (None, own.type.bits, stated.type.bits if stated else own.type.bits)
+            if asked in kept:
                 return own, True
         bits = asked or 8
         key = parameter_name(layer.name, ParameterRole.WEIGHT)
@@ -260,6 +272,9 @@ class _StatedPlanner:
         return self.precision.parameters.get(layer.name, default)
 
     def _stated_operand(self, layer: Layer) -> FeatureQuant | None:
+        values = operand_values(self.graph, layer)
+        if values is not None and is_free_operand(self.graph, layer):
+            return FeatureQuant(_BYTE, float(np.float32(abs(values.flat[0]))) or 1.0)
         stated = self._stated_parameter(layer)
         if stated is None or len(stated.scales) > 1:
             return None
@@ -324,6 +339,8 @@ class _StatedPlanner:
         It divides by the accumulator's scale in float32. A float bias of a layer that writes
         float32 stays as it is.
         """
+        if has_computed_gain(self.graph, layer):
+            return None
         stated = None if layer.bias is None else self.stated.biases.get(layer.bias)
         if stated is not None:
             return np.asarray(stated, np.float64)
@@ -358,6 +375,17 @@ def _bias_factor(layer: Layer) -> float:
 
 def _is_same(one: Range, other: Range) -> bool:
     return (one.min, one.max) == (other.min, other.max)
+
+
+def _exact_gain(values: NDArray[np.floating]) -> ParameterQuant:
+    """One integer for every channel's gain, 2^14, at a scale of its own.
+
+    So the gain is exact and the bias, at a fraction of the input's step, nearly so.
+    """
+    gains = np.abs(values).astype(np.float32) / np.float32(_GAIN_CODE)
+    type_ = IntegerType(16, signed=True)
+    scales = np.where(gains > 0, gains, np.float32(1.0))
+    return ParameterQuant(type_, tuple(scales.tolist()), type_.lowest)
 
 
 def _stored_weight(stated: StatedParameter, values: NDArray[np.floating]) -> ParameterQuant:
