@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tidlq.artifacts import Artifacts
@@ -19,11 +18,13 @@ from tidlq.importers.frame_source import FrameSource
 from tidlq.importers.model import import_model
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.quantproto import (
+    Findings,
+    ProtoForm,
     SavedRanges,
     check_fingerprint,
     find_missing,
-    read_quant_params,
-    validate_quant_params,
+    parse_quant_params,
+    validate_content,
 )
 from tidlq.quantproto.network_ranges import expected_layers
 from tidlq.target import Options
@@ -109,33 +110,37 @@ def inspect_model(
     return graph, {"stages": stages, "notices": list(prepared.notices)}
 
 
-def find_proto_problems(
-    path: str | os.PathLike[str],
+def review_proto(
+    content: bytes,
+    form: ProtoForm | None,
+    where: str,
     model: str | os.PathLike[str] | None,
     options: Options,
     input_shapes: Mapping[str, Sequence[int]],
-) -> tuple[str, ...]:
+) -> Findings:
     """Returns everything that keeps a quantization proto from replacing calibration.
 
     Args:
-        path: the proto.
-        model: the ONNX file that it is for; None checks the proto by itself.
+        content: of the proto.
+        form: of the content; None tells it from the content.
+        where: names the proto in messages.
+        model: the model that it is for; None checks the proto by itself.
         options: those that the model is going to be compiled with.
         input_shapes: sizes of inputs whose shape is not fixed.
 
     Raises:
-        QuantProtoError: The proto cannot be opened.
         ModelError: The model cannot be read.
     """
-    problems = validate_quant_params(Path(path))
+    found = validate_content(content, form, where)
     if model is None:
-        return problems
+        return found
     try:
-        saved = read_quant_params(Path(path))
+        saved = parse_quant_params(content, form, where)
     except QuantProtoError as error:
         # The reader refuses what the list of problems already names.
-        return problems or (str(error),)
-    return (*problems, *_mismatches(saved, Path(path), model, options, input_shapes))
+        return found if found.problems else replace(found, problems=(str(error),))
+    missing = _mismatches(saved, where, model, options, input_shapes)
+    return replace(found, problems=(*found.problems, *missing))
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ def stated_ranges(
 
 def _mismatches(
     saved: SavedRanges,
-    path: Path,
+    where: str,
     model: str | os.PathLike[str],
     options: Options,
     input_shapes: Mapping[str, Sequence[int]],
@@ -192,7 +197,7 @@ def _mismatches(
     prepared = _prepare(model, options, input_shapes)
     graph, parts = prepared.graph, prepared.partition
     try:
-        check_fingerprint(saved, graph.fingerprint, str(path))
+        check_fingerprint(saved, graph.fingerprint, where)
     except QuantProtoError as error:
         return (str(error),)
     own = measure_parameters(graph, parts.layers)

@@ -101,7 +101,12 @@ def test_validate_finds_nothing_in_a_whole_proto(
     for arguments in ([proto], [proto, "--model", classifier]):
         outcome = tidlq("proto", "validate", *arguments, "--json")
         assert outcome.exit_code == 0, outcome.stdout
-        assert outcome.document == {"file": str(proto), "is_valid": True, "problems": []}
+        assert outcome.document == {
+            "file": str(proto),
+            "is_valid": True,
+            "problems": [],
+            "remarks": [],
+        }
         assert "no problems" in tidlq("proto", "validate", *arguments).stdout
 
 

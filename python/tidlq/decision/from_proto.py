@@ -20,6 +20,7 @@ from tidlq.quantproto import (
     read_quant_params,
     resolve_ranges,
 )
+from tidlq.quantproto.files import name_of
 from tidlq.quantproto.network_ranges import expected_layers
 from tidlq.spec import Range, Ranges
 from tidlq.target import Options
@@ -41,11 +42,11 @@ def decide_from_proto(
         QuantProtoError: The proto is incomplete, or of another model.
     """
     saved = read_quant_params(path)
-    check_fingerprint(saved, graph.fingerprint, str(path))
+    check_fingerprint(saved, graph.fingerprint, name_of(path))
     graph, parts = rescale(graph, parts, options, saved.equalization, str(path))
     own = measure_parameters(graph, parts.layers)
     expected = expected_layers(parts, own, unquantized_outputs(graph, parts, use))
-    decisions = resolve_ranges(saved, expected, str(path))
+    decisions = resolve_ranges(saved, expected, name_of(path))
     ranges = _with_channels(own, decisions.ranges)
     ranges = replace(ranges, biases=decisions.values, equalization=saved.equalization)
     plan = plan_of_statements(graph, parts, ranges, options, use, decisions.precision)

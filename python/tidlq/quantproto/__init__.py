@@ -1,12 +1,19 @@
 """The quantization proto: reading, writing and checking saved ranges."""
 
+from tidlq.quantproto.differences import Difference, DifferenceKind, compare_saved
+from tidlq.quantproto.editing import Change, Edited, edit_saved
 from tidlq.quantproto.files import (
-    BINARY_SUFFIXES,
-    TEXT_SUFFIXES,
     format_quant_params,
+    parse_quant_params,
     read_quant_params,
-    validate_quant_params,
     write_quant_params,
+)
+from tidlq.quantproto.forms import (
+    BINARY_SUFFIXES,
+    JSON_SUFFIXES,
+    TEXT_SUFFIXES,
+    ProtoForm,
+    form_of_path,
 )
 from tidlq.quantproto.matching import (
     ExpectedLayer,
@@ -17,6 +24,7 @@ from tidlq.quantproto.matching import (
     resolve_ranges,
     saved_precision,
 )
+from tidlq.quantproto.merging import Merged, merge_saved
 from tidlq.quantproto.model import (
     Provenance,
     SavedLayer,
@@ -24,24 +32,48 @@ from tidlq.quantproto.model import (
     SavedTensor,
     tidl_scale,
 )
+from tidlq.quantproto.outliers import Outlier, find_outliers
+from tidlq.quantproto.scales import find_contradictions, step_of
+from tidlq.quantproto.strictness import find_left_out, find_unsuitable
+from tidlq.quantproto.validation import Findings, validate_content, validate_quant_params
 
 __all__ = [
     "BINARY_SUFFIXES",
+    "JSON_SUFFIXES",
     "TEXT_SUFFIXES",
+    "Change",
+    "Difference",
+    "DifferenceKind",
+    "Edited",
     "ExpectedLayer",
     "ExpectedTensor",
+    "Findings",
+    "Merged",
+    "Outlier",
+    "ProtoForm",
     "Provenance",
     "SavedDecisions",
     "SavedLayer",
     "SavedRanges",
     "SavedTensor",
     "check_fingerprint",
+    "compare_saved",
+    "edit_saved",
+    "find_contradictions",
+    "find_left_out",
     "find_missing",
+    "find_outliers",
+    "find_unsuitable",
+    "form_of_path",
     "format_quant_params",
+    "merge_saved",
+    "parse_quant_params",
     "read_quant_params",
     "resolve_ranges",
     "saved_precision",
+    "step_of",
     "tidl_scale",
+    "validate_content",
     "validate_quant_params",
     "write_quant_params",
 ]

@@ -72,7 +72,7 @@ class SavedDecisions:
     precision: Precision = field(default_factory=Precision)
 
 
-def check_fingerprint(saved: SavedRanges, fingerprint: str, path: str) -> None:
+def check_fingerprint(saved: SavedRanges, fingerprint: str, where: str) -> None:
     """Refuses a proto that states the fingerprint of another graph.
 
     A proto without provenance states none and passes.
@@ -80,7 +80,7 @@ def check_fingerprint(saved: SavedRanges, fingerprint: str, path: str) -> None:
     Args:
         saved: contents of the proto.
         fingerprint: SHA-256 (hex) of the graph to be compiled.
-        path: the proto's file, for the message.
+        where: names the proto in messages.
 
     Raises:
         QuantProtoError: The fingerprints differ.
@@ -88,7 +88,7 @@ def check_fingerprint(saved: SavedRanges, fingerprint: str, path: str) -> None:
     if saved.provenance is None or saved.provenance.graph_fingerprint in ("", fingerprint):
         return
     raise QuantProtoError(
-        f"quantization proto {path!r} was written for another model (graph fingerprint "
+        f"{where} was written for another model (graph fingerprint "
         f"{saved.provenance.graph_fingerprint[:12]}, this model's is {fingerprint[:12]}); name "
         "another file, or remove this one to calibrate anew."
     )
@@ -100,7 +100,7 @@ def find_missing(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> list[
 
 
 def resolve_ranges(
-    saved: SavedRanges, expected: Sequence[ExpectedLayer], path: str
+    saved: SavedRanges, expected: Sequence[ExpectedLayer], where: str
 ) -> SavedDecisions:
     """Returns the ranges of a network's tensors, and the values of its biases.
 
@@ -109,7 +109,7 @@ def resolve_ranges(
     Args:
         saved: contents of the proto.
         expected: everything that the network needs.
-        path: the proto's file, for the message.
+        where: names the proto in messages.
 
     Raises:
         QuantProtoError: The proto is incomplete; the message lists what is missing.
@@ -119,7 +119,7 @@ def resolve_ranges(
         more = len(missing) - _SHOWN_MISSING
         tail = f"; and {more} more" if more > 0 else ""
         raise QuantProtoError(
-            f"quantization proto {path!r} cannot replace calibration, it lacks "
+            f"{where} cannot replace calibration, it lacks "
             f"{'; '.join(missing[:_SHOWN_MISSING])}{tail}."
         )
     features: dict[str, Range] = {}

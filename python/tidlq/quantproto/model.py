@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +90,17 @@ class SavedLayer:
             "bias": self.bias,
             "slope": self.slope,
         }
+
+    def with_roles(self, roles: Mapping[str, Iterable[SavedTensor]]) -> SavedLayer:
+        """The layer with other tensors, by what they are to it; roles left out stay."""
+        found = {**self.roles, **{role: tuple(tensors) for role, tensors in roles.items()}}
+        return replace(
+            self,
+            outputs=found["outputs"],
+            weights=found["weights"],
+            bias=found["bias"],
+            slope=found["slope"],
+        )
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def without_names(saved: SavedRanges) -> SavedRanges:
 @pytest.mark.parametrize("saved", [SAVED, without_names(SAVED)], ids=["named", "by position"])
 def test_a_complete_proto_gives_every_range(saved: SavedRanges) -> None:
     assert find_missing(saved, EXPECTED) == []
-    decisions = resolve_ranges(saved, EXPECTED, "q.txt")
+    decisions = resolve_ranges(saved, EXPECTED, "proto 'q.txt'")
     assert decisions.ranges.features == {"x": Range(-1.0, 2.0), "y": Range(0.0, 6.0)}
     assert decisions.ranges.parameters == {
         "conv.weight": Range(-1.0, 1.0),
@@ -83,7 +83,7 @@ def test_outputs_are_found_by_name_before_position() -> None:
     first, second = SavedTensor("p", Range(0.0, 1.0), 1), SavedTensor("q", Range(0.0, 2.0), 1)
     saved = SavedRanges((SavedLayer("split", "TIDL_SliceLayer", (first, second)),))
     expected = (ExpectedLayer("split", (ExpectedTensor("q"), ExpectedTensor("p"))),)
-    assert resolve_ranges(saved, expected, "q.txt").ranges.features == {
+    assert resolve_ranges(saved, expected, "proto 'q.txt'").ranges.features == {
         "p": Range(0.0, 1.0),
         "q": Range(0.0, 2.0),
     }
@@ -166,13 +166,13 @@ def test_an_incomplete_proto_is_refused_with_the_list() -> None:
         QuantProtoError,
         match=r"'q\.txt' cannot replace calibration, it lacks layer 'conv'\.$",
     ):
-        resolve_ranges(SavedRanges(SAVED.layers[:1]), EXPECTED, "q.txt")
+        resolve_ranges(SavedRanges(SAVED.layers[:1]), EXPECTED, "proto 'q.txt'")
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
     expected = [ExpectedLayer(f"#{index}", ()) for index in range(25)]
     with pytest.raises(QuantProtoError, match=r"layer '#19'; and 5 more\.$"):
-        resolve_ranges(SAVED, expected, "q.txt")
+        resolve_ranges(SAVED, expected, "proto 'q.txt'")
 
 
 def test_a_proto_of_another_model_is_refused() -> None:
@@ -180,9 +180,9 @@ def test_a_proto_of_another_model_is_refused() -> None:
         QuantProtoError,
         match=r"'q\.txt' was written for another model .*0123456789ab.*feedfeedfeed",
     ):
-        check_fingerprint(SAVED, "feed" * 16, "q.txt")
+        check_fingerprint(SAVED, "feed" * 16, "proto 'q.txt'")
 
 
 @pytest.mark.parametrize("saved", [SAVED, replace(SAVED, provenance=None)])
 def test_a_proto_of_this_model_or_of_no_model_passes(saved: SavedRanges) -> None:
-    check_fingerprint(saved, FINGERPRINT, "q.txt")
+    check_fingerprint(saved, FINGERPRINT, "proto 'q.txt'")
