@@ -1,4 +1,4 @@
-"""Quantization protos shown, compared, changed, merged and converted; pipes, JSON and exit codes."""
+"""Quantization protos shown, compared, changed, merged, converted; pipes, JSON, exit codes."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def test_validate_tells_contradicting_scales_as_remarks(tidlq: Command, tmp_path
     path.write_text(TEXT.replace("max: 4 ", "max: 16 "))
     outcome = tidlq("proto", "validate", path)
     assert outcome.exit_code == 0
-    assert "line 8, column 29: layer 'conv1', outputs[0]: the scale 64 contra" in outcome.stderr
+    assert "line 8, column 28: layer 'conv1', outputs[0]: the scale 64 contra" in outcome.stderr
     document = tidlq("proto", "validate", path, "--json").document
     assert document["is_valid"] is True
     assert len(document["remarks"]) == 1
