@@ -11,6 +11,14 @@ from tidlq.spec import IntegerType, Range, RangeOrigin
 # The largest float32 below the bound that stands for an unknown range.
 BOUND = float(np.nextafter(np.finfo(np.float32).max, np.float32(0)))
 
+INTEGERS = [
+    IntegerType(8, signed=False),
+    IntegerType(8, signed=True),
+    IntegerType(16, signed=False),
+    IntegerType(16, signed=True),
+    IntegerType(32, signed=True),
+]
+
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 float32s = st.floats(-BOUND, BOUND, width=32)
 doubles = st.floats(allow_nan=False, allow_infinity=False)
@@ -25,25 +33,16 @@ def ranges(origin: RangeOrigin) -> st.SearchStrategy[Range]:
 def tensors(draw: st.DrawFn) -> SavedTensor:
     origin = draw(st.sampled_from(RangeOrigin))
     values = tuple(draw(st.lists(doubles, max_size=4)))
+    kind = draw(st.none() | st.sampled_from(INTEGERS))
     return SavedTensor(
         name=draw(st.just("") | texts),
         range=draw(st.none() | ranges(origin)),
         size=len(values) or draw(st.integers(0, 2**32 - 1)),
         values=values,
         channels=tuple(draw(st.lists(ranges(origin), max_size=3))),
-        type=draw(
-            st.none()
-            | st.sampled_from(
-                [
-                    IntegerType(8, signed=False),
-                    IntegerType(8, signed=True),
-                    IntegerType(16, signed=False),
-                    IntegerType(16, signed=True),
-                    IntegerType(32, signed=True),
-                ]
-            )
-        ),
+        type=kind,
         scales=tuple(draw(st.lists(doubles, max_size=3))),
+        is_float=kind is None and draw(st.booleans()),
         zero_points=tuple(draw(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3))),
     )
 

@@ -254,10 +254,12 @@ def _with_values(tensor: SavedTensor, value: str, text: str) -> SavedTensor:
 
 
 def _without_scales(tensor: SavedTensor) -> SavedTensor:
-    return replace(tensor, type=None, scales=(), zero_points=())
+    return replace(tensor, type=None, scales=(), zero_points=(), is_float=False)
 
 
 def _described(tensor: SavedTensor) -> str:
+    if tensor.is_float:
+        return "float32"
     if tensor.values:
         return f"{len(tensor.values)} values"
     return UNKNOWN if tensor.range is None else f"{tensor.range.min:.9g}:{tensor.range.max:.9g}"

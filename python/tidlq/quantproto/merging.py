@@ -127,9 +127,13 @@ class _Merger:
         for source in (one, other):
             if (merged.range, merged.channels) == (source.range, source.channels):
                 return replace(
-                    merged, type=source.type, scales=source.scales, zero_points=source.zero_points
+                    merged,
+                    type=source.type,
+                    scales=source.scales,
+                    zero_points=source.zero_points,
+                    is_float=source.is_float,
                 )
-        return replace(merged, type=None, scales=(), zero_points=())
+        return replace(merged, type=None, scales=(), zero_points=(), is_float=False)
 
     def merge_values(self, one: SavedTensor, other: SavedTensor, where: str) -> tuple[float, ...]:
         if not (one.values and other.values) or one.values == other.values:
