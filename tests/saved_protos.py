@@ -22,6 +22,7 @@ INTEGERS = [
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 float32s = st.floats(-BOUND, BOUND, width=32)
 doubles = st.floats(allow_nan=False, allow_infinity=False)
+bounds = st.floats(0.0, BOUND, width=32, exclude_min=True)
 factors = st.floats(0.0, allow_infinity=False, exclude_min=True)
 
 
@@ -60,7 +61,9 @@ def saved_ranges(draw: st.DrawFn) -> SavedRanges:
             slope=draw(some_tensors),
             bit_depth=draw(st.sampled_from([8, 16])),
             parameter_bit_depth=draw(st.sampled_from([None, 8, 16])),
-            equalization=tuple(draw(st.lists(factors, max_size=3))),
+            equalization=(equalization := tuple(draw(st.lists(factors, max_size=3)))),
+            equalization_bound=draw(st.none() | bounds) if equalization else None,
+            parameter_digest=draw(st.just("") | texts),
         )
         for name in draw(st.lists(texts, min_size=1, max_size=3, unique=True))
     )

@@ -7,26 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tidlq.artifacts import Artifacts
-from tidlq.decision import Prepared, Statements, decide, prepare, unquantized_outputs
+from tidlq.artifacts import QUANT_PARAMS, Artifacts, load_artifacts
+from tidlq.decision import Prepared, Statements, decide, fit_proto, prepare
 from tidlq.engine import FixedStage
-from tidlq.errors import DataError, ModelError, QuantProtoError
+from tidlq.errors import ArtifactError, DataError, ModelError, QuantProtoError
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import StageKind, Unit, unit_outputs
 from tidlq.importers.frame_source import FrameSource
 from tidlq.importers.model import import_model
-from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.quantproto import (
     Findings,
     ProtoForm,
     SavedRanges,
-    check_fingerprint,
     find_missing,
     parse_quant_params,
     validate_content,
 )
-from tidlq.quantproto.network_ranges import expected_layers
 from tidlq.target import Options
 
 
@@ -135,11 +132,16 @@ def review_proto(
     if model is None:
         return found
     try:
-        saved = parse_quant_params(content, form, where)
+        parse_quant_params(content, form, where)
     except QuantProtoError as error:
-        # The reader refuses what the list of problems already names.
+        # What the reader refuses, the list of problems already names.
         return found if found.problems else replace(found, problems=(str(error),))
-    missing = _mismatches(saved, where, model, options, input_shapes)
+    prepared = _prepare(model, options, input_shapes)
+    try:
+        opened = fit_proto(prepared, options, content, form, where, allow_stale=False)
+    except QuantProtoError as error:
+        return replace(found, problems=(*found.problems, str(error)))
+    missing = [f"the file lacks {x}" for x in find_missing(opened.saved, opened.expected)]
     return replace(found, problems=(*found.problems, *missing))
 
 
@@ -187,23 +189,19 @@ def stated_ranges(
     return StatedRanges(decided.to_write, (*prepared.notices, *decided.notices))
 
 
-def _mismatches(
-    saved: SavedRanges,
-    where: str,
-    model: str | os.PathLike[str],
-    options: Options,
-    input_shapes: Mapping[str, Sequence[int]],
-) -> tuple[str, ...]:
-    prepared = _prepare(model, options, input_shapes)
-    graph, parts = prepared.graph, prepared.partition
-    try:
-        check_fingerprint(saved, graph.fingerprint, where)
-    except QuantProtoError as error:
-        return (str(error),)
-    own = measure_parameters(graph, parts.layers)
-    floats = unquantized_outputs(graph, parts, prepared.statements)
-    missing = find_missing(saved, expected_layers(parts, own, floats))
-    return tuple(f"the file lacks {item}" for item in missing)
+def artifact_ranges(folder: str | os.PathLike[str]) -> StatedRanges:
+    """Reads the ranges that artifacts were compiled with.
+
+    Raises:
+        ArtifactError: The folder is damaged, or its network runs in float.
+    """
+    artifacts = load_artifacts(folder)
+    where = f"{os.fspath(folder)}/{QUANT_PARAMS}"
+    if not artifacts.quant_params:
+        raise ArtifactError(
+            f"The artifacts in {os.fspath(folder)!r} run in float only: they have no {QUANT_PARAMS}."
+        )
+    return StatedRanges(parse_quant_params(artifacts.quant_params, ProtoForm.TEXT, where), ())
 
 
 def _prepare(

@@ -239,3 +239,11 @@ def test_a_form_is_for_standard_output(tidlq: Command, proto: Path, tmp_path: Pa
     outcome = tidlq("proto", "convert", proto, "-o", target, "--form", "binary")
     assert outcome.exit_code == 2
     assert not target.exists()
+
+
+def test_artifacts_give_their_proto(tidlq: Command, artifacts: Path, tmp_path: Path) -> None:
+    target = tmp_path / "from.json"
+    assert tidlq("proto", "from-model", artifacts, "-o", target).exit_code == 0
+    assert tidlq("proto", "diff", target, artifacts / "quant_params.prototxt").exit_code == 0
+    piped = tidlq("proto", "from-model", artifacts, "--form", "binary")
+    assert tidlq("proto", "diff", "-", target, stdin=piped.content).exit_code == 0

@@ -19,8 +19,9 @@ from tidlq.quantproto.matching import (
     ExpectedLayer,
     ExpectedTensor,
     SavedDecisions,
-    check_fingerprint,
+    check_complete,
     find_missing,
+    is_of_model,
     resolve_ranges,
     saved_precision,
 )
@@ -34,6 +35,7 @@ from tidlq.quantproto.model import (
 )
 from tidlq.quantproto.outliers import Outlier, find_outliers
 from tidlq.quantproto.scales import find_contradictions, step_of
+from tidlq.quantproto.staleness import ModelChanges, adopt, find_changes, stale_error
 from tidlq.quantproto.strictness import find_left_out, find_unsuitable
 from tidlq.quantproto.validation import Findings, validate_content, validate_quant_params
 
@@ -49,6 +51,7 @@ __all__ = [
     "ExpectedTensor",
     "Findings",
     "Merged",
+    "ModelChanges",
     "Outlier",
     "ProtoForm",
     "Provenance",
@@ -56,9 +59,11 @@ __all__ = [
     "SavedLayer",
     "SavedRanges",
     "SavedTensor",
-    "check_fingerprint",
+    "adopt",
+    "check_complete",
     "compare_saved",
     "edit_saved",
+    "find_changes",
     "find_contradictions",
     "find_left_out",
     "find_missing",
@@ -66,11 +71,13 @@ __all__ = [
     "find_unsuitable",
     "form_of_path",
     "format_quant_params",
+    "is_of_model",
     "merge_saved",
     "parse_quant_params",
     "read_quant_params",
     "resolve_ranges",
     "saved_precision",
+    "stale_error",
     "step_of",
     "tidl_scale",
     "validate_content",

@@ -68,6 +68,8 @@ class SavedLayer:
             anything was quantized; empty: none.
         equalization_bound: largest of the bounds per channel that stand for the Clip at the layer's
             output after that division; None: the Clip is as it was.
+        parameter_digest: tells the layer's parameters, as the model has them, from others; empty
+            where there are none or the file does not say.
     """
 
     name: str
@@ -80,6 +82,7 @@ class SavedLayer:
     parameter_bit_depth: int | None = None
     equalization: tuple[float, ...] = ()
     equalization_bound: float | None = None
+    parameter_digest: str = ""
 
     @property
     def roles(self) -> Mapping[str, tuple[SavedTensor, ...]]:
