@@ -23,7 +23,7 @@ from tidlq.importers.preprocessing import Preprocessing
 from tidlq.lowering.island import build_island
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
-from tidlq.quantproto import write_quant_params
+from tidlq.quantproto import find_left_out, find_unsuitable, write_quant_params
 from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.calibration import calibration_report
 from tidlq.report.layers import layer_report
@@ -100,6 +100,8 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     threads: int = 0,
     progress: Progress | None = None,
     progress_folder: str | os.PathLike[str] | None = None,
+    allow_stale: bool = False,
+    tidl_strict: bool = False,
 ) -> Compiled:
     """Turns an ONNX or TFLite model into a fixed-point network.
 
@@ -117,6 +119,11 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         progress_folder: keeps the calibration's progress in a file, every few seconds; a call that
             repeats an interrupted one continues there, with the same result. Name the folder of the
             artifacts: saving them replaces the file.
+        allow_stale: take a quantization proto that was written for another model: its ranges of
+            layers that are still there, with the model's own weights where these changed. A notice
+            says what changed.
+        tidl_strict: write the quantization proto as TI's tools read it, without what only tidlq
+            states; a notice says what that is.
 
     Raises:
         ModelError: The model cannot be read or is not valid.
@@ -148,6 +155,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
             report,
             progress_file,
             has_data=calibration is not None,
+            allow_stale=allow_stale,
         )
     elif options.tensor_bits != 32:
         notice = "No layer of the network runs in fixed point; the artifacts are its float form."
@@ -156,8 +164,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     artifacts = _assemble(
         graph, decided, options, preprocessing.to_mapping() if preprocessing else {}
     )
-    if options.quant_params_proto_path is not None and decided.to_write is not None:
-        write_quant_params(options.quant_params_proto_path, decided.to_write)
+    strict_notices = _write_proto(options, decided, strict=tidl_strict)
     return Compiled(
         decided.graph,
         decided.partition,
@@ -167,8 +174,22 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.frames,
         decided.bias,
         decided.resumed_frames,
-        (*prepared.notices, *decided.notices),
+        (*prepared.notices, *decided.notices, *strict_notices),
     )
+
+
+def _write_proto(options: Options, decided: Decision, *, strict: bool) -> tuple[str, ...]:
+    """Writes a new proto where the options ask for one; says what a strict one leaves out."""
+    path, saved = options.quant_params_proto_path, decided.to_write
+    if path is None or saved is None:
+        if strict and path is not None:
+            return (f"{str(path)!r} was read, so it is not written strictly.",)
+        return ()
+    write_quant_params(path, saved, strict=strict)
+    if not strict:
+        return ()
+    left_out = [f"The strict proto leaves out: {text}." for text in find_left_out(saved)]
+    return (*left_out, *find_unsuitable(saved))
 
 
 def _open_data(

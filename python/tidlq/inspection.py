@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tidlq.artifacts import Artifacts
-from tidlq.decision import Prepared, Statements, decide, prepare, unquantized_outputs
+from tidlq.artifacts import QUANT_PARAMS, Artifacts, load_artifacts
+from tidlq.decision import Prepared, Statements, decide, fit_proto, prepare
 from tidlq.engine import FixedStage
-from tidlq.errors import DataError, ModelError, QuantProtoError
+from tidlq.errors import ArtifactError, DataError, ModelError, QuantProtoError
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import StageKind, Unit, unit_outputs
 from tidlq.importers.frame_source import FrameSource
 from tidlq.importers.model import import_model
-from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.quantproto import (
+    Findings,
+    ProtoForm,
     SavedRanges,
-    check_fingerprint,
     find_missing,
-    read_quant_params,
-    validate_quant_params,
+    parse_quant_params,
+    validate_content,
 )
-from tidlq.quantproto.network_ranges import expected_layers
 from tidlq.target import Options
 
 
@@ -109,33 +107,42 @@ def inspect_model(
     return graph, {"stages": stages, "notices": list(prepared.notices)}
 
 
-def find_proto_problems(
-    path: str | os.PathLike[str],
+def review_proto(
+    content: bytes,
+    form: ProtoForm | None,
+    where: str,
     model: str | os.PathLike[str] | None,
     options: Options,
     input_shapes: Mapping[str, Sequence[int]],
-) -> tuple[str, ...]:
+) -> Findings:
     """Returns everything that keeps a quantization proto from replacing calibration.
 
     Args:
-        path: the proto.
-        model: the ONNX file that it is for; None checks the proto by itself.
+        content: of the proto.
+        form: of the content; None tells it from the content.
+        where: names the proto in messages.
+        model: the model that it is for; None checks the proto by itself.
         options: those that the model is going to be compiled with.
         input_shapes: sizes of inputs whose shape is not fixed.
 
     Raises:
-        QuantProtoError: The proto cannot be opened.
         ModelError: The model cannot be read.
     """
-    problems = validate_quant_params(Path(path))
+    found = validate_content(content, form, where)
     if model is None:
-        return problems
+        return found
     try:
-        saved = read_quant_params(Path(path))
+        parse_quant_params(content, form, where)
     except QuantProtoError as error:
-        # The reader refuses what the list of problems already names.
-        return problems or (str(error),)
-    return (*problems, *_mismatches(saved, Path(path), model, options, input_shapes))
+        # What the reader refuses, the list of problems already names.
+        return found if found.problems else replace(found, problems=(str(error),))
+    prepared = _prepare(model, options, input_shapes)
+    try:
+        opened = fit_proto(prepared, options, content, form, where, allow_stale=False)
+    except QuantProtoError as error:
+        return replace(found, problems=(*found.problems, str(error)))
+    missing = [f"the file lacks {x}" for x in find_missing(opened.saved, opened.expected)]
+    return replace(found, problems=(*found.problems, *missing))
 
 
 @dataclass(frozen=True)
@@ -182,23 +189,19 @@ def stated_ranges(
     return StatedRanges(decided.to_write, (*prepared.notices, *decided.notices))
 
 
-def _mismatches(
-    saved: SavedRanges,
-    path: Path,
-    model: str | os.PathLike[str],
-    options: Options,
-    input_shapes: Mapping[str, Sequence[int]],
-) -> tuple[str, ...]:
-    prepared = _prepare(model, options, input_shapes)
-    graph, parts = prepared.graph, prepared.partition
-    try:
-        check_fingerprint(saved, graph.fingerprint, str(path))
-    except QuantProtoError as error:
-        return (str(error),)
-    own = measure_parameters(graph, parts.layers)
-    floats = unquantized_outputs(graph, parts, prepared.statements)
-    missing = find_missing(saved, expected_layers(parts, own, floats))
-    return tuple(f"the file lacks {item}" for item in missing)
+def artifact_ranges(folder: str | os.PathLike[str]) -> StatedRanges:
+    """Reads the ranges that artifacts were compiled with.
+
+    Raises:
+        ArtifactError: The folder is damaged, or its network runs in float.
+    """
+    artifacts = load_artifacts(folder)
+    where = f"{os.fspath(folder)}/{QUANT_PARAMS}"
+    if not artifacts.quant_params:
+        raise ArtifactError(
+            f"The artifacts in {os.fspath(folder)!r} run in float only: they have no {QUANT_PARAMS}."
+        )
+    return StatedRanges(parse_quant_params(artifacts.quant_params, ProtoForm.TEXT, where), ())
 
 
 def _prepare(

@@ -26,6 +26,7 @@ class Outcome:
     exit_code: int
     stdout: str
     stderr: str
+    content: bytes = b""
 
     @property
     def document(self) -> dict[str, Any]:
@@ -41,9 +42,10 @@ Command = Callable[..., Outcome]
 def tidlq() -> Command:
     """Calls the command in this process."""
 
-    def call(*arguments: object) -> Outcome:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        return Outcome(result.exit_code, result.stdout, result.stderr)
+    def call(*arguments: object, stdin: bytes = b"") -> Outcome:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], input=stdin)
+        text = result.stdout_bytes.decode(errors="replace")
+        return Outcome(result.exit_code, text, result.stderr, result.stdout_bytes)
 
     return call
 

@@ -101,7 +101,12 @@ def test_validate_finds_nothing_in_a_whole_proto(
     for arguments in ([proto], [proto, "--model", classifier]):
         outcome = tidlq("proto", "validate", *arguments, "--json")
         assert outcome.exit_code == 0, outcome.stdout
-        assert outcome.document == {"file": str(proto), "is_valid": True, "problems": []}
+        assert outcome.document == {
+            "file": str(proto),
+            "is_valid": True,
+            "problems": [],
+            "remarks": [],
+        }
         assert "no problems" in tidlq("proto", "validate", *arguments).stdout
 
 
@@ -170,3 +175,73 @@ def test_show_has_every_layer_and_its_provenance(tidlq: Command, artifacts: Path
     text = tidlq("proto", "show", path).stdout
     assert all(name in text for name in names)
     assert "level 1, 6 frames" in text
+
+
+def test_data_give_what_an_incomplete_proto_lacks(
+    tidlq: Command, classifier: Path, frames: Path, incomplete: Path, tmp_path: Path
+) -> None:
+    outcome = tidlq(
+        "compile", classifier, "--calib", frames, "-o", tmp_path / "out",
+        "--option", f"quant_params_proto_path={incomplete}",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "incomplete.prototxt' is not complete: 3 of 4 ranges" in outcome.stderr
+    compared = tidlq(
+        "proto", "diff", incomplete, tmp_path / "out" / "quant_params.prototxt", "--json"
+    )
+    assert [x["layer"] for x in compared.document["differences"]] == ["dense"]
+
+
+def test_a_stale_proto_is_used_when_asked_for(
+    tidlq: Command, artifacts: Path, tmp_path: Path
+) -> None:
+    changed = networks.classifier()
+    changed.graph.initializer[1].raw_data = b"\0" * 16
+    other = networks.save_model(changed, tmp_path / "other.onnx")
+    proto = artifacts / "quant_params.prototxt"
+    arguments = ["compile", other, "--option", f"quant_params_proto_path={proto}"]
+    refused = tidlq(*arguments, "-o", tmp_path / "out")
+    assert refused.exit_code == 1
+    assert "1 layer with other weights: first" in refused.stderr
+    assert "--allow-stale" in refused.stderr
+    outcome = tidlq(*arguments, "-o", tmp_path / "out", "--allow-stale")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "1 layer with other weights: first" in outcome.stderr
+
+
+def test_a_strict_proto_is_written_when_asked_for(
+    tidlq: Command, classifier: Path, frames: Path, tmp_path: Path
+) -> None:
+    proto = tmp_path / "strict.prototxt"
+    outcome = tidlq(
+        "compile", classifier, "--calib", frames, "-o", tmp_path / "out", "--tidl-strict",
+        "--option", f"quant_params_proto_path={proto}",
+        "--option", "cross_layer_equalization=off",
+    )  # fmt: skip
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "leaves out: the tensors' names" in outcome.stderr
+    assert "tidlq" not in proto.read_text()
+    again = tidlq(
+        "compile", classifier, "-o", tmp_path / "again",
+        "--option", f"quant_params_proto_path={proto}",
+    )  # fmt: skip
+    assert again.exit_code == 0, again.stderr
+    assert networks_of(tmp_path / "out") == networks_of(tmp_path / "again")
+
+
+@pytest.mark.parametrize("flag", ["--allow-stale", "--tidl-strict"])
+def test_options_about_a_proto_need_one(
+    tidlq: Command, classifier: Path, frames: Path, tmp_path: Path, flag: str
+) -> None:
+    outcome = tidlq("compile", classifier, "--calib", frames, "-o", tmp_path / "out", flag)
+    assert outcome.exit_code == 2
+    assert "quant_params_proto_path" in outcome.stderr
+
+
+def test_validate_tells_what_changed_since_a_stale_proto(
+    tidlq: Command, artifacts: Path, tmp_path: Path
+) -> None:
+    other = networks.save_model(networks.classifier(channels=3), tmp_path / "other.onnx")
+    proto = artifacts / "quant_params.prototxt"
+    (problem,) = tidlq("proto", "validate", proto, "--model", other, "--json").document["problems"]
+    assert "with other weights: first; 1 layer with outputs of another size: x" in problem

@@ -8,97 +8,23 @@ import struct
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from saved_protos import BOUND, saved_ranges
 from tidlq.errors import QuantProtoError
 from tidlq.quantproto import (
     BINARY_SUFFIXES,
+    JSON_SUFFIXES,
     TEXT_SUFFIXES,
-    Provenance,
-    SavedLayer,
     SavedRanges,
-    SavedTensor,
+    parse_quant_params,
     read_quant_params,
     tidl_scale,
     validate_quant_params,
     write_quant_params,
 )
-from tidlq.spec import IntegerType, Range, RangeOrigin
-
-# The largest float32 below the bound that stands for an unknown range.
-BOUND = float(np.nextafter(np.finfo(np.float32).max, np.float32(0)))
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
-float32s = st.floats(-BOUND, BOUND, width=32)
-doubles = st.floats(allow_nan=False, allow_infinity=False)
-factors = st.floats(0.0, allow_infinity=False, exclude_min=True)
-
-
-def ranges(origin: RangeOrigin) -> st.SearchStrategy[Range]:
-    return st.tuples(float32s, float32s).map(lambda pair: Range(min(pair), max(pair), origin))
-
-
-@st.composite
-def tensors(draw: st.DrawFn) -> SavedTensor:
-    origin = draw(st.sampled_from(RangeOrigin))
-    values = tuple(draw(st.lists(doubles, max_size=4)))
-    return SavedTensor(
-        name=draw(st.just("") | texts),
-        range=draw(st.none() | ranges(origin)),
-        size=len(values) or draw(st.integers(0, 2**32 - 1)),
-        values=values,
-        channels=tuple(draw(st.lists(ranges(origin), max_size=3))),
-        type=draw(
-            st.none()
-            | st.sampled_from(
-                [
-                    IntegerType(8, signed=False),
-                    IntegerType(8, signed=True),
-                    IntegerType(16, signed=False),
-                    IntegerType(16, signed=True),
-                    IntegerType(32, signed=True),
-                ]
-            )
-        ),
-        scales=tuple(draw(st.lists(doubles, max_size=3))),
-        zero_points=tuple(draw(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3))),
-    )
-
-
-@st.composite
-def saved_ranges(draw: st.DrawFn) -> SavedRanges:
-    some_tensors = st.lists(tensors(), max_size=2).map(tuple)
-    layers = tuple(
-        SavedLayer(
-            name=name,
-            layer_type=draw(texts),
-            outputs=draw(some_tensors),
-            weights=draw(some_tensors),
-            bias=draw(some_tensors),
-            slope=draw(some_tensors),
-            bit_depth=draw(st.sampled_from([8, 16])),
-            parameter_bit_depth=draw(st.sampled_from([None, 8, 16])),
-            equalization=tuple(draw(st.lists(factors, max_size=3))),
-        )
-        for name in draw(st.lists(texts, min_size=1, max_size=3, unique=True))
-    )
-    provenance = st.builds(
-        Provenance,
-        tool_version=texts,
-        graph_fingerprint=texts,
-        scheme=texts,
-        accuracy_level=st.integers(0, 9),
-        frames=st.integers(0, 10_000),
-        options=st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
-        calibration_method=st.just("") | texts,
-        ingredients=st.lists(texts, max_size=3).map(tuple),
-    )
-    return SavedRanges(
-        layers, draw(st.booleans()), draw(st.booleans()), draw(st.none() | provenance)
-    )
 
 
 def write_and_read(saved: SavedRanges, suffix: str, *, strict: bool) -> tuple[SavedRanges, bytes]:
@@ -110,23 +36,25 @@ def write_and_read(saved: SavedRanges, suffix: str, *, strict: bool) -> tuple[Sa
 
 
 def bits(saved: SavedRanges) -> list[bytes]:
-    """The bits of every bound, so that 0.0 and -0.0 differ."""
-    return [
+    """The bits of every number, so that 0.0 and -0.0 differ."""
+    tensors = [t for layer in saved.layers for role in layer.roles.values() for t in role]
+    bounds = [
         struct.pack("<ff", found.min, found.max)
-        for layer in saved.layers
-        for role in layer.roles.values()
-        for tensor in role
+        for tensor in tensors
         for found in (tensor.range, *tensor.channels)
         if found is not None
     ]
+    return bounds + [struct.pack("<d", x) for t in tensors for x in (*t.values, *t.scales)]
 
 
-@pytest.mark.parametrize("suffix", [*TEXT_SUFFIXES, *BINARY_SUFFIXES])
+@pytest.mark.parametrize("suffix", [*TEXT_SUFFIXES, *BINARY_SUFFIXES, *JSON_SUFFIXES])
 @given(saved=saved_ranges())
 def test_saved_ranges_survive_a_file(suffix: str, saved: SavedRanges) -> None:
-    read, _ = write_and_read(saved, suffix, strict=False)
+    read, content = write_and_read(saved, suffix, strict=False)
     assert read == saved
     assert bits(read) == bits(saved)
+    # A pipe has no extension.
+    assert parse_quant_params(content, None, "pipe") == saved
 
 
 @given(saved=saved_ranges())
@@ -154,7 +82,7 @@ def test_a_strict_file_keeps_ranges_and_has_no_extension(saved: SavedRanges) -> 
 def test_a_truncated_or_altered_file_gives_one_kind_of_error(
     saved: SavedRanges, data: st.DataObject
 ) -> None:
-    suffix = data.draw(st.sampled_from([".prototxt", ".pb"]))
+    suffix = data.draw(st.sampled_from([".prototxt", ".pb", ".json"]))
     _, content = write_and_read(saved, suffix, strict=False)
     altered = bytearray(content[: data.draw(st.integers(0, len(content)))])
     for _ in range(data.draw(st.integers(0, 3))):
@@ -164,7 +92,7 @@ def test_a_truncated_or_altered_file_gives_one_kind_of_error(
     read_hostile(bytes(altered), suffix)
 
 
-@given(content=st.binary(max_size=64), suffix=st.sampled_from([".prototxt", ".pb"]))
+@given(content=st.binary(max_size=64), suffix=st.sampled_from([".prototxt", ".pb", ".json"]))
 def test_arbitrary_bytes_give_one_kind_of_error(content: bytes, suffix: str) -> None:
     read_hostile(content, suffix)
 
@@ -173,9 +101,15 @@ def read_hostile(content: bytes, suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"hostile{suffix}")
         path.write_bytes(content)
-        validate_quant_params(path)
+        found = validate_quant_params(path)
+        for problem in (*found.problems, *found.remarks):
+            assert problem == problem.strip() != ""
         with contextlib.suppress(QuantProtoError):
             assert read_quant_params(path).layers
+            return
+        assert found.problems
+        with contextlib.suppress(QuantProtoError):
+            parse_quant_params(content, None, "pipe")
 
 
 @given(step=st.floats(0.0, BOUND, width=32, exclude_min=True))

@@ -18,7 +18,19 @@ import typer
 from typer.core import TyperGroup
 
 from tidlq.cli import compile as compile_
-from tidlq.cli import demo, evaluate, export, proto_from_model, proto_show, proto_validate, run
+from tidlq.cli import (
+    demo,
+    evaluate,
+    export,
+    proto_convert,
+    proto_diff,
+    proto_from_model,
+    proto_merge,
+    proto_set,
+    proto_show,
+    proto_validate,
+    run,
+)
 from tidlq.cli import inspect as inspect_
 from tidlq.cli.failures import (
     DEBUG_VARIABLE,
@@ -150,7 +162,7 @@ proto = typer.Typer(cls=_Group, invoke_without_command=True)
 
 @proto.callback()
 def _proto(context: typer.Context) -> None:
-    """Show, check and make quantization protos."""
+    """Show, check, compare, change, merge, convert and make quantization protos."""
     _show_help_without_command(context)
 
 
@@ -167,6 +179,10 @@ _register(app, "export", export.export_network)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)
 _register(proto, "validate", proto_validate.validate_proto)
+_register(proto, "diff", proto_diff.diff_protos)
+_register(proto, "merge", proto_merge.merge_protos)
+_register(proto, "set", proto_set.set_in_proto)
+_register(proto, "convert", proto_convert.convert_proto)
 _register(proto, "from-model", proto_from_model.proto_from_model)
 app.add_typer(proto, name="proto")
 

@@ -41,7 +41,7 @@ def compile_model(
         typer.Option(
             metavar="DATA",
             help="Calibration data: a folder or glob of pictures, .npy or .npz files, or "
-            "package.module:function. Not needed with an existing quantization proto.",
+            "package.module:function. Not needed with a complete quantization proto.",
         ),
     ] = None,
     config: Annotated[
@@ -56,6 +56,22 @@ def compile_model(
     frames: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Calibration frames, at most.")
     ] = None,
+    allow_stale: Annotated[
+        bool,
+        typer.Option(
+            "--allow-stale",
+            help="Use a quantization proto that was written for another model, and tell what has "
+            "changed since.",
+        ),
+    ] = False,
+    tidl_strict: Annotated[
+        bool,
+        typer.Option(
+            "--tidl-strict",
+            help="Write the quantization proto as TI's reader accepts it, and tell what had to be "
+            "left out.",
+        ),
+    ] = False,
     threads: p.Threads = 0,
     list_options: Annotated[  # noqa: ARG001 - its callback answers
         bool,
@@ -81,7 +97,8 @@ def compile_model(
     """Turn an ONNX or TFLite model into a fixed-point network.
 
     The ranges of features come from calibration data or from a saved quantization proto (option
-    quant_params_proto_path). Layers without an integer kernel run in float islands.
+    quant_params_proto_path). Of a proto that lacks ranges, those that it has are kept and the data
+    give the others. Layers without an integer kernel run in float islands.
 
     A calibration that is interrupted leaves its progress in the folder of artifacts; the same
     command then continues it and writes the same bytes.
@@ -107,6 +124,11 @@ def compile_model(
         )
     path, options, preprocessing = _settings(model, config, direct, given)
     shapes = p.read_input_shapes(input_shape)
+    if options.quant_params_proto_path is None and (allow_stale or tidl_strict):
+        raise OptionError(
+            "--allow-stale and --tidl-strict are about a quantization proto, which "
+            "--option quant_params_proto_path=FILE names."
+        )
 
     from tidlq.artifacts import PROGRESS, check_target
     from tidlq.compilation import compile as compile_
@@ -125,6 +147,8 @@ def compile_model(
             threads=threads,
             progress=progress,
             progress_folder=output,
+            allow_stale=allow_stale,
+            tidl_strict=tidl_strict,
         )
         compiled.save(output)
     seconds = time.perf_counter() - begin

@@ -45,17 +45,24 @@ class Terminal:
         Raises:
             OutputError: Standard output cannot be written.
         """
-        try:
+        with _naming_stdout():
             if self.json:
                 text = json.dumps(to_json(document), indent=1, allow_nan=False) + "\n"
             else:
                 text = _render(shown)
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise OutputError(f"standard output cannot be written: {error.strerror}.") from None
+
+    def content(self, content: bytes) -> None:
+        """Writes a file's content to standard output.
+
+        Raises:
+            OutputError: Standard output cannot be written.
+        """
+        with _naming_stdout():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.flush()
 
     def remark(self, text: str) -> None:
         """Prints a line beside the result, for people only."""
@@ -81,6 +88,17 @@ class Terminal:
                 return
             with _Bars(console) as bars:
                 yield bars.show
+
+
+@contextlib.contextmanager
+def _naming_stdout() -> Iterator[None]:
+    """A full disk behind standard output is an error of the user's; a closed pipe is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output cannot be written: {error.strerror}.") from None
 
 
 def _render(parts: Sequence[RenderableType]) -> str:

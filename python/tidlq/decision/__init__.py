@@ -2,14 +2,17 @@
 
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.road import decide
+from tidlq.decision.saved_file import OpenedProto, fit_proto
 from tidlq.decision.statements import Prepared, Statements, prepare, unquantized_outputs
 
 __all__ = [
     "Decision",
+    "OpenedProto",
     "Prepared",
     "Progress",
     "Statements",
     "decide",
+    "fit_proto",
     "prepare",
     "unquantized_outputs",
 ]

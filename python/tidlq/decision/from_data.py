@@ -30,6 +30,7 @@ from tidlq.calibration import (
     measure_features,
     output_error,
 )
+from tidlq.decision.given import Given
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.placement import rescale
 from tidlq.equalization import (
@@ -48,9 +49,11 @@ from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
 from tidlq.precision.weights import largest_bias_code
 from tidlq.quantproto import Provenance, format_quant_params
 from tidlq.quantproto.network_ranges import to_saved
+from tidlq.quantproto.outline import parameter_digests
 from tidlq.spec import (
     Equalization,
     ParameterRole,
+    Precision,
     QuantPlan,
     Range,
     Ranges,
@@ -94,7 +97,7 @@ class _Candidate:
 
 
 class DataDecision:
-    """Decides from calibration frames."""
+    """Decides from calibration frames what no proto has decided."""
 
     def __init__(
         self,
@@ -105,7 +108,9 @@ class DataDecision:
         threads: int,
         report: Progress,
         checkpoints: Checkpoints,
+        given: Given | None = None,
     ) -> None:
+        self.given = given or Given()
         self.graph = graph
         self.parts = parts
         self.options = options
@@ -138,14 +143,15 @@ class DataDecision:
         Raises:
             DataError: The frames do not fit, or hold or lead to values that are not finite.
         """
+        graph, parts = self.given.rescaled(self.graph, self.parts, self.options)
         choice = self.ingredients.equalization
-        if choice is not EqualizationChoice.OFF:
-            groups = find_channel_groups(self.graph, self.parts)
+        if choice is not EqualizationChoice.OFF and not self.given.equalization:
+            groups = tuple(g for g in find_channel_groups(graph, parts) if not self._is_given(g))
             # With a scale per channel only what passes gates is known to be worth the time.
             is_worthwhile = not self.scheme.channel_wise or any(g.restored for g in groups)
             if choice is EqualizationChoice.ON or is_worthwhile:
                 self.groups = groups
-        chosen = self._candidate(self.graph, self.parts, Equalization())
+        chosen = self._candidate(graph, parts, self.given.equalization)
         count, resumed = chosen.measured.frames, chosen.measured.resumed
         held = None
         if self.graph.inputs and (self.groups or self.ingredients.bias_calibration):
@@ -159,8 +165,14 @@ class DataDecision:
         bias = None
         if sweeps is not None:
             chosen, bias = self._with_biases(chosen, sweeps)
+        self._tell_given(chosen)
         saved = to_saved(
-            chosen.graph, chosen.parts, chosen.ranges, chosen.plan, self._provenance(count, chosen)
+            chosen.graph,
+            chosen.parts,
+            chosen.ranges,
+            chosen.plan,
+            self._provenance(count, chosen),
+            parameter_digests(self.graph, self.parts),
         )
         return Decision(
             chosen.graph,
@@ -177,27 +189,28 @@ class DataDecision:
 
     def _candidate(self, graph: Graph, parts: Partition, equalization: Equalization) -> _Candidate:
         """Measures a graph and makes its plan."""
-        stated = find_stated_ranges(graph, parts.layers)
+        stated = find_stated_ranges(graph, parts.layers) | dict(self.given.ranges.features)
         measured = self._measure(graph, parts, stated)
-        own = measure_parameters(graph, parts.layers)
+        own = chosen = measure_parameters(graph, parts.layers)
         if self.ingredients.weight_clipping:
-            own = clip_weights(
+            chosen = clip_weights(
                 graph,
                 parts,
                 own,
                 measured.channels,
                 self.scheme,
-                precision_of(self.options, graph, parts),
+                self._precision(graph, parts),
                 has_bias_calibration=self.ingredients.bias_calibration,
             )
+        chosen = self.given.over(chosen, own)
         choose = RangeChoice(
             self._range_search(),
             measured.features,
             stated,
             {bits: _relevant(graph, parts, measured, bits) for bits in (8, 16)},
         )
-        plan = self._plan(graph, parts, own, choose)
-        ranges = replace(own, features=dict(choose.chosen), equalization=equalization)
+        plan = self._plan(graph, parts, chosen, choose)
+        ranges = replace(chosen, features=dict(choose.chosen), equalization=equalization)
         return _Candidate(graph, parts, ranges, plan, measured)
 
     def _measure(
@@ -248,7 +261,12 @@ class DataDecision:
             return None
         graph = candidate.graph
         kept = self.checkpoints.of(f"{graph.fingerprint} {candidate.measured.digest}")
-        return BiasSweeps(graph, candidate.parts, candidate.plan, held, self.threads, kept)
+        names = {x.name for x in candidate.parts.layers if x.kind.has_weight}
+        fixed = {x for x in names if _bias_of(x) in self.given.ranges.biases}
+        if fixed == names:
+            return None
+        plan = candidate.plan
+        return BiasSweeps(graph, candidate.parts, plan, held, self.threads, kept, frozenset(fixed))
 
     def _equalized(
         self, plain: _Candidate, held: BiasFrames | None
@@ -313,8 +331,8 @@ class DataDecision:
         bias = sweeps.outcome
         if not bias.biases:
             return chosen, bias
-        biases = {parameter_name(x, ParameterRole.BIAS): v for x, v in bias.biases.items()}
-        ranges = replace(chosen.ranges, biases=biases)
+        biases = {_bias_of(x): values for x, values in bias.biases.items()}
+        ranges = replace(chosen.ranges, biases={**biases, **self.given.ranges.biases})
         plan = self._plan(chosen.graph, chosen.parts, ranges)
         return replace(chosen, ranges=ranges, plan=plan), bias
 
@@ -326,9 +344,32 @@ class DataDecision:
             parts,
             ranges,
             self.scheme,
-            precision=precision_of(self.options, graph, parts),
+            precision=self._precision(graph, parts),
             is_asymmetric=asymmetry_of(self.options),
             choose=choose,
+        )
+
+    def _precision(self, graph: Graph, parts: Partition) -> Precision:
+        return self.given.over_precision(precision_of(self.options, graph, parts))
+
+    def _is_given(self, group: ChannelGroup) -> bool:
+        """Ranges are given that hold for the channels as they are."""
+        weights = {x.name for x in (*group.producers, *group.consumers)}
+        names = [parameter_name(layer, ParameterRole.WEIGHT) for layer in weights]
+        names += [_bias_of(x.name) for x in group.producers]
+        return self.given.concerns([*group.tensors, *names])
+
+    def _tell_given(self, chosen: _Candidate) -> None:
+        """Says how many ranges are the file's, and how many were found."""
+        if not self.given.name:
+            return
+        needed = ranged_features(chosen.parts)
+        count = sum(name in self.given.ranges.features for name in needed)
+        name = self.given.name
+        self.notices.append(
+            f"{name[:1].upper()}{name[1:]} is not complete: {count} of {len(needed)} ranges of "
+            "feature maps are its own; what it lacks was calibrated (the complete proto is in the "
+            "artifacts)."
         )
 
     def _provenance(self, frames: int, chosen: _Candidate) -> Provenance:
@@ -348,6 +389,10 @@ class DataDecision:
             calibration_method=rule.value if rule.is_search else "",
             ingredients=tuple(name for name, done in did.items() if done),
         )
+
+
+def _bias_of(layer: str) -> str:
+    return parameter_name(layer, ParameterRole.BIAS)
 
 
 def _relevant(

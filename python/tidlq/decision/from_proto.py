@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from tidlq.decision.from_statements import plan_of_statements
+from tidlq.decision.given import with_channels
 from tidlq.decision.outcome import Decision
-from tidlq.decision.placement import rescale
-from tidlq.decision.statements import Statements, unquantized_outputs
-from tidlq.graph.model import Graph
-from tidlq.graph.partition import Partition
-from tidlq.precision.parameter_ranges import measure_parameters
+from tidlq.decision.saved_file import OpenedProto
+from tidlq.decision.statements import Prepared
 from tidlq.quantproto import (
-    TEXT_SUFFIXES,
-    check_fingerprint,
+    ProtoForm,
+    check_complete,
     format_quant_params,
-    read_quant_params,
     resolve_ranges,
 )
-from tidlq.quantproto.network_ranges import expected_layers
-from tidlq.spec import Range, Ranges
+from tidlq.quantproto.network_ranges import to_saved
+from tidlq.quantproto.outline import parameter_digests
+from tidlq.spec import QuantPlan, Ranges
 from tidlq.target import Options
+from tidlq.version import __version__
 
 
-def decide_from_proto(
-    graph: Graph, parts: Partition, options: Options, use: Statements, path: Path
-) -> Decision:
+def decide_from_proto(prepared: Prepared, options: Options, opened: OpenedProto) -> Decision:
     """Ranges and bits as a saved proto has them.
 
     Args:
-        graph: the canonical Graph.
-        parts: its stages.
+        prepared: the canonical Graph, its stages and the use of its statements.
         options: of the compilation.
-        use: what the statements of a pre-quantized model are used for.
-        path: the proto.
+        opened: the proto.
 
     Raises:
-        QuantProtoError: The proto is incomplete, or of another model.
+        QuantProtoError: The proto is incomplete.
     """
-    saved = read_quant_params(path)
-    check_fingerprint(saved, graph.fingerprint, str(path))
-    graph, parts = rescale(graph, parts, options, saved.equalization, str(path))
-    own = measure_parameters(graph, parts.layers)
-    expected = expected_layers(parts, own, unquantized_outputs(graph, parts, use))
-    decisions = resolve_ranges(saved, expected, str(path))
-    ranges = _with_channels(own, decisions.ranges)
-    ranges = replace(ranges, biases=decisions.values, equalization=saved.equalization)
+    check_complete(opened.saved, opened.expected, opened.where)
+    decisions = resolve_ranges(opened.saved, opened.expected)
+    ranges = with_channels(opened.own, decisions.ranges)
+    ranges = replace(ranges, biases=decisions.values, equalization=opened.saved.equalization)
+    graph, parts, use = opened.graph, opened.partition, prepared.statements
     plan = plan_of_statements(graph, parts, ranges, options, use, decisions.precision)
-    is_text = path.suffix.lower() in TEXT_SUFFIXES
-    content = path.read_bytes() if is_text else format_quant_params(saved)
-    return Decision(graph, parts, ranges, plan, quant_params=content)
+    content = _content(prepared, opened, ranges, plan)
+    return Decision(graph, parts, ranges, plan, quant_params=content, notices=opened.notices)
 
 
-def _with_channels(own: Ranges, ranges: Ranges) -> Ranges:
-    """Channel ranges that a proto does not state are the weights' own, within the whole's range."""
-    channels: dict[str, Sequence[Range]] = {**own.channels, **ranges.channels}
-    for name in own.channels.keys() - ranges.channels.keys():
-        whole = ranges.parameters[name]
-        if own.parameters[name].clipped(whole) != own.parameters[name]:
-            channels[name] = tuple(channel.clipped(whole) for channel in own.channels[name])
-    return replace(ranges, channels=channels)
+def _content(prepared: Prepared, opened: OpenedProto, ranges: Ranges, plan: QuantPlan) -> bytes:
+    """The proto as artifacts have it: text, and of this model."""
+    if not opened.is_stale:
+        is_text = opened.form is ProtoForm.TEXT
+        return opened.content if is_text else format_quant_params(opened.saved)
+    assert opened.saved.provenance is not None
+    provenance = replace(
+        opened.saved.provenance,
+        tool_version=__version__,
+        graph_fingerprint=prepared.graph.fingerprint,
+        scheme=plan.scheme.name,
+    )
+    digests = parameter_digests(prepared.graph, prepared.partition)
+    saved = to_saved(opened.graph, opened.partition, ranges, plan, provenance, digests)
+    return format_quant_params(saved)

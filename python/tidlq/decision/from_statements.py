@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tidlq.calibration import RangeChoice, RangeRule, RangeSearch, measure_features
+from tidlq.decision.given import Given
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.statements import Statements, unquantized_outputs
 from tidlq.graph.model import Graph
@@ -18,6 +19,7 @@ from tidlq.precision.plan import make_plan, ranged_features
 from tidlq.precision.stated_plan import make_stated_plan, stated_scheme
 from tidlq.quantproto import Provenance, format_quant_params
 from tidlq.quantproto.network_ranges import to_saved
+from tidlq.quantproto.outline import parameter_digests
 from tidlq.spec import FeatureScales, Precision, QuantPlan, Range, Ranges, Scheme
 from tidlq.target import Options, scheme_of
 from tidlq.version import __version__
@@ -35,6 +37,7 @@ class StatementsDecision:
         open_calibration: called where ranges are missing.
         threads: worker threads; 0 means one per core.
         report: told about the progress.
+        given: ranges that a proto states; they win.
     """
 
     graph: Graph
@@ -44,6 +47,7 @@ class StatementsDecision:
     open_calibration: Callable[[], FrameSource]
     threads: int
     report: Progress
+    given: Given = field(default_factory=Given)
 
     def run(self) -> Decision:
         """Takes what is stated, measures what is not.
@@ -51,26 +55,23 @@ class StatementsDecision:
         Raises:
             DataError: Calibration frames are missing or do not fit.
         """
-        known = resolve_features(self.graph, self.parts.layers)
-        needed = ranged_features(self.parts)
-        features = {name: known[name].range for name in needed if name in known}
-        floats = unquantized_outputs(self.graph, self.parts, self.use)
+        given = self.given
+        graph, parts = given.rescaled(self.graph, self.parts, self.options)
+        stated = resolve_features(graph, parts.layers)
+        known = {name: quant.range for name, quant in stated.items()} | dict(given.ranges.features)
+        needed = ranged_features(parts)
+        features = {name: known[name] for name in needed if name in known}
+        floats = unquantized_outputs(graph, parts, self.use)
         missing = [name for name in needed if name not in known and name not in floats]
         frames = 0
         if missing:
-            measured, frames = self._measure(missing)
+            measured, frames = self._measure(graph, missing)
             features |= measured
-        own = measure_parameters(self.graph, self.parts.layers)
-        ranges = replace(own, features=features)
-        scheme = scheme_in_use(self.graph, self.options, self.use)
-        plan = plan_of_statements(
-            self.graph,
-            self.parts,
-            ranges,
-            self.options,
-            self.use,
-            precision_of(self.options, self.graph, self.parts),
-        )
+        own = measure_parameters(graph, parts.layers)
+        ranges = replace(given.over(own, own), features=features, equalization=given.equalization)
+        scheme = scheme_in_use(graph, self.options, self.use)
+        precision = given.over_precision(precision_of(self.options, graph, parts))
+        plan = plan_of_statements(graph, parts, ranges, self.options, self.use, precision)
         provenance = Provenance(
             tool_version=__version__,
             graph_fingerprint=self.graph.fingerprint,
@@ -78,17 +79,16 @@ class StatementsDecision:
             accuracy_level=self.options.accuracy_level,
             frames=frames,
         )
-        saved = to_saved(self.graph, self.parts, ranges, plan, provenance)
-        return Decision(
-            self.graph, self.parts, ranges, plan, frames, format_quant_params(saved), saved
-        )
+        digests = parameter_digests(self.graph, self.parts)
+        saved = to_saved(graph, parts, ranges, plan, provenance, digests)
+        return Decision(graph, parts, ranges, plan, frames, format_quant_params(saved), saved)
 
-    def _measure(self, names: list[str]) -> tuple[Mapping[str, Range], int]:
+    def _measure(self, graph: Graph, names: list[str]) -> tuple[Mapping[str, Range], int]:
         """Ranges of feature maps without a statement, and the number of frames behind them."""
         source = self.open_calibration()
         total = source.length
         measured = measure_features(
-            self.graph,
+            graph,
             names,
             source,
             limit=self.options.calibration_frames,

@@ -77,8 +77,7 @@ def rescale(
             changed = equalize(graph, groups, equalization)
     except FloatingPointError:
         raise QuantProtoError(
-            f"Quantization proto {where!r} has equalization factors that take weights beyond "
-            "float32."
+            f"{where} has equalization factors that take weights beyond float32."
         ) from None
     added = sorted({node.name or "" for node in changed.nodes} - {n.name for n in graph.nodes})
     return changed, place_layers(changed, options, added)
@@ -92,18 +91,18 @@ def _check_equalization(
     for name, factors in equalization.factors.items():
         if len(factors) != channels.get(name, 0):
             raise QuantProtoError(
-                f"Quantization proto {where!r} has {len(factors)} equalization factors for layer "
+                f"{where} has {len(factors)} equalization factors for layer "
                 f"{name!r}, which takes {channels.get(name, 0)}."
             )
     for group in groups:
         if len({equalization.factors.get(layer.name) for layer in group.producers}) > 1:
             names = ", ".join(repr(layer.name) for layer in group.producers)
             raise QuantProtoError(
-                f"Quantization proto {where!r} has different equalization factors for layers "
+                f"{where} has different equalization factors for layers "
                 f"{names}, whose outputs are joined; they must be equal."
             )
     for name in equalization.bounds.keys() - (clipped & equalization.factors.keys()):
         raise QuantProtoError(
-            f"Quantization proto {where!r} has an equalization_bound for layer {name!r}, which has "
+            f"{where} has an equalization_bound for layer {name!r}, which has "
             "no Clip whose channels are rescaled."
         )

@@ -79,6 +79,8 @@ def _encode_layer(layer: SavedLayer, target: pb.TidlLayerQuantParams, *, strict:
         target.Extensions[ext.equalization].extend(layer.equalization)
         if layer.equalization_bound is not None:
             target.Extensions[ext.equalization_bound] = layer.equalization_bound
+        if layer.parameter_digest:
+            target.Extensions[ext.parameter_digest] = layer.parameter_digest
     for role, tensors in layer.roles.items():
         for tensor in tensors:
             _encode_tensor(tensor, getattr(target, role).add(), strict=strict)
@@ -138,6 +140,7 @@ def _decode_layer(layer: pb.TidlLayerQuantParams) -> SavedLayer:
         parameter_bit_depth=parameter_bit_depth,
         equalization=tuple(layer.Extensions[ext.equalization]),
         equalization_bound=bound,
+        parameter_digest=layer.Extensions[ext.parameter_digest],
     )
 
 

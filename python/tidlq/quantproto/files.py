@@ -1,29 +1,25 @@
-"""Quantization protos on disk: text or binary by file extension."""
+"""Quantization protos on disk and in pipes: text, binary or JSON."""
 
 from __future__ import annotations
 
-import re
 import secrets
 from pathlib import Path
 
-from google.protobuf import text_format
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import DecodeError
-
-from tidlq.errors import OutputError, QuantProtoError, nearest_names
+from tidlq.errors import OutputError, QuantProtoError
 from tidlq.quantproto import codec
 from tidlq.quantproto import quant_params_pb2 as pb
-from tidlq.quantproto.faults import find_faults, find_gaps
+from tidlq.quantproto.faults import find_faults
+from tidlq.quantproto.forms import (
+    ProtoForm,
+    form_of_content,
+    form_of_path,
+    format_message,
+    one_line,
+    parse_message,
+)
 from tidlq.quantproto.model import SavedRanges
-from tidlq.quantproto.text import format_text, parse_text
-
-TEXT_SUFFIXES = (".prototxt", ".pbtxt", ".txt")
-BINARY_SUFFIXES = (".pb", ".binarypb", ".bin")
 
 _SHOWN_FAULTS = 5
-_UNKNOWN_FIELD = re.compile(
-    r'Message type "(?P<message>[\w.]+)" has no field named "(?P<field>\w+)"'
-)
 
 
 def read_quant_params(path: str | Path) -> SavedRanges:
@@ -33,7 +29,7 @@ def read_quant_params(path: str | Path) -> SavedRanges:
     zero point above 2^31 for two's complement.
 
     Args:
-        path: text (.prototxt, .pbtxt, .txt) or binary (.pb, .binarypb, .bin).
+        path: text (.prototxt, .pbtxt, .txt), binary (.pb, .binarypb, .bin) or JSON (.json).
 
     Returns:
         What the file says; ranges that it does not know are None.
@@ -42,42 +38,33 @@ def read_quant_params(path: str | Path) -> SavedRanges:
         QuantProtoError: The file cannot be read or parsed, or contradicts itself.
     """
     path = Path(path)
-    net = _read_message(path)
-    faults = find_faults(net)
-    if faults:
-        raise QuantProtoError(f"quantization proto {str(path)!r} is not valid: {_listed(faults)}.")
-    return codec.decode(net)
+    form = form_of_path(path)
+    return parse_quant_params(read_content(path), form, name_of(path))
 
 
-def validate_quant_params(path: str | Path) -> tuple[str, ...]:
-    """Returns everything that is wrong with or missing in a quantization proto.
-
-    A file without problems can be read and states a range for every tensor and the values of every
-    bias it lists.
+def parse_quant_params(content: bytes, form: ProtoForm | None, where: str) -> SavedRanges:
+    """Returns what the content of a quantization proto says.
 
     Args:
-        path: as for `read_quant_params`.
-
-    Returns:
-        One sentence per problem, with line and column where the text cannot be parsed.
+        content: of a file or a pipe.
+        form: its form; None tells it from the content.
+        where: names the proto in messages.
 
     Raises:
-        QuantProtoError: The file does not exist, cannot be opened, or has another extension.
+        QuantProtoError: The content cannot be parsed, or contradicts itself.
     """
-    path = Path(path)
-    content = _read_bytes(path)
-    try:
-        net = _parse(content, path)
-    except QuantProtoError as error:
-        return (str(error),)
-    return (*find_faults(net), *find_gaps(net))
+    net = parse_message(content, form or form_of_content(content), where)
+    faults = [fault.text for fault in find_faults(net)]
+    if faults:
+        raise QuantProtoError(f"{where} is not valid: {_listed(faults)}.")
+    return codec.decode(net)
 
 
 def write_quant_params(path: str | Path, saved: SavedRanges, *, strict: bool = False) -> None:
     """Writes a quantization proto: the whole file, or nothing.
 
     Args:
-        path: text or binary by extension, as for `read_quant_params`; folders are created.
+        path: text, binary or JSON by extension, as for `read_quant_params`; folders are created.
         saved: what to write.
         strict: leave out what TI's schema does not have (names, channels, provenance).
 
@@ -86,111 +73,75 @@ def write_quant_params(path: str | Path, saved: SavedRanges, *, strict: bool = F
         OutputError: The file cannot be written.
     """
     path = Path(path)
-    is_text = _is_text(path)
-    net = _encode(saved, f"quantization proto {str(path)!r}", strict=strict)
-    if is_text:
-        _replace_file(path, format_text(net).encode("ascii"))
-    else:
-        _replace_file(path, net.SerializeToString(deterministic=True))
+    form = form_of_path(path)
+    net = _encode(saved, name_of(path), strict=strict)
+    replace_file(path, format_message(net, form))
 
 
-def format_quant_params(saved: SavedRanges, *, strict: bool = False) -> bytes:
-    """Returns the text form of a quantization proto, as `write_quant_params` would write it.
+def format_quant_params(
+    saved: SavedRanges, *, form: ProtoForm = ProtoForm.TEXT, strict: bool = False
+) -> bytes:
+    """Returns a quantization proto as `write_quant_params` would write it.
 
     Args:
         saved: what to write.
+        form: text, binary or JSON.
         strict: as for `write_quant_params`.
 
     Raises:
         QuantProtoError: `saved` could not be read again.
     """
-    return format_text(_encode(saved, "the quantization proto", strict=strict)).encode("ascii")
+    return format_message(_encode(saved, "the quantization proto", strict=strict), form)
+
+
+def name_of(path: Path) -> str:
+    """A quantization proto as messages name it."""
+    return f"quantization proto {str(path)!r}"
+
+
+def read_content(path: Path) -> bytes:
+    """Returns the bytes of a file.
+
+    Raises:
+        QuantProtoError: It cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise QuantProtoError(
+            f"{name_of(path)} cannot be read: {error.strerror or error}."
+        ) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file beside its target and renames it; folders are created.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(content)
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{name_of(path)} cannot be written: {error.strerror or error}."
+        ) from error
 
 
 def _encode(saved: SavedRanges, where: str, *, strict: bool) -> pb.TIDLNetQuantParams:
     try:
         net = codec.encode(saved, strict=strict)
     except (ValueError, TypeError) as error:
-        raise QuantProtoError(f"{where} cannot be written: {_one_line(error)}.") from error
-    faults = [*find_faults(net), *_unwritable_ranges(saved)]
+        raise QuantProtoError(f"{where} cannot be written: {one_line(error)}.") from error
+    faults = [*(fault.text for fault in find_faults(net)), *_unwritable_ranges(saved)]
     if faults:
         raise QuantProtoError(f"{where} cannot be written: {_listed(faults)}.")
     return net
-
-
-def _read_message(path: Path) -> pb.TIDLNetQuantParams:
-    return _parse(_read_bytes(path), path)
-
-
-def _read_bytes(path: Path) -> bytes:
-    _is_text(path)
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise QuantProtoError(
-            f"quantization proto {str(path)!r} cannot be read: {error.strerror or error}."
-        ) from error
-
-
-def _is_text(path: Path) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in TEXT_SUFFIXES:
-        return True
-    if suffix in BINARY_SUFFIXES:
-        return False
-    raise QuantProtoError(
-        f"quantization proto {str(path)!r} has the extension {path.suffix!r}; text is "
-        f"{', '.join(TEXT_SUFFIXES)}, binary is {', '.join(BINARY_SUFFIXES)}."
-    )
-
-
-def _parse(content: bytes, path: Path) -> pb.TIDLNetQuantParams:
-    if not _is_text(path):
-        try:
-            return pb.TIDLNetQuantParams.FromString(content)
-        except (DecodeError, ValueError) as error:
-            raise QuantProtoError(
-                f"quantization proto {str(path)!r} is not a binary TIDLNetQuantParams message "
-                f"({_one_line(error)})."
-            ) from error
-    try:
-        return parse_text(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise QuantProtoError(
-            f"quantization proto {str(path)!r} is not UTF-8 text (byte {error.start}); a binary "
-            f"file has one of the extensions {', '.join(BINARY_SUFFIXES)}."
-        ) from error
-    except text_format.ParseError as error:
-        raise QuantProtoError(_explain_parse_error(error, path)) from error
-    except (ValueError, RecursionError) as error:
-        raise QuantProtoError(
-            f"quantization proto {str(path)!r} is not a text TIDLNetQuantParams message "
-            f"({_one_line(error)})."
-        ) from error
-
-
-def _explain_parse_error(error: text_format.ParseError, path: Path) -> str:
-    reason = re.sub(r"^\d+:\d+ : ", "", _one_line(error, limit=10_000))
-    reason = reason.rsplit("': ", 1)[-1].rstrip(".")[:200]
-    hint = ""
-    unknown = _UNKNOWN_FIELD.search(reason)
-    if unknown:
-        message, field = unknown["message"].rsplit(".", 1)[-1], unknown["field"]
-        reason = f"{message} has no field {field!r}"
-        hint = nearest_names(field, (known.name for known in _fields_of(message)))
-    return (
-        f"quantization proto {str(path)!r}, line {error.GetLine()}, column {error.GetColumn()}: "
-        f"{reason}.{hint}"
-    )
-
-
-def _fields_of(message: str) -> list[FieldDescriptor]:
-    descriptor = pb.DESCRIPTOR.message_types_by_name.get(message)
-    return list(descriptor.fields) if descriptor is not None else []
-
-
-def _one_line(error: Exception, limit: int = 200) -> str:
-    return " ".join(str(error).split())[:limit]
 
 
 def _unwritable_ranges(saved: SavedRanges) -> list[str]:
@@ -207,18 +158,3 @@ def _unwritable_ranges(saved: SavedRanges) -> list[str]:
 def _listed(faults: list[str]) -> str:
     more = len(faults) - _SHOWN_FAULTS
     return "; ".join(faults[:_SHOWN_FAULTS]) + (f"; and {more} more" if more > 0 else "")
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"quantization proto {str(path)!r} cannot be written: {error.strerror or error}."
-        ) from error

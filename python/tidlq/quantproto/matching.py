@@ -72,26 +72,14 @@ class SavedDecisions:
     precision: Precision = field(default_factory=Precision)
 
 
-def check_fingerprint(saved: SavedRanges, fingerprint: str, path: str) -> None:
-    """Refuses a proto that states the fingerprint of another graph.
-
-    A proto without provenance states none and passes.
+def is_of_model(saved: SavedRanges, fingerprint: str) -> bool:
+    """Whether a proto was written for a graph; one without provenance does not say and passes.
 
     Args:
         saved: contents of the proto.
-        fingerprint: SHA-256 (hex) of the graph to be compiled.
-        path: the proto's file, for the message.
-
-    Raises:
-        QuantProtoError: The fingerprints differ.
+        fingerprint: SHA-256 (hex) of the graph.
     """
-    if saved.provenance is None or saved.provenance.graph_fingerprint in ("", fingerprint):
-        return
-    raise QuantProtoError(
-        f"quantization proto {path!r} was written for another model (graph fingerprint "
-        f"{saved.provenance.graph_fingerprint[:12]}, this model's is {fingerprint[:12]}); name "
-        "another file, or remove this one to calibrate anew."
-    )
+    return saved.provenance is None or saved.provenance.graph_fingerprint in ("", fingerprint)
 
 
 def find_missing(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> list[str]:
@@ -99,17 +87,13 @@ def find_missing(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> list[
     return [line for layer in expected for line in _missing_of(saved, layer)]
 
 
-def resolve_ranges(
-    saved: SavedRanges, expected: Sequence[ExpectedLayer], path: str
-) -> SavedDecisions:
-    """Returns the ranges of a network's tensors, and the values of its biases.
-
-    Layers are found by name; their tensors by name where the file has names, else by position.
+def check_complete(saved: SavedRanges, expected: Sequence[ExpectedLayer], where: str) -> None:
+    """Refuses a proto that lacks something that a network needs.
 
     Args:
         saved: contents of the proto.
         expected: everything that the network needs.
-        path: the proto's file, for the message.
+        where: names the proto in messages.
 
     Raises:
         QuantProtoError: The proto is incomplete; the message lists what is missing.
@@ -119,21 +103,36 @@ def resolve_ranges(
         more = len(missing) - _SHOWN_MISSING
         tail = f"; and {more} more" if more > 0 else ""
         raise QuantProtoError(
-            f"quantization proto {path!r} cannot replace calibration, it lacks "
-            f"{'; '.join(missing[:_SHOWN_MISSING])}{tail}."
+            f"{where} cannot replace calibration, it lacks "
+            f"{'; '.join(missing[:_SHOWN_MISSING])}{tail}. With calibration data the missing "
+            "ranges are found and the others kept."
         )
+
+
+def resolve_ranges(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> SavedDecisions:
+    """Returns the ranges of a network's tensors and the values of its biases, as far as stated.
+
+    Layers are found by name; their tensors by name where the file has names, else by position.
+
+    Args:
+        saved: contents of the proto.
+        expected: everything that the network needs.
+    """
     features: dict[str, Range] = {}
     parameters: dict[str, Range] = {}
     channels: dict[str, tuple[Range, ...]] = {}
     values: dict[str, tuple[float, ...]] = {}
     for layer in expected:
-        for role, needed, tensor in _pairs(saved.layers_by_name[layer.name], layer):
+        found = saved.layers_by_name.get(layer.name)
+        if found is None:
+            continue
+        for role, needed, tensor in _pairs(found, layer):
             if tensor is None or tensor.range is None:
                 continue
             (features if role == "outputs" else parameters)[needed.name] = tensor.range
-            if tensor.channels:
+            if tensor.channels and len(tensor.channels) == needed.channels:
                 channels[needed.name] = tensor.channels
-            if tensor.values and needed.values:
+            if needed.values and len(tensor.values) == needed.values:
                 values[needed.name] = tensor.values
     precision = saved_precision(saved, expected)
     return SavedDecisions(Ranges(features, parameters, channels), values, precision)
@@ -172,7 +171,9 @@ def _missing_of(saved: SavedRanges, layer: ExpectedLayer) -> Iterator[str]:
         if needed.is_optional and (tensor is None or not tensor.values):
             continue
         if tensor is None:
-            yield f"{where} (not in the file)"
+            present = [item.name for item in found.roles[role] if item.name]
+            hint = nearest_names(needed.name, present).rstrip(".")
+            yield f"{where} (not in the file){hint and f'.{hint}'}"
             continue
         if tensor.range is None:
             yield f"the range of {where}"

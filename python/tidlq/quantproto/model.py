@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class SavedLayer:
             anything was quantized; empty: none.
         equalization_bound: largest of the bounds per channel that stand for the Clip at the layer's
             output after that division; None: the Clip is as it was.
+        parameter_digest: tells the layer's parameters, as the model has them, from others; empty
+            where there are none or the file does not say.
     """
 
     name: str
@@ -80,6 +82,7 @@ class SavedLayer:
     parameter_bit_depth: int | None = None
     equalization: tuple[float, ...] = ()
     equalization_bound: float | None = None
+    parameter_digest: str = ""
 
     @property
     def roles(self) -> Mapping[str, tuple[SavedTensor, ...]]:
@@ -90,6 +93,17 @@ class SavedLayer:
             "bias": self.bias,
             "slope": self.slope,
         }
+
+    def with_roles(self, roles: Mapping[str, Iterable[SavedTensor]]) -> SavedLayer:
+        """The layer with other tensors, by what they are to it; roles left out stay."""
+        found = {**self.roles, **{role: tuple(tensors) for role, tensors in roles.items()}}
+        return replace(
+            self,
+            outputs=found["outputs"],
+            weights=found["weights"],
+            bias=found["bias"],
+            slope=found["slope"],
+        )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -75,7 +76,7 @@ def tidl_type(layer: Layer) -> TidlLayerType:
     return _TYPES_BY_OPERATOR.get(layer.op_type) or _TYPES[layer.kind]
 
 
-def _data_layers(partition: Partition) -> Iterator[tuple[str, str]]:
+def data_layers(partition: Partition) -> Iterator[tuple[str, str]]:
     """(layer name, tensor) of every tensor that enters a fixed stage from outside."""
     taken = {layer.name for layer in partition.layers}
     written = {layer.output for layer in partition.layers}
@@ -121,6 +122,7 @@ def to_saved(
     ranges: Ranges,
     plan: QuantPlan,
     provenance: Provenance | None,
+    digests: Mapping[str, str] | None = None,
 ) -> SavedRanges:
     """Everything that a later compilation of the same graph needs instead of data.
 
@@ -130,6 +132,7 @@ def to_saved(
         ranges: what data decided.
         plan: the decisions.
         provenance: where the ranges come from.
+        digests: of the parameters as the model has them, by layer.
     """
     known = feature_ranges(partition, ranges)
     layers = [
@@ -139,11 +142,12 @@ def to_saved(
             outputs=(_feature_tensor(graph, tensor, known[tensor], plan.features[tensor]),),
             bit_depth=plan.features[tensor].type.bits,
         )
-        for name, tensor in _data_layers(partition)
+        for name, tensor in data_layers(partition)
     ]
     layers += [_saved_layer(graph, layer, ranges, known, plan) for layer in partition.layers]
+    found = digests or {}
     return SavedRanges(
-        layers=tuple(layers),
+        layers=tuple(replace(x, parameter_digest=found.get(x.name, "")) for x in layers),
         symmetric=not plan.scheme.asymmetric_features,
         per_channel=plan.scheme.channel_wise,
         provenance=provenance,
@@ -255,7 +259,7 @@ def expected_layers(
         unquantized: outputs of layers that need no range; one that is stated quantizes them.
     """
     expected = [
-        ExpectedLayer(name, (ExpectedTensor(tensor),)) for name, tensor in _data_layers(partition)
+        ExpectedLayer(name, (ExpectedTensor(tensor),)) for name, tensor in data_layers(partition)
     ]
     for layer in partition.layers:
 

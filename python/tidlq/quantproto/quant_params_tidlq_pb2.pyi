@@ -124,6 +124,7 @@ PROVENANCE_FIELD_NUMBER: _builtins.int
 PARAMETER_BIT_DEPTH_FIELD_NUMBER: _builtins.int
 EQUALIZATION_FIELD_NUMBER: _builtins.int
 EQUALIZATION_BOUND_FIELD_NUMBER: _builtins.int
+PARAMETER_DIGEST_FIELD_NUMBER: _builtins.int
 TENSOR_NAME_FIELD_NUMBER: _builtins.int
 CHANNEL_MIN_FIELD_NUMBER: _builtins.int
 CHANNEL_MAX_FIELD_NUMBER: _builtins.int
@@ -138,6 +139,10 @@ quantized; all ranges and values are those afterwards. Finite and positive.
 equalization_bound: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlLayerQuantParams, _builtins.float]
 """Present where a Clip at the layer's output has a bound of its own for each channel after that
 division: the largest one. The channels' are min(bound of the Clip / equalization, this).
+"""
+parameter_digest: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlLayerQuantParams, _builtins.str]
+"""64 bits (hex) over the layer's parameters as the model has them: tells which layers of a stale
+file have other weights now. Absent where there are none.
 """
 tensor_name: _extension_dict._ExtensionFieldDescriptor[_quant_params_pb2.TidlTensorQuantParams, _builtins.str]
 """Name of the tensor in the graph."""

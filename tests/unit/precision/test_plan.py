@@ -174,7 +174,7 @@ GIVEN = {
 
 def read_back(plan: QuantPlan, ranges: Ranges, path: Path) -> tuple[Ranges, Precision]:
     write_quant_params(path, to_saved(GRAPH, PARTS, ranges, plan, None))
-    decisions = resolve_ranges(read_quant_params(path), expected_layers(PARTS, OWN), str(path))
+    decisions = resolve_ranges(read_quant_params(path), expected_layers(PARTS, OWN))
     found = decisions.ranges
     channels = {**OWN.channels, **found.channels}
     return Ranges(found.features, found.parameters, channels, decisions.values), decisions.precision

@@ -53,9 +53,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("act", [read_quant_params, validate_quant_params])
 def test_an_unknown_extension_lists_the_known_ones(act: object, tmp_path: Path) -> None:
-    path = written(tmp_path, "", "q.json")
+    path = written(tmp_path, "", "q.yaml")
     assert callable(act)
-    with pytest.raises(QuantProtoError, match=r"extension '\.json'; text is \.prototxt.*\.bin"):
+    with pytest.raises(QuantProtoError, match=r"'\.yaml'; text is \.prototxt.*\.bin.*\.json"):
         act(path)
 
 
@@ -63,7 +63,7 @@ def test_a_syntax_error_has_line_and_column(tmp_path: Path) -> None:
     path = written(tmp_path, "num_layers: 1\nlayers {\n  bit_depth: eight\n}\n")
     with pytest.raises(QuantProtoError, match=r"line 3, column 14: Couldn't parse integer: eight"):
         read_quant_params(path)
-    (problem,) = validate_quant_params(path)
+    (problem,) = validate_quant_params(path).problems
     assert "line 3, column 14" in problem
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_contradicts_itself_is_refused(text: str, fault: str, tmp_pa
     path = written(tmp_path, text)
     with pytest.raises(QuantProtoError, match=fault):
         read_quant_params(path)
-    assert validate_quant_params(path) != ()
+    assert validate_quant_params(path).problems != ()
 
 
 def test_validation_lists_every_fault_at_once(tmp_path: Path) -> None:
@@ -152,13 +152,17 @@ def test_validation_lists_every_fault_at_once(tmp_path: Path) -> None:
         'num_layers: 9 layers { layer_name: "a" layer_type: "TIDL_ConvolutionalLayer" '
         "bit_depth: 4 outputs { min: 0 } bias { min: 0 max: 1 size: 2 } }",
     )
-    count, depth, kind, output, bias = validate_quant_params(path)
-    assert count == "num_layers is 9, but the file has 1 layers"
-    assert depth == "layer 'a': bit_depth is 4; it is 8 or 16 (or 1 or 2, in bytes)"
-    assert kind.startswith("layer 'a': layer_type 'TIDL_ConvolutionalLayer' is not a TIDL layer")
+    count, kind, depth, output, bias = validate_quant_params(path).problems
+    assert count == "line 1, column 1: num_layers is 9, but the file has 1 layers"
+    assert kind.startswith(
+        "line 1, column 40: layer 'a': layer_type 'TIDL_ConvolutionalLayer' is not a TIDL layer"
+    )
     assert "Did you mean 'TIDL_ConvolutionLayer'" in kind
-    assert output == "layer 'a', outputs[0]: the range is not known"
-    assert bias == "layer 'a', bias[0]: no values, but size is 2"
+    assert depth == (
+        "line 1, column 78: layer 'a': bit_depth is 4; it is 8 or 16 (or 1 or 2, in bytes)"
+    )
+    assert output == "line 1, column 91: layer 'a', outputs[0]: the range is not known"
+    assert bias == "line 1, column 110: layer 'a', bias[0]: no values, but size is 2"
 
 
 def test_an_error_shows_five_faults_and_counts_the_rest(tmp_path: Path) -> None:

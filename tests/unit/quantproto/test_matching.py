@@ -14,8 +14,9 @@ from tidlq.quantproto import (
     SavedLayer,
     SavedRanges,
     SavedTensor,
-    check_fingerprint,
+    check_complete,
     find_missing,
+    is_of_model,
     resolve_ranges,
     saved_precision,
 )
@@ -69,7 +70,7 @@ def without_names(saved: SavedRanges) -> SavedRanges:
 @pytest.mark.parametrize("saved", [SAVED, without_names(SAVED)], ids=["named", "by position"])
 def test_a_complete_proto_gives_every_range(saved: SavedRanges) -> None:
     assert find_missing(saved, EXPECTED) == []
-    decisions = resolve_ranges(saved, EXPECTED, "q.txt")
+    decisions = resolve_ranges(saved, EXPECTED)
     assert decisions.ranges.features == {"x": Range(-1.0, 2.0), "y": Range(0.0, 6.0)}
     assert decisions.ranges.parameters == {
         "conv.weight": Range(-1.0, 1.0),
@@ -83,7 +84,7 @@ def test_outputs_are_found_by_name_before_position() -> None:
     first, second = SavedTensor("p", Range(0.0, 1.0), 1), SavedTensor("q", Range(0.0, 2.0), 1)
     saved = SavedRanges((SavedLayer("split", "TIDL_SliceLayer", (first, second)),))
     expected = (ExpectedLayer("split", (ExpectedTensor("q"), ExpectedTensor("p"))),)
-    assert resolve_ranges(saved, expected, "q.txt").ranges.features == {
+    assert resolve_ranges(saved, expected).ranges.features == {
         "p": Range(0.0, 1.0),
         "q": Range(0.0, 2.0),
     }
@@ -116,10 +117,10 @@ OPTIONAL_BIAS = (
 
 
 def test_a_bias_that_a_layer_may_go_without_is_taken_or_left() -> None:
-    assert resolve_ranges(SAVED, OPTIONAL_BIAS, "q").values == {"conv.bias": (0.1, 0.2)}
+    assert resolve_ranges(SAVED, OPTIONAL_BIAS).values == {"conv.bias": (0.1, 0.2)}
     for bias in ((), (replace(CONV.bias[0], values=()),)):
         without = SavedRanges((replace(CONV, bias=bias),))
-        assert resolve_ranges(without, OPTIONAL_BIAS, "q").values == {}
+        assert resolve_ranges(without, OPTIONAL_BIAS).values == {}
 
 
 def test_a_bias_that_a_layer_may_go_without_has_all_its_values() -> None:
@@ -152,37 +153,39 @@ def test_a_proto_decides_the_bits_of_features_and_parameters() -> None:
     precision = saved_precision(saved, (*expected, ExpectedLayer("unknown", ())))
     assert precision.features == {"x": 16, "y": 8, "z": 16}
     assert precision.parameters == {"x": 16, "conv": 16, "other": 16}
-    assert resolve_ranges(saved, EXPECTED, "q").precision.feature_bits("x") == 16
+    assert resolve_ranges(saved, EXPECTED).precision.feature_bits("x") == 16
 
 
 def test_channel_ranges_that_no_file_states_are_left_to_the_weights() -> None:
     plain = replace(CONV, weights=(replace(CONV.weights[0], channels=()),))
     saved = SavedRanges((SAVED.layers[0], plain))
-    assert resolve_ranges(saved, EXPECTED, "p").ranges.channels == {}
+    assert resolve_ranges(saved, EXPECTED).ranges.channels == {}
 
 
 def test_an_incomplete_proto_is_refused_with_the_list() -> None:
     with pytest.raises(
         QuantProtoError,
-        match=r"'q\.txt' cannot replace calibration, it lacks layer 'conv'\.$",
+        match=r"'q\.txt' cannot replace calibration, it lacks layer 'conv'\. With",
     ):
-        resolve_ranges(SavedRanges(SAVED.layers[:1]), EXPECTED, "q.txt")
+        check_complete(SavedRanges(SAVED.layers[:1]), EXPECTED, "proto 'q.txt'")
 
 
 def test_a_long_list_is_cut_and_counted() -> None:
     expected = [ExpectedLayer(f"#{index}", ()) for index in range(25)]
-    with pytest.raises(QuantProtoError, match=r"layer '#19'; and 5 more\.$"):
-        resolve_ranges(SAVED, expected, "q.txt")
+    with pytest.raises(QuantProtoError, match=r"layer '#19'; and 5 more\. With"):
+        check_complete(SAVED, expected, "q")
 
 
-def test_a_proto_of_another_model_is_refused() -> None:
-    with pytest.raises(
-        QuantProtoError,
-        match=r"'q\.txt' was written for another model .*0123456789ab.*feedfeedfeed",
-    ):
-        check_fingerprint(SAVED, "feed" * 16, "q.txt")
+def test_what_is_stated_is_taken_from_an_incomplete_proto() -> None:
+    unknown = replace(CONV, outputs=(replace(CONV.outputs[0], range=None),), bias=())
+    found = resolve_ranges(SavedRanges((unknown,)), EXPECTED)
+    assert found.ranges.features == {}
+    assert found.ranges.parameters == {"conv.weight": Range(-1.0, 1.0)}
+    assert found.values == {}
+    assert found.precision.features == {"y": 8}
 
 
-@pytest.mark.parametrize("saved", [SAVED, replace(SAVED, provenance=None)])
-def test_a_proto_of_this_model_or_of_no_model_passes(saved: SavedRanges) -> None:
-    check_fingerprint(saved, FINGERPRINT, "q.txt")
+def test_a_proto_says_for_which_model_it_was_written() -> None:
+    assert is_of_model(SAVED, FINGERPRINT)
+    assert not is_of_model(SAVED, "feed" * 16)
+    assert is_of_model(replace(SAVED, provenance=None), FINGERPRINT)

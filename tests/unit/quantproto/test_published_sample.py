@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tidlq.quantproto import SavedRanges, read_quant_params, tidl_scale, validate_quant_params
+from tidlq.quantproto import (
+    Findings,
+    SavedRanges,
+    read_quant_params,
+    tidl_scale,
+    validate_quant_params,
+)
 from tidlq.spec import RangeOrigin
 
 SAMPLE = Path(__file__).parent / "published_sample.prototxt"
@@ -19,7 +25,7 @@ def sample() -> SavedRanges:
 
 
 def test_sample_has_no_problems() -> None:
-    assert validate_quant_params(SAMPLE) == ()
+    assert validate_quant_params(SAMPLE) == Findings()
 
 
 def test_sample_names_and_types_its_layers(sample: SavedRanges) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -66,6 +66,7 @@ class BiasSweeps:
         frames: measured and held-out frames.
         threads: worker threads; 0 means one per core. The result is the same.
         checkpoints: keep the state between sweeps.
+        fixed: layers whose biases stay as they are.
 
     Raises:
         ModelError: ONNX Runtime fails on the graph.
@@ -79,7 +80,9 @@ class BiasSweeps:
         frames: BiasFrames,
         threads: int = 0,
         checkpoints: Checkpoints | None = None,
+        fixed: Collection[str] = (),
     ) -> None:
+        self._fixed = fixed
         self._checkpoints = checkpoints or NoCheckpoints()
         self._stages = IntegerStages(graph, partition, plan, threads)
         self._frames = frames
@@ -143,11 +146,14 @@ class BiasSweeps:
         state.done += 1
         if error < state.best_error:
             state.best_error, state.best = error, dict(state.biases)
-            state.best_layers = tuple(state.last[x.layer.name] for x in weighted)
+            moving = [x.layer.name for x in weighted if x.layer.name not in self._fixed]
+            state.best_layers = tuple(state.last[name] for name in moving)
 
     def _visit(self, weighted: WeightedLayer, stepper: FrameStepper) -> None:
         """Corrects one layer before it runs."""
         state, name = self._state, weighted.layer.name
+        if name in self._fixed:
+            return
         bias = state.biases[name]
         integers = _integers(weighted, bias)
         wanted, wanted_held = self._targets[name]
