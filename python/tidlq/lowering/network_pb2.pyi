@@ -167,7 +167,7 @@ class Requantize(_message.Message):
       v = round_half_away(h / 2^shift[c])
       q = min(max(low32(v + zero_point), clamp_min), clamp_max)
 
-    A Convolution or an InnerProduct may write an F32 tensor. Its mode is FLOAT then, zero_point and
+    A convolution of either kind or an InnerProduct may write an F32 tensor. Its mode is FLOAT then, zero_point and
     clamps are 0, and nothing is rounded to an integer:
 
       output = float32(acc) * scale[c] + real_bias[c]        each operation rounded to float32

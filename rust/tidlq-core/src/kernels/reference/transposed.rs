@@ -27,8 +27,7 @@ impl Step<'_> {
                 acc[flat(&[n, to_y, to_x, o], &shape)] += value * i64::from(weights[weight]);
             }
         }
-        let q =
-            |(position, &acc): (usize, &i64)| spec.requantizer.apply(acc, position % out.channels);
-        Data::Integers(acc.iter().enumerate().map(q).collect())
+        let sums = acc.into_iter().enumerate().map(|(at, acc)| (acc, at % out.channels));
+        self.scaled(&spec.requantizer, sums.collect())
     }
 }

@@ -43,8 +43,7 @@ fn reach(window: &Window, output: &Map2d) -> Checked<()> {
 }
 
 pub(super) fn convolution(scope: &Scope<'_>, message: proto::Convolution) -> Checked<Convolution> {
-    let (_, output) = maps(scope)?;
-    let convolution = weighted(scope, message)?;
+    let (convolution, _, output) = weighted(scope, message)?;
     reach(&convolution.window, &output)?;
     Ok(convolution)
 }
@@ -59,17 +58,19 @@ pub(super) fn transposed_convolution(
 ) -> Checked<Convolution> {
     let proto::TransposedConvolution { weight, bias, stride, dilation, pad, groups, requantize } =
         message;
-    let (input, _) = maps(scope)?;
     let alike = proto::Convolution { weight, bias, stride, dilation, pad, groups, requantize };
-    let convolution = weighted(scope, alike)?;
+    let (convolution, input, _) = weighted(scope, alike)?;
     let [height, width] = convolution.window.stride;
     in_range("the product of strides", height * width, 1, MAX_TRANSPOSED_STRIDES)?;
     reach(&convolution.window, &input)?;
     Ok(convolution)
 }
 
-/// What both kinds of convolution require.
-fn weighted(scope: &Scope<'_>, message: proto::Convolution) -> Checked<Convolution> {
+/// What both kinds of convolution require; with the maps of input and output.
+fn weighted(
+    scope: &Scope<'_>,
+    message: proto::Convolution,
+) -> Checked<(Convolution, Map2d, Map2d)> {
     scope.arity(1)?;
     integer("the input's element type", scope.input(0))?;
     let (input, output) = maps(scope)?;
@@ -86,13 +87,14 @@ fn weighted(scope: &Scope<'_>, message: proto::Convolution) -> Checked<Convoluti
         dilation: pair("dilation", &message.dilation, 1)?,
         pad: pair("pad", &message.pad, 0)?,
     };
-    Ok(Convolution {
+    let convolution = Convolution {
         weight,
         bias: bias(message.bias, output.channels)?,
         window,
         groups,
         requantizer: of_channels(message.requantize, scope.output(), output.channels)?,
-    })
+    };
+    Ok((convolution, input, output))
 }
 
 fn pool_maps(scope: &Scope<'_>) -> Checked<(Map2d, Map2d)> {
