@@ -112,7 +112,8 @@ def measure(network: Network, plan: str, layer_frames: int, frames: int) -> Row:
     """Compiles, exports, compares."""
     name = input_name(network.model)
     data = list(network.frames(name, CALIBRATION_FRAMES + frames))
-    calibration, rest = data[:CALIBRATION_FRAMES], data[CALIBRATION_FRAMES:]
+    count = min(CALIBRATION_FRAMES, len(data) // 2)
+    calibration, rest = data[:count], data[count:][:frames]
     options = dict(PLANS[plan])
     if plan.endswith("parameters"):
         options[PARAMETERS_16] = every_other_layer(network)
@@ -205,19 +206,42 @@ def print_rows(rows: Sequence[Row]) -> None:
         print(f"| {row.network} | {row.plan} | {' | '.join(cells)} |")
 
 
-def print_kinds(rows: Sequence[Row]) -> None:
-    """One line per plan and kind of layer, over all networks."""
+def print_plans(rows: Sequence[Row]) -> None:
+    """One line per plan, over all networks."""
     print(
-        "\n| plan | layer | elements | equal % (steps) | not optimized |\n|---|---|---:|---:|---:|"
+        "\n| plan | networks | Conv, Gemm equal % (steps) | other layers equal % (steps) "
+        "| not optimized: all equal % (steps) | top-1 equal % | same Network |\n"
+        "|---|---:|---:|---:|---:|---:|---:|"
     )
     for plan in dict.fromkeys(row.plan for row in rows):
         chosen = [row for row in rows if row.plan == plan]
-        for kind in sorted({kind for row in chosen for kind in row.optimized}):
-            sums = [
-                merged(counts[kind] for counts in side if kind in counts)
-                for side in ([r.optimized for r in chosen], [r.plain for r in chosen])
-            ]
-            print(f"| {plan} | {kind} | {sums[0].elements} | {cell(sums[0])} | {cell(sums[1])} |")
+        others = {kind for row in chosen for kind in row.optimized} - set(ACCUMULATING)
+        classes = [row for row in chosen if row.top1 is not None]
+        frames = sum(row.frames for row in classes)
+        top1 = sum((row.top1 or 0) * row.frames for row in classes) / max(frames, 1)
+        cells = [
+            str(len(chosen)),
+            cell(merged(total(row.optimized, ACCUMULATING) for row in chosen)),
+            cell(merged(total(row.optimized, others) for row in chosen)),
+            cell(merged(total(row.plain) for row in chosen)),
+            f"{top1:.1f} of {frames}",
+            str(sum(row.same_network for row in chosen)),
+        ]
+        print(f"| {plan} | {' | '.join(cells)} |")
+
+
+def print_kinds(rows: Sequence[Row]) -> None:
+    """Percent of equal elements by kind of layer and plan, over all networks, optimized."""
+    plans = list(dict.fromkeys(row.plan for row in rows))
+    print(f"\n| layer | {' | '.join(plans)} |\n|---|{'---:|' * len(plans)}")
+    for kind in sorted({kind for row in rows for kind in row.optimized}):
+        sums = [
+            merged(
+                row.optimized[kind] for row in rows if row.plan == plan and kind in row.optimized
+            )
+            for plan in plans
+        ]
+        print(f"| {kind} | {' | '.join(percent(count) for count in sums)} |")
 
 
 def merged(counts: Iterable[Count]) -> Count:
@@ -225,10 +249,14 @@ def merged(counts: Iterable[Count]) -> Count:
     return total({str(index): count for index, count in enumerate(counts)})
 
 
+def percent(count: Count) -> str:
+    """Equal elements, not rounded up to 100."""
+    return f"{np.floor(count.percent * 1e4) / 1e4:g}"
+
+
 def cell(count: Count) -> str:
-    """Percent, not rounded up to 100, and the largest difference."""
-    floor = np.floor(count.percent * 1e4) / 1e4
-    return f"{floor:g} ({count.largest})"
+    """Percent, and the largest difference."""
+    return f"{percent(count)} ({count.largest})"
 
 
 def main() -> None:
@@ -255,6 +283,7 @@ def main() -> None:
                 arguments.results.write_text(text)
     wanted = [rows[network.name, plan] for network in chosen for plan in plans]
     print_rows(wanted)
+    print_plans(wanted)
     if arguments.kinds:
         print_kinds(wanted)
 

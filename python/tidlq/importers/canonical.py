@@ -48,6 +48,9 @@ def canonicalize(
     if StripQuantization()(model).modified and not is_fully_stated:
         SpreadStatements()(model)
     if StateBiases()(model).modified:
+        if has_open_shapes(model.graph):
+            # Onnx does not infer behind ONNX Runtime's own DequantizeLinear.
+            InferShapes()(model)
         _simplify(model, has_no_ops=has_no_ops)
     MatMulToGemm()(model)
     FoldAffine()(model)

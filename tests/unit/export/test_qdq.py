@@ -224,6 +224,36 @@ def test_an_operator_with_another_meaning_at_opset_21_keeps_its_opset(
     assert run(exported, feed)[0] == pytest.approx(ours, abs=1e-3)
 
 
+def test_an_opset_without_scales_per_axis_quantizes_by_onnx_runtime_s_operators(
+    compile_small: Compile,
+) -> None:
+    net = SmallNetwork()
+    rows = net.node("Relu", net.input(1, 4, 6))
+    total = net.node("Add", net.node("MatMul", rows, net.random(6, 300)), net.random(300))
+    # No newer operator set has a Dropout whose mask is a number.
+    mask = helper.make_node("Dropout", [total], ["kept", "mask"], name="drop")
+    net.nodes.append(mask)
+    last = net.node("Sigmoid", "kept", name="last")
+    model = net.model(last, "mask")
+    model.opset_import[0].version = 11
+    for value in model.graph.output:
+        value.CopyFrom(helper.make_tensor_value_info(value.name, 0, [1, 4, 300]))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    model.graph.output[1].type.tensor_type.elem_type = TensorProto.BOOL
+    del model.graph.value_info[:]
+    compiled = compile_small(model, TYPE_4)
+    exported = compiled.to_qdq()
+    assert {x.domain: x.version for x in exported.opset_import} == {"": 11, "com.microsoft": 1}
+    onnx.checker.check_model(exported, full_check=True)
+    again = tidlq.compile(exported)
+    assert again.partition.layers == compiled.partition.layers
+    feed = frames_for(model, 1)[0]
+    ours, theirs = (
+        tidlq.InferenceSession(one.artifacts).run(None, feed) for one in (compiled, again)
+    )
+    assert all(map(np.array_equal, ours, theirs))
+
+
 def island_network() -> onnx.ModelProto:
     net = SmallNetwork()
     first = net.node("Relu", net.conv(net.input(1, 3, 8, 8), (4, 3, 3, 3), name="first"))
