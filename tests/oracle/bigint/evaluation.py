@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oracle.bigint import elementwise, floats, movement, windows
+from oracle.bigint import elementwise, floats, movement, real, windows
 from oracle.bigint.tensors import Array, constant_of, dtype_of, shape_of
 from tidlq.lowering import network_pb2 as pb
 
@@ -55,10 +55,13 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
         case "dequantize":
             return floats.dequantize(xs[0], sources[0])
         case "softmax":
-            return floats.softmax(op, xs[0])
+            is_real = op.HasField("requantize")
+            return real.softmax(op, xs[0], output) if is_real else floats.softmax(op, xs[0])
         case "rescale":
             return elementwise.rescale(op, xs[0], sources[0], output)
         case "sum":
+            if op.requantize.mode == pb.Requantize.MODE_REAL:
+                return real.sum_operands(op, xs, output)
             return elementwise.sum_operands(op, xs, sources, output)
         case "product":
             return elementwise.product(op, xs, sources, output)
@@ -85,5 +88,6 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
         case "slice":
             return movement.slice_axes(op, xs[0], output)
         case "resize":
-            return movement.resize(op, xs[0], sources[0], output)
+            is_real = op.requantize.mode == pb.Requantize.MODE_REAL
+            return (real if is_real else movement).resize(op, xs[0], sources[0], output)
     raise ValueError(f"layer {layer.name!r} has no known kind")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from oracle.bigint import real
 from oracle.bigint.integers import IntArray, exact_matmul
 from oracle.bigint.requantization import real_values, requantize_accumulators
 from oracle.bigint.tensors import Array, centered, constant_of, shape_of, store
@@ -132,6 +133,9 @@ def average_pool(layer: pb.AveragePool, x: Array, source: pb.Tensor, output: pb.
     acc = sum(_windows(features, taps, 0), start=np.zeros((), dtype=object))
     top, left, bottom, right = layer.pad if layer.count_include_pad else (0, 0, 0, 0)
     divisor = np.outer(taps[0].count_within(top, bottom), taps[1].count_within(left, right))
+    if layer.requantize.mode == pb.Requantize.MODE_REAL:
+        values = _windows(real.real(_as_rank4(x), source), taps, 0)
+        return real.average(layer, values, divisor[None, :, :, None], output)
     index = {count: i for i, count in enumerate(layer.count)}
     entry = np.array([index[int(d)] for d in divisor.ravel()]).reshape(divisor.shape)
     q = requantize_accumulators(acc, layer.requantize, entry[None, :, :, None])

@@ -170,6 +170,14 @@ def requantizations(
     return result
 
 
+def real_values(draw: DrawFn, output: pb.Tensor, scales: Sequence[float] = ()) -> pb.Requantize:
+    """Mode REAL."""
+    result = pb.Requantize(mode=pb.Requantize.MODE_REAL, zero_point=output.zero_point)
+    result.clamp_min, result.clamp_max = clamps(draw, output)
+    result.scale.extend(np.asarray(scales, np.float32).tolist())
+    return result
+
+
 def real_outputs(draw: DrawFn, entries: int) -> pb.Requantize:
     """Scales of every size, and biases or none, of an output that is not quantized."""
     rng = generator(draw)

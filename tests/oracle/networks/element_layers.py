@@ -13,6 +13,8 @@ from oracle.networks import draws
 from oracle.networks.builder import NetworkBuilder
 from tidlq.lowering import network_pb2 as pb
 
+_PAIR = 2
+
 
 def quantize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """float32 to any integer type."""
@@ -60,10 +62,16 @@ def prelu(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
 def softmax(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """With the table that the input's scale gives."""
     like = net.tensor(source)
-    output = net.feature(pb.ELEMENT_TYPE_F32, like.shape)
     distance = np.arange(draws.span(like) + 1, dtype=np.float64)
     table = np.exp(-distance * like.scale).astype(np.float32)
-    return net.layer([source], output, softmax=pb.Softmax(exponential=table.tolist()))
+    if draw(st.booleans()):
+        output = net.feature(pb.ELEMENT_TYPE_F32, like.shape)
+        return net.layer([source], output, softmax=pb.Softmax(exponential=table.tolist()))
+    output = draws.features(draw, net, like.shape)
+    steps = draw(st.sampled_from([254.0, 255.0, 60_000.0, 3e38]))
+    layer = pb.Softmax(exponential=table.tolist())
+    layer.requantize.CopyFrom(draws.real_values(draw, net.tensor(output), [steps]))
+    return net.layer([source], output, softmax=layer)
 
 
 def sum_operands(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
@@ -76,6 +84,12 @@ def sum_operands(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     spans = np.array([draws.span(net.tensor(i)) for i in inputs])
     ratio = draws.span(target) / spans * 2.0 ** rng.uniform(-2, 0, len(inputs))
     ratio = ratio * rng.choice([-1, 1, 1], len(inputs))
+    if len(inputs) == _PAIR and draws.one_in(draw, 3):
+        constant = float(rng.uniform(-1, 1)) * draws.span(target)
+        if draw(st.booleans()):
+            ratio, constant = 2.0 ** np.rint(np.log2(np.abs(ratio))), round(constant) / 2
+        real = draws.real_values(draw, target, [*ratio, constant])
+        return net.layer(inputs, output, sum=pb.Sum(requantize=real))
     if draws.one_in(draw, 6):
         ratio = ratio[:1]
     if draw(st.booleans()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
@@ -11,6 +12,8 @@ from oracle.bigint.tensors import limits_of
 from oracle.networks import draws
 from oracle.networks.builder import NetworkBuilder
 from tidlq.lowering import network_pb2 as pb
+
+_IMAGE_RANK = 4
 
 
 def concat(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
@@ -88,6 +91,8 @@ def slice_axes(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
 def resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """Nearest or linear maps, whatever positions they name; axes may stay as they are."""
     shape = list(net.tensor(source).shape)
+    if len(shape) == _IMAGE_RANK and draws.one_in(draw, 3):
+        return real_resize(draw, net, source)
     bits = 0 if draw(st.booleans()) else draw(st.integers(1, 15))
     layer = pb.Resize(weight_bits=bits)
     gain = 1
@@ -101,6 +106,21 @@ def resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     output = draws.features(draw, net, shape)
     usual = draws.span(net.tensor(source)) / 2 * gain
     layer.requantize.CopyFrom(draws.requantizations(draw, net.tensor(output), usual))
+    return net.layer([source], output, resize=layer)
+
+
+def real_resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Real shares of any two positions along both axes of rank 4."""
+    shape = list(net.tensor(source).shape)
+    layer = pb.Resize(real_weights=True)
+    for axis, axis_map in ((1, layer.height), (2, layer.width)):
+        axis_map.CopyFrom(axis_maps(draw, shape[axis], 0))
+        shape[axis] = len(axis_map.low)
+        del axis_map.weight_high[:]
+        shares = draws.generator(draw).choice([0.0, 0.25, 0.5, 0.7, 1 / 3], shape[axis])
+        axis_map.fraction.extend(shares.astype(np.float32).tolist())
+    output = draws.features(draw, net, shape)
+    layer.requantize.CopyFrom(draws.real_values(draw, net.tensor(output)))
     return net.layer([source], output, resize=layer)
 
 

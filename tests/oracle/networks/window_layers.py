@@ -81,13 +81,16 @@ def average_pool(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     divisors = np.unique(np.outer(counts[0], counts[1]))
     output = draws.features(draw, net, _output_shape(shape, axes, shape[-1]))
     usual = draws.span(net.tensor(source)) / 2 * divisors
+    requantize = draws.requantizations(
+        draw, net.tensor(output), usual, len(divisors), draws.MODES_WITHOUT_SHIFT
+    )
+    if divisors[0] > 0 and draws.one_in(draw, 3):
+        requantize = draws.real_values(draw, net.tensor(output))
     layer = pb.AveragePool(
         pad=[axes[0].before, axes[1].before, axes[0].after, axes[1].after],
         count_include_pad=include_pad,
         count=divisors.tolist(),
-        requantize=draws.requantizations(
-            draw, net.tensor(output), usual, len(divisors), draws.MODES_WITHOUT_SHIFT
-        ),
+        requantize=requantize,
         **split_axes(axes),
     )
     return net.layer([source], output, average_pool=layer)
