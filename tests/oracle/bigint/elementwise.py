@@ -92,3 +92,9 @@ def prelu(
 def _scaled(scale: float, values: NDArray[np.object_]) -> NDArray[np.float32]:
     """scale * float32(q - zero_point), a float32 product."""
     return np.asarray(np.float32(scale) * round_to_float32(values), np.float32)
+
+
+def extremum(layer: pb.Extremum, xs: Sequence[Array], output: pb.Tensor) -> Array:
+    """The greatest or the least of broadcast operands."""
+    best = for_each(min if layer.least else max, *xs)
+    return store(best.reshape(tuple(output.shape)), output)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oracle.bigint import elementwise, floats, movement, real, windows
+from oracle.bigint import elementwise, floats, movement, real, softmax, windows
 from oracle.bigint.tensors import Array, constant_of, dtype_of, shape_of
 from tidlq.lowering import network_pb2 as pb
 
@@ -57,6 +57,13 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
         case "softmax":
             is_real = op.HasField("requantize")
             return real.softmax(op, xs[0], output) if is_real else floats.softmax(op, xs[0])
+        case "integer_softmax":
+            return softmax.integer_softmax(op, xs[0], output)
+        case "extremum":
+            return elementwise.extremum(op, xs, output)
+        case "transposed_convolution":
+            weight = tensors[op.weight]
+            return windows.transposed_convolution(op, xs[0], sources[0], weight, output)
         case "rescale":
             return elementwise.rescale(op, xs[0], sources[0], output)
         case "sum":

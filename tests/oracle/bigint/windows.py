@@ -1,4 +1,4 @@
-"""Layers that gather: Convolution, InnerProduct, MaxPool, AveragePool."""
+"""Layers that gather: Convolution and its transpose, InnerProduct, MaxPool, AveragePool."""
 
 from __future__ import annotations
 
@@ -97,6 +97,36 @@ def convolution(
         columns = kernels[g * channels_out : (g + 1) * channels_out].reshape(channels_out, -1)
         sums.append(exact_matmul(rows.reshape(-1, columns.shape[1]), columns.T))
     acc = np.concatenate(sums, axis=1) + np.array(list(layer.bias), dtype=object)
+    return _finish(acc, layer.requantize, output)
+
+
+def transposed_convolution(
+    layer: pb.TransposedConvolution,
+    x: Array,
+    source: pb.Tensor,
+    weight: pb.Tensor,
+    output: pb.Tensor,
+) -> Array:
+    """Every element adds its products where y * stride + k * dilation - pad says."""
+    kernels = constant_of(weight).astype(np.int64)
+    features = _as_rank4(x).astype(np.int64) - source.zero_point
+    n, height, width, _ = features.shape
+    shape = shape_of(output)
+    sizes = (1, shape[1]) if len(shape) == 3 else shape[1:3]
+    channels_in, channels_out = kernels.shape[3], len(kernels) // layer.groups
+    acc = np.zeros((n, *sizes, len(kernels)), dtype=object)
+    for ky, kx in np.ndindex(kernels.shape[1:3]):
+        rows = np.arange(height) * layer.stride[0] + ky * layer.dilation[0] - layer.pad[0]
+        columns = np.arange(width) * layer.stride[1] + kx * layer.dilation[1] - layer.pad[1]
+        tall, wide = (rows >= 0) & (rows < sizes[0]), (columns >= 0) & (columns < sizes[1])
+        inner = features[:, tall][:, :, wide]
+        for g in range(layer.groups):
+            read = inner[..., g * channels_in : (g + 1) * channels_in]
+            written = slice(g * channels_out, (g + 1) * channels_out)
+            products = exact_matmul(read.reshape(-1, channels_in), kernels[written, ky, kx].T)
+            place = np.ix_(range(n), rows[tall], columns[wide], range(len(kernels))[written])
+            acc[place] += products.reshape(*read.shape[:3], channels_out)
+    acc = acc.reshape(-1, len(kernels)) + np.array(list(layer.bias), dtype=object)
     return _finish(acc, layer.requantize, output)
 
 

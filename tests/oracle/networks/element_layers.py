@@ -1,4 +1,4 @@
-"""Appends element-wise layers: Quantize to PRelu, and Softmax."""
+"""Appends element-wise layers: Quantize to PRelu, Extremum, and softmaxes."""
 
 from __future__ import annotations
 
@@ -72,6 +72,41 @@ def softmax(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     layer = pb.Softmax(exponential=table.tolist())
     layer.requantize.CopyFrom(draws.real_values(draw, net.tensor(output), [steps]))
     return net.layer([source], output, softmax=layer)
+
+
+def integer_softmax(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """With random falling tables; 16 bits to 16, 8 bits to any type."""
+    like, rng = net.tensor(source), draws.generator(draw)
+    is_wide = like.element_type in (pb.ELEMENT_TYPE_U16, pb.ELEMENT_TYPE_S16)
+    most = 2**15 - 1 if is_wide else 2**31 - 1
+    falling = np.exp(-np.arange(draws.span(like) + 1) * rng.choice([1e-4, 0.03, 2.0]))
+    layer = pb.IntegerSoftmax(exponential=np.rint(most * falling).astype(np.int64).tolist())
+    if not is_wide:
+        output = draws.features(draw, net, like.shape)
+        return net.layer([source], output, integer_softmax=layer)
+    x = np.arange(513) / 512
+    layer.reciprocal.extend(np.minimum(np.rint(2**15 / (1 + x)), 2**15 - 1).astype(int).tolist())
+    kind = draw(st.sampled_from([pb.ELEMENT_TYPE_S16, pb.ELEMENT_TYPE_U16]))
+    output = net.feature(kind, like.shape, draws.scales(draw))
+    return net.layer([source], output, integer_softmax=layer)
+
+
+def extremum(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Two to four operands of one quantization, broadcast."""
+    like = net.tensor(source)
+    shape = tuple(like.shape)
+    operands = [source]
+    for _ in range(draw(st.integers(1, 3))):
+        other = _broadcastable(draw, shape)
+        if draw(st.booleans()):
+            values = draws.integer_values(draw, like.element_type, other)
+            operands.append(net.constant(values, like.scale, like.zero_point))
+        else:
+            operands.append(net.input(like.element_type, other, like.scale, like.zero_point))
+    operands = draw(st.permutations(operands))
+    common = np.broadcast_shapes(*(tuple(net.tensor(i).shape) for i in operands))
+    output = draws.feature_like(net, common, source)
+    return net.layer(operands, output, extremum=pb.Extremum(least=draw(st.booleans())))
 
 
 def sum_operands(draw: DrawFn, net: NetworkBuilder, source: int) -> int:

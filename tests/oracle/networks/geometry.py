@@ -42,6 +42,16 @@ def convolution_axes(draw: DrawFn, size: int) -> Axis:
     return Axis(kernel, stride, dilation, before, after, outputs)
 
 
+def transposed_axes(draw: DrawFn, size: int) -> Axis:
+    """A convolution's window used the other way; the output may end early or late."""
+    kernel, stride, dilation = (draw(st.integers(1, top)) for top in (4, 3, 2))
+    reach = (kernel - 1) * dilation
+    before = draw(st.integers(0, reach))
+    whole = (size - 1) * stride + reach + 1 - before
+    outputs = max(1, whole - draw(st.integers(0, reach))) + draw(st.integers(0, stride - 1))
+    return Axis(kernel, stride, dilation, before, 0, outputs)
+
+
 def pool_axes(draw: DrawFn, size: int) -> Axis:
     """A window that always holds a position of the input, rounded down or up at the end."""
     kernel, stride, dilation = (draw(st.integers(1, top)) for top in (5, 4, 2))

@@ -52,8 +52,10 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "dequantize": LayerKind(element_layers.dequantize),
     "rescale": LayerKind(element_layers.rescale),
     "convolution": LayerKind(window_layers.convolution, _FEATURES),
+    "transposed_convolution": LayerKind(window_layers.transposed_convolution, _FEATURES),
     "inner_product": LayerKind(window_layers.inner_product, _NOT_SCALAR),
     "sum": LayerKind(element_layers.sum_operands),
+    "extremum": LayerKind(element_layers.extremum),
     "product": LayerKind(element_layers.product),
     "max_pool": LayerKind(window_layers.max_pool, _FEATURES),
     "average_pool": LayerKind(window_layers.average_pool, _FEATURES),
@@ -66,6 +68,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "slice": LayerKind(movement_layers.slice_axes, _NOT_SCALAR, takes_floats=True),
     "resize": LayerKind(movement_layers.resize, _FEATURES),
     "softmax": LayerKind(element_layers.softmax, _NOT_SCALAR),
+    "integer_softmax": LayerKind(element_layers.integer_softmax, _NOT_SCALAR),
 }
 
 

@@ -1,4 +1,4 @@
-"""Appends layers that gather: Convolution, InnerProduct, MaxPool, AveragePool."""
+"""Appends layers that gather: Convolution, its transpose, InnerProduct, MaxPool, AveragePool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from hypothesis.strategies import DrawFn
 
 from oracle.networks import draws
 from oracle.networks.builder import NetworkBuilder
-from oracle.networks.geometry import NO_AXIS, Axis, convolution_axes, pool_axes, split_axes
+from oracle.networks.geometry import (
+    NO_AXIS,
+    Axis,
+    convolution_axes,
+    pool_axes,
+    split_axes,
+    transposed_axes,
+)
 from tidlq.lowering import network_pb2 as pb
 
 AxisDraw = Callable[[DrawFn, int], Axis]
@@ -42,6 +49,31 @@ def convolution(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
         requantize=draws.requantizations(draw, net.tensor(output), usual, channels_out),
     )
     return net.layer([source], output, convolution=layer)
+
+
+def transposed_convolution(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Any groups and window; outputs that nothing reaches, and products that fall outside."""
+    shape = tuple(net.tensor(source).shape)
+    channels = shape[-1]
+    groups = draw(st.sampled_from([1, channels]))
+    per_group = draw(st.integers(1, 3 if groups > 4 else 6))
+    axes = _feature_axes(draw, shape, transposed_axes)
+    weight_shape = (per_group * groups, axes[0].kernel, axes[1].kernel, channels // groups)
+    weight = draws.parameters(draw, net, weight_shape)
+    sizes = _output_shape(shape, axes, weight_shape[0])
+    output = draws.features(draw, net, sizes, draws.weighted_types(draw))
+    usual = draws.usual_sum(net.tensor(source), net.tensor(weight), math.prod(weight_shape[1:]))
+    window = split_axes(axes)
+    layer = pb.TransposedConvolution(
+        weight=weight,
+        bias=draws.biases(draw, weight_shape[0], usual),
+        stride=window["stride"],
+        dilation=window["dilation"],
+        pad=[axes[0].before, axes[1].before],
+        groups=groups,
+        requantize=draws.requantizations(draw, net.tensor(output), usual, weight_shape[0]),
+    )
+    return net.layer([source], output, transposed_convolution=layer)
 
 
 def inner_product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
