@@ -52,6 +52,8 @@ def open_float_session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _SILENT
+    # Signed features have integer kernels too, which the default leaves to Arm processors.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
     if not is_optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     if not is_spinning:

@@ -15,6 +15,7 @@ from tidlq.spec import FeatureQuant
 
 # ONNX Runtime's own operators also take 16 bits, which the standard ones do from opset 21 on.
 _ROUNDING_DOMAIN = "com.microsoft"
+_WEIGHTED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 
 
 def rounding_pair(
@@ -22,7 +23,7 @@ def rounding_pair(
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The nodes that round a feature map to its integers and back, and their constants.
 
-    The way back repeats its scale along an axis: behind a single scale ONNX Runtime
+    The way back can repeat its scale along an axis: behind a single scale ONNX Runtime
     (`WeightBiasQuantization`) rounds the float weights of a Conv, ConvTranspose or Gemm to 8 bits.
 
     Args:
@@ -30,7 +31,7 @@ def rounding_pair(
         source: tensor that is read.
         result: tensor that is written.
         quant: of the feature map.
-        sizes: its shape, where known.
+        sizes: its shape, for a scale that is repeated.
     """
     scale, zero, integers = f"{tensor}/scale", f"{tensor}/zero_point", f"{tensor}/integers"
     scales, zeros = f"{tensor}/scales", f"{tensor}/zero_points"
@@ -56,6 +57,11 @@ def rounding_pair(
     return nodes, constants
 
 
+def _weighted_features(node: ir.Node) -> list[str | None]:
+    """The feature map that an operator with weights reads."""
+    return [value.name for value in node.inputs[:1] if value and node.op_type in _WEIGHTED]
+
+
 def build_island(
     graph: Graph, stage: Stage, name: str, rounded: Mapping[str, FeatureQuant] | None = None
 ) -> onnx.ModelProto:
@@ -69,18 +75,22 @@ def build_island(
     """
     members = set(stage.node_names)
     nodes = [node for node in graph.nodes if node.name in members]
-    entering = {signature.name for signature in graph.inputs} & set(stage.inputs)
+    weighted = {name for node in nodes for name in _weighted_features(node)}
+    given = {signature.name for signature in graph.inputs}
+    # What comes from another stage is rounded; behind a pair ONNX Runtime has integer kernels.
+    entering = [name for name in stage.inputs if name in given or name not in weighted]
     protos: list[onnx.NodeProto] = []
     roundings: list[onnx.TensorProto] = []
     renamed: dict[str, str] = {}
 
     def add_rounding(tensor: str, source: str, result: str) -> None:
         quant = (rounded or {})[tensor]
-        pair, constants = rounding_pair(tensor, source, result, quant, graph.shape(tensor) or ())
+        sizes = (graph.shape(tensor) or ()) if tensor in weighted else ()
+        pair, constants = rounding_pair(tensor, source, result, quant, sizes)
         protos.extend(pair)
         roundings.extend(constants)
 
-    for tensor in sorted(entering & set(rounded or ())):
+    for tensor in sorted(set(entering) & set(rounded or ())):
         renamed[tensor] = f"{tensor}/rounded"
         add_rounding(tensor, tensor, renamed[tensor])
     for node in nodes:

@@ -13,6 +13,29 @@ from tidlq.lowering.island import build_island
 from tidlq.spec import FeatureQuant, IntegerType
 
 
+def test_operators_without_weights_run_in_integer_kernels() -> None:
+    net = SmallNetwork()
+    left, right = net.input(1, 5, 7), net.input(1, 7, 6)
+    product = net.node("MatMul", left, right, name="product")
+    graph = net.graph(net.node("Softmax", product, axis=-1, name="share"))
+    (stage,) = partition(graph, find_layers(graph, dict.fromkeys(("product", "share"), ""))).stages
+    byte = IntegerType(8, signed=False)
+    rounded = {
+        left: FeatureQuant(byte, 0.02, 120),
+        right: FeatureQuant(byte, 0.03, 130),
+        "product_out": FeatureQuant(byte, 0.05, 128),
+        "share_out": FeatureQuant(byte, float(np.float32(1 / 255))),
+    }
+    island = build_island(graph, stage, "island", rounded).SerializeToString()
+    session = open_float_session(island)
+    # The integer kernel for a Softmax takes 1 for 254 steps.
+    largest = max(
+        float(session.run(["share_out"], random_frame(graph, seed, 60.0))[0].max())
+        for seed in range(4)
+    )
+    assert round(largest * 255) == 254
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_float_weights_between_roundings_stay_float(bits: int) -> None:
     net = SmallNetwork()
