@@ -152,6 +152,66 @@ def fully_connected(draw: DrawFn) -> tuple[LitertCase, str]:
     return case, y
 
 
+@st.composite
+def transposed(draw: DrawFn) -> tuple[LitertCase, str]:
+    rng, form = generator(draw), draw(st.sampled_from(FORMS))
+    case = LitertCase()
+    size = (draw(st.integers(1, 6)), draw(st.integers(1, 6)))
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    padding = draw(st.sampled_from([SAME, VALID]))
+    channels, outputs = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 17]))
+    outs, begin, end, more = [], [], [], []
+    for n, k, s in zip(size, kernel, stride, strict=True):
+        # What a convolution of the output would make into the input.
+        least = (n - 1) * s + 1 if padding == SAME else (n - 1) * s + k
+        out = least + draw(st.integers(0, s - 1))
+        total = max((n - 1) * s + k - out, 0) if padding == SAME else 0
+        outs.append(out)
+        begin.append(total // 2)
+        spare = (n - 1) * s + k - total // 2 - out
+        end.append(max(spare, 0))
+        more.append(max(-spare, 0))
+    source = feature(draw, form, rng, 0.05)
+    x = case.input((1, *size, channels), source)
+    integers, scales, zeros = weight_of(form, rng, (outputs, *kernel, channels), outputs)
+    w = case.parameter(
+        integers, scales, zeros, to_graph=lambda a: np.transpose(a, (3, 0, 1, 2)), graph_axis=1
+    )
+    steps, dtype = bias_of(form, source, scales)
+    b = case.bias(rng.integers(-3000, 3000, outputs).astype(dtype), steps)
+    target = feature(draw, form, rng, output_scale(source, scales, kernel[0] * kernel[1] * channels))
+    activation = draw(st.sampled_from(ACTIVATIONS))
+    value = case.net.node(
+        "ConvTranspose",
+        x,
+        w,
+        b,
+        kernel_shape=kernel,
+        strides=stride,
+        pads=[*begin, *end],
+        output_padding=more,
+    )
+    y = activated(case, value, activation)
+    shape = (1, *outs, outputs)
+    listed = case.plain(np.array(shape, np.int32))
+    options = {
+        "padding": padding,
+        "strideH": stride[0],
+        "strideW": stride[1],
+        "fusedActivationFunction": activation,
+    }
+    if form.endswith("bits"):
+        options["quantizedBiasType"] = 2
+    case.output(y, shape, target, "TRANSPOSE_CONV", (listed, w, x, b), options)
+    return case, y
+
+
+@given(transposed(), st.integers(0, 2**32 - 1))
+def test_a_transposed_convolution_equals_litert(made: tuple[LitertCase, str], seed: int) -> None:
+    assert_same_as_litert(*made, np.random.default_rng(seed))
+
+
 @given(convolutions(), st.integers(0, 2**32 - 1))
 def test_a_convolution_equals_litert(made: tuple[LitertCase, str], seed: int) -> None:
     assert_same_as_litert(*made, np.random.default_rng(seed))
