@@ -77,7 +77,18 @@ class OperatorCase:
 
 
 _PARAMETRIC = frozenset(
-    {"Conv", "Gemm", "MatMul", "BatchNormalization", "PRelu", "Mul", "Div", "Add", "Sub"}
+    {
+        "Conv",
+        "ConvTranspose",
+        "Gemm",
+        "MatMul",
+        "BatchNormalization",
+        "PRelu",
+        "Mul",
+        "Div",
+        "Add",
+        "Sub",
+    }
 )
 
 
@@ -205,6 +216,55 @@ WEIGHTED = [
         [(1, 5, 17)],
         [grid((7, 5, 4)), bias(7)],
         {"pads": [2, 1], "strides": [2], "dilations": [2]},
+    ),
+    OperatorCase(
+        "transposed",
+        "ConvTranspose",
+        constants=[grid((6, 5, 3, 4)), bias(5)],
+        attributes={"strides": [2, 3], "pads": [1, 0, 0, 2], "output_padding": [1, 0]},
+    ),
+    OperatorCase(
+        "transposed_grouped_dilated",
+        "ConvTranspose",
+        constants=[grid((6, 2, 3, 2)), bias(4)],
+        attributes={"group": 2, "dilations": [2, 3], "strides": [2, 2]},
+    ),
+    OperatorCase(
+        "transposed_depthwise",
+        "ConvTranspose",
+        constants=[grid((6, 1, 4, 4))],
+        attributes={"group": 6, "strides": [2, 2], "pads": [1, 1, 1, 1]},
+    ),
+    OperatorCase(
+        "transposed_same_upper",
+        "ConvTranspose",
+        constants=[grid((6, 3, 3, 4)), bias(3)],
+        attributes={"auto_pad": "SAME_UPPER", "strides": [2, 3]},
+    ),
+    OperatorCase(
+        "transposed_same_lower",
+        "ConvTranspose",
+        constants=[grid((6, 3, 4, 4)), bias(3)],
+        attributes={"auto_pad": "SAME_LOWER", "strides": [3, 3]},
+    ),
+    OperatorCase(
+        "transposed_to_a_shape",
+        "ConvTranspose",
+        constants=[grid((6, 3, 3, 4)), bias(3)],
+        attributes={"output_shape": [17, 20], "strides": [2, 2]},
+    ),
+    OperatorCase(
+        "transposed_apart",
+        "ConvTranspose",
+        constants=[grid((6, 3, 2, 1)), bias(3)],
+        attributes={"strides": [4, 3]},
+    ),
+    OperatorCase(
+        "transposed_1d",
+        "ConvTranspose",
+        [(2, 6, 11)],
+        [grid((6, 4, 3)), bias(4)],
+        attributes={"strides": [2], "pads": [1, 1]},
     ),
     OperatorCase("conv_1x1_batch_3", "Conv", [(3, 6, 4, 5)], [grid((9, 6, 1, 1)), bias(9)]),
     OperatorCase("gemm", "Gemm", [(1, 20)], [grid((7, 20)).T.copy(), bias(7)]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from numpy.typing import NDArray
 
+import tidlq
 from litert_cases import LitertCase, assert_same_as_litert, quant
 from oracle.litert_draws import ACTIVATIONS, activated, generator
+from tflite_models import run_reference
 from tidlq.spec import FeatureQuant
 
 Array = NDArray[np.generic]
@@ -152,6 +156,68 @@ def fully_connected(draw: DrawFn) -> tuple[LitertCase, str]:
     return case, y
 
 
+@st.composite
+def transposed(draw: DrawFn) -> tuple[LitertCase, str]:
+    rng, form = generator(draw), draw(st.sampled_from(FORMS))
+    case = LitertCase()
+    size = (draw(st.integers(1, 6)), draw(st.integers(1, 6)))
+    kernel = (draw(st.integers(1, 4)), draw(st.integers(1, 4)))
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    padding = draw(st.sampled_from([SAME, VALID]))
+    channels, outputs = draw(st.integers(1, 5)), draw(st.sampled_from([1, 3, 17]))
+    outs, begin, end, more = [], [], [], []
+    for n, k, s in zip(size, kernel, stride, strict=True):
+        # What a convolution of the output would make into the input.
+        least = (n - 1) * s + 1 if padding == SAME else (n - 1) * s + k
+        out = least + draw(st.integers(0, s - 1))
+        total = max((n - 1) * s + k - out, 0) if padding == SAME else 0
+        outs.append(out)
+        begin.append(total // 2)
+        spare = (n - 1) * s + k - total // 2 - out
+        end.append(max(spare, 0))
+        more.append(max(-spare, 0))
+    source = feature(draw, form, rng, 0.05)
+    x = case.input((1, *size, channels), source)
+    integers, scales, zeros = weight_of(form, rng, (outputs, *kernel, channels), outputs)
+    w = case.parameter(
+        integers, scales, zeros, to_graph=lambda a: np.transpose(a, (3, 0, 1, 2)), graph_axis=1
+    )
+    steps, dtype = bias_of(form, source, scales)
+    b = case.bias(rng.integers(-3000, 3000, outputs).astype(dtype), steps)
+    target = feature(
+        draw, form, rng, output_scale(source, scales, kernel[0] * kernel[1] * channels)
+    )
+    activation = draw(st.sampled_from(ACTIVATIONS))
+    value = case.net.node(
+        "ConvTranspose",
+        x,
+        w,
+        b,
+        kernel_shape=kernel,
+        strides=stride,
+        pads=[*begin, *end],
+        output_padding=more,
+    )
+    y = activated(case, value, activation)
+    shape = (1, *outs, outputs)
+    listed = case.plain(np.array(shape, np.int32))
+    options = {
+        "padding": padding,
+        "strideH": stride[0],
+        "strideW": stride[1],
+        "fusedActivationFunction": activation,
+    }
+    if form.endswith("bits"):
+        options["quantizedBiasType"] = 2
+    case.output(y, shape, target, "TRANSPOSE_CONV", (listed, w, x, b), options)
+    return case, y
+
+
+@given(transposed(), st.integers(0, 2**32 - 1))
+def test_a_transposed_convolution_equals_litert(made: tuple[LitertCase, str], seed: int) -> None:
+    assert_same_as_litert(*made, np.random.default_rng(seed))
+
+
 @given(convolutions(), st.integers(0, 2**32 - 1))
 def test_a_convolution_equals_litert(made: tuple[LitertCase, str], seed: int) -> None:
     assert_same_as_litert(*made, np.random.default_rng(seed))
@@ -165,6 +231,32 @@ def test_a_depthwise_convolution_equals_litert(made: tuple[LitertCase, str], see
 @given(fully_connected(), st.integers(0, 2**32 - 1))
 def test_a_fully_connected_layer_equals_litert(made: tuple[LitertCase, str], seed: int) -> None:
     assert_same_as_litert(*made, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_compiled_model_rounds_by_the_type_of_its_bias(form: str, tmp_path: Path) -> None:
+    """Accumulators are biases; those of 32 and of 64 bits are multiplied differently."""
+    rng, count = np.random.default_rng(8), 2000
+    case = LitertCase()
+    dtype = {"s8": np.int8, "u8": np.uint8}.get(form, np.int16)
+    x = case.input((1, 1, 1, 1), quant(dtype, 0.5))
+    scales = [0.001] if form == "u8" else (10.0 ** rng.uniform(-5, -3, count)).tolist()
+    weights = np.ones((count, 1, 1, 1), np.uint8 if form == "u8" else np.int8)
+    w = case.parameter(weights, scales, to_graph=lambda array: np.moveaxis(array, -1, 1))
+    wide = np.int64 if form == "s16" else np.int32
+    b = case.bias(rng.integers(-(2**20), 2**20, count).astype(wide), [0.5 * s for s in scales])
+    y = case.net.node("Conv", x, w, b)
+    target = quant(dtype, 2.0 if dtype is not np.int16 else 0.013, 0)
+    options = {"strideH": 1, "strideW": 1}
+    if form.endswith("bits"):
+        options["quantizedBiasType"] = 2
+    case.output(y, (1, 1, 1, count), target, "CONV_2D", (x, w, b), options)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(case.model(y))
+    session = tidlq.InferenceSession(tidlq.compile(path).artifacts)
+    feeds = case.random_inputs(rng)
+    (found,) = session.run(None, feeds)
+    np.testing.assert_array_equal(found, run_reference(case.model(y), feeds)[y])
 
 
 @pytest.mark.parametrize("form", ["s8", "s16"])

@@ -102,7 +102,9 @@ def _visit(graph: Graph, layer: Layer, joints: _Joints, gates: Gates) -> None:
 
 
 def _has_channels(graph: Graph, layer: Layer) -> bool:
-    """Input and output have their channels along `CHANNEL_AXIS`, and the weight is constant."""
+    """Input and output have their channels along `CHANNEL_AXIS`, and so has the stored weight."""
+    if layer.kind is LayerKind.TRANSPOSED_CONVOLUTION:
+        return False
     if isinstance(layer.attributes, BatchNormAttributes):
         return True
     shape = graph.shape(layer.output) or ()

@@ -17,8 +17,15 @@ from tidlq.export.parameters import (
     stored_operand,
     stored_weight,
 )
-from tidlq.graph.layers import BatchNormAttributes, Layer, LayerKind, ProductAttributes
+from tidlq.graph.layers import (
+    BatchNormAttributes,
+    ConvolutionAttributes,
+    Layer,
+    LayerKind,
+    ProductAttributes,
+)
 from tidlq.graph.model import Graph
+from tidlq.graph.parameters import exchanged_channels, layer_parameters
 from tidlq.graph.partition import Partition
 from tidlq.spec import FeatureQuant, LayerQuant, QuantPlan
 
@@ -110,6 +117,23 @@ def _edit_convolution(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, 
     return {layer.nodes[0]: NodeEdit(constants)}
 
 
+def _edit_transposed_convolution(
+    graph: Graph, layer: Layer, plan: QuantPlan
+) -> dict[str, NodeEdit]:
+    """As a convolution; scales per channel of several groups have no axis: the weights are real."""
+    edits = _edit_convolution(graph, layer, plan)
+    quant, attributes = plan.layers[layer.name].weight, layer.attributes
+    assert isinstance(attributes, ConvolutionAttributes)
+    assert quant is not None
+    if attributes.groups == 1 or len(quant.scales) == 1:
+        return edits
+    rows = quant.quantize(layer_parameters(graph, layer).weight)
+    scales = np.asarray(quant.scales, np.float64).reshape(-1, *[1] * (rows.ndim - 1))
+    real = exchanged_channels((rows * scales).astype(np.float32), attributes.groups)
+    edit = edits[layer.nodes[0]]
+    return {layer.nodes[0]: replace(edit, constants={**edit.constants, 1: real})}
+
+
 def _edit_inner_product(
     graph: Graph, layer: Layer, plan: QuantPlan, nodes: Mapping[str, ir.Node]
 ) -> dict[str, NodeEdit]:
@@ -163,6 +187,7 @@ _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdi
     MappingProxyType(
         {
             LayerKind.CONVOLUTION: _edit_convolution,
+            LayerKind.TRANSPOSED_CONVOLUTION: _edit_transposed_convolution,
             LayerKind.BATCH_NORM: _edit_batch_norm,
             LayerKind.PRELU: _edit_prelu,
             LayerKind.SUM: _edit_operand,

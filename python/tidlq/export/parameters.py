@@ -8,9 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.graph.layers import InnerProductAttributes, Layer, LayerKind
+from tidlq.graph.layers import (
+    ConvolutionAttributes,
+    InnerProductAttributes,
+    Layer,
+    LayerKind,
+)
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import layer_parameters, operand_index, operand_values
+from tidlq.graph.parameters import (
+    exchanged_channels,
+    layer_parameters,
+    operand_index,
+    operand_values,
+)
 from tidlq.spec import IntegerType, LayerQuant, ParameterQuant, StatedParameter
 
 _BYTE = 8
@@ -80,9 +90,15 @@ def stored_weight(graph: Graph, layer: Layer, quant: LayerQuant) -> StoredConsta
     axis = 0
     if isinstance(layer.attributes, InnerProductAttributes) and not layer.attributes.transposed:
         integers, axis = np.ascontiguousarray(integers.T), 1
+    elif isinstance(layer.attributes, ConvolutionAttributes) and _is_transposed(layer):
+        integers, axis = exchanged_channels(integers, layer.attributes.groups), 1
     elif layer.kind is LayerKind.PRELU:
         integers = integers.reshape(graph.shape(layer.weight) or ())
     return StoredConstant(layer.weight, integers, _scales(quant.weight.scales), axis, zero_points)
+
+
+def _is_transposed(layer: Layer) -> bool:
+    return layer.kind is LayerKind.TRANSPOSED_CONVOLUTION
 
 
 def _has_offset_bytes(stated: StatedParameter, weight: ParameterQuant) -> bool:

@@ -16,6 +16,7 @@ class LayerKind(enum.Enum):
     """What a layer computes."""
 
     CONVOLUTION = "convolution"
+    TRANSPOSED_CONVOLUTION = "transposed convolution"
     INNER_PRODUCT = "inner product"
     BATCH_NORM = "batch-norm"
     CLAMP = "clamp"
@@ -44,7 +45,14 @@ class LayerKind(enum.Enum):
         return self in _WEIGHTED
 
 
-_WEIGHTED = frozenset({LayerKind.CONVOLUTION, LayerKind.INNER_PRODUCT, LayerKind.BATCH_NORM})
+_WEIGHTED = frozenset(
+    {
+        LayerKind.CONVOLUTION,
+        LayerKind.TRANSPOSED_CONVOLUTION,
+        LayerKind.INNER_PRODUCT,
+        LayerKind.BATCH_NORM,
+    }
+)
 _MOVING = frozenset({LayerKind.RESHAPE, LayerKind.TRANSPOSE, LayerKind.SLICE})
 _KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.RESIZE}
 
@@ -91,7 +99,10 @@ class Window:
 
 @dataclass(frozen=True)
 class ConvolutionAttributes:
-    """A convolution with weight (C_out, C_in / groups, *kernel)."""
+    """A convolution with weight (C_out, C_in / groups, *kernel), or a transposed one.
+
+    A transposed one stores (C_in, C_out / groups, *kernel), and its pads are what its output lacks.
+    """
 
     window: Window
     groups: int

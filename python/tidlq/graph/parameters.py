@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.graph.layers import (
     BatchNormAttributes,
+    ConvolutionAttributes,
     InnerProductAttributes,
     Layer,
     LayerKind,
@@ -16,15 +18,17 @@ from tidlq.graph.layers import (
 )
 from tidlq.graph.model import Graph
 
+Number = TypeVar("Number", bound=np.generic)
+
 
 @dataclass(frozen=True, eq=False)
 class LayerParameters:
     """Float parameters, output channels first.
 
     Attributes:
-        weight: float32 or float64 [C_out, ...]. Convolution (C_out, C_in / groups, *kernel), inner
-            product (N, K), batch-norm (C,), PReLU's slope (1,) or (C,). Weights that are used as
-            they stand are the model's own array.
+        weight: float32 or float64 [C_out, ...]. Convolution of either kind (C_out, C_in / groups,
+            *kernel), inner product (N, K), batch-norm (C,), PReLU's slope (1,) or (C,). Weights
+            that are used as they stand are the model's own array.
         bias: float64 [C_out], or None where the layer has none.
     """
 
@@ -44,6 +48,21 @@ def _float_constant(graph: Graph, name: str) -> NDArray[np.floating]:
     if np.issubdtype(array.dtype, np.floating):
         return np.asarray(array)
     return np.asarray(array, np.float64)
+
+
+def exchanged_channels(weight: NDArray[Number], groups: int) -> NDArray[Number]:
+    """The weight of a transposed convolution between its two forms, either way.
+
+    Args:
+        weight: (C_in, C_out / groups, *kernel) or (C_out, C_in / groups, *kernel).
+        groups: of the convolution.
+
+    Returns:
+        The other form.
+    """
+    first, second = weight.shape[:2]
+    parts = weight.reshape(groups, first // groups, second, *weight.shape[2:])
+    return parts.swapaxes(1, 2).reshape(second * groups, first // groups, *weight.shape[2:])
 
 
 def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
@@ -69,6 +88,8 @@ def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
             )
             assert bias is not None
             return LayerParameters(gain, bias - _constant(graph, norm.mean) * gain)
+        case ConvolutionAttributes() if layer.kind is LayerKind.TRANSPOSED_CONVOLUTION:
+            weight = exchanged_channels(weight, layer.attributes.groups)
         case _ if layer.kind is LayerKind.PRELU:
             weight = weight.reshape(-1)
     return LayerParameters(weight, bias)

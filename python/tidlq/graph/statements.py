@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tidlq.graph.layers import (
     BatchNormAttributes,
+    ConvolutionAttributes,
     InnerProductAttributes,
     Layer,
     LayerKind,
@@ -200,8 +201,15 @@ def _output_axis(layer: Layer) -> int | None:
     if not layer.kind.has_weight:
         return None
     attributes = layer.attributes
+    if isinstance(attributes, ConvolutionAttributes) and _is_transposed(layer):
+        # Of several groups, each has its own output channels along the axis.
+        return 1 if attributes.groups == 1 else None
     is_column = isinstance(attributes, InnerProductAttributes) and not attributes.transposed
     return 1 if is_column else 0
+
+
+def _is_transposed(layer: Layer) -> bool:
+    return layer.kind is LayerKind.TRANSPOSED_CONVOLUTION
 
 
 def incomplete_nodes(

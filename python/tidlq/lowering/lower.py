@@ -17,6 +17,7 @@ from tidlq.spec import QuantPlan
 _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = MappingProxyType(
     {
         LayerKind.CONVOLUTION: weighted.lower_convolution,
+        LayerKind.TRANSPOSED_CONVOLUTION: weighted.lower_transposed_convolution,
         LayerKind.INNER_PRODUCT: weighted.lower_inner_product,
         LayerKind.BATCH_NORM: weighted.lower_batch_norm,
         LayerKind.PRELU: weighted.lower_prelu,

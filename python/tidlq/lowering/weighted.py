@@ -9,7 +9,7 @@ from tidlq.graph.layers import ConvolutionAttributes, Layer
 from tidlq.graph.parameters import LayerParameters, layer_parameters
 from tidlq.lowering import twice_rounded
 from tidlq.lowering.builder import NetworkBuilder, channels_last, identity, permuted
-from tidlq.lowering.network_pb2 import Requantize
+from tidlq.lowering.network_pb2 import Convolution, Requantize, TransposedConvolution
 from tidlq.lowering.requantize import by_ratio, by_shift, to_real
 from tidlq.lowering.twice_rounded import scale_ratio
 from tidlq.spec import FeatureQuant, LayerQuant, ParameterQuant, Requantization
@@ -67,18 +67,35 @@ def _weight_tensor(
 
 def lower_convolution(builder: NetworkBuilder, layer: Layer) -> None:
     """Conv: weight (C_out, C_in / groups, *kernel) becomes (C_out, kh, kw, C_in / groups)."""
+    x, output = _convolved(builder, layer)
+    _fill_convolution(builder, layer, builder.add_layer(layer.name, [x], output).convolution)
+
+
+def lower_transposed_convolution(builder: NetworkBuilder, layer: Layer) -> None:
+    """ConvTranspose, with weights as a convolution has them."""
+    x, output = _convolved(builder, layer)
+    op = builder.add_layer(layer.name, [x], output).transposed_convolution
+    _fill_convolution(builder, layer, op)
+
+
+def _convolved(builder: NetworkBuilder, layer: Layer) -> tuple[int, int]:
+    """Input and output of either kind of convolution."""
+    layout = channels_last(len(builder.shape(layer.output)))
+    x = builder.integer(layer.inputs[0], layout)
+    return x, builder.new_output(layer.output, layout)
+
+
+def _fill_convolution(
+    builder: NetworkBuilder, layer: Layer, op: Convolution | TransposedConvolution
+) -> None:
     assert isinstance(layer.attributes, ConvolutionAttributes)
     window, quant = layer.attributes.window, builder.plan.layers[layer.name]
-    layout = channels_last(len(builder.shape(layer.output)))
     source = builder.feature(layer.inputs[0])
     parameters = layer_parameters(builder.graph, layer)
     integers = np.moveaxis(_weight_of(quant).quantize(parameters.weight), 1, -1)
     missing = 2 - len(window.kernel)
     if missing:
         integers = integers[:, np.newaxis]
-    x = builder.integer(layer.inputs[0], layout)
-    output = builder.new_output(layer.output, layout)
-    op = builder.add_layer(layer.name, [x], output).convolution
     op.weight = _weight_tensor(builder, layer, _weight_of(quant), integers)
     op.bias.extend(_bias_integers(parameters, quant, source.scale))
     op.stride.extend([1] * missing + list(window.stride))

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.graph.layers import ConvolutionAttributes, Layer, PadAttributes, PadMode
+from tidlq.graph.layers import (
+    ConvolutionAttributes,
+    Layer,
+    LayerKind,
+    PadAttributes,
+    PadMode,
+)
 from tidlq.lowering.requantize import clamp_integers
 from tidlq.spec import FeatureQuant
 
@@ -79,6 +85,9 @@ def input_terms(layer: Layer, source: Interval, zero_point: int) -> Interval:
     attributes = layer.attributes
     if isinstance(attributes, ConvolutionAttributes):
         window = attributes.window
+        if layer.kind is LayerKind.TRANSPOSED_CONVOLUTION:
+            # An output is reached by some taps alone.
+            return terms.joined(0)
         if any(window.pad_begin) or any(window.pad_end):
             return terms.joined(0)
     return terms

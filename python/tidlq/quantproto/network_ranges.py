@@ -30,6 +30,7 @@ from tidlq.target import TidlLayerType
 _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
     {
         LayerKind.CONVOLUTION: TidlLayerType.CONVOLUTION,
+        LayerKind.TRANSPOSED_CONVOLUTION: TidlLayerType.DECONVOLUTION,
         LayerKind.INNER_PRODUCT: TidlLayerType.INNER_PRODUCT,
         LayerKind.BATCH_NORM: TidlLayerType.BATCH_NORM,
         LayerKind.PRELU: TidlLayerType.PRELU,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidlq._core import ChannelStatistics, FrameStepper, WindowSums
 from tidlq.graph.channels import input_axis
-from tidlq.graph.layers import ConvolutionAttributes, Layer
+from tidlq.graph.layers import ConvolutionAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
 
 Float64 = NDArray[np.float64]
@@ -55,6 +55,7 @@ class _Window:
     tensor: str
     geometry: tuple[tuple[int, ...], ...] = ()
     axis: int = 0
+    transposed: bool = False
 
 
 class FloatMeans:
@@ -97,11 +98,12 @@ def _window(graph: Graph, layer: Layer) -> _Window:
     window = layer.attributes.window
     size = (graph.shape(layer.output) or ())[2:]
     geometry = (window.kernel, window.stride, window.dilation, window.pad_begin, size)
-    return _Window(tensor, geometry)
+    is_transposed = layer.kind is LayerKind.TRANSPOSED_CONVOLUTION
+    return _Window(tensor, geometry, transposed=is_transposed)
 
 
 def _statistic(window: _Window) -> WindowSums | ChannelStatistics:
     if window.geometry:
         kernel, stride, dilation, pad, size = (list(values) for values in window.geometry)
-        return WindowSums(kernel, stride, dilation, pad, size)
+        return WindowSums(kernel, stride, dilation, pad, size, transposed=window.transposed)
     return ChannelStatistics(window.axis)

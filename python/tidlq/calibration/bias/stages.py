@@ -23,6 +23,8 @@ from tidlq.spec import ParameterQuant, QuantPlan
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 
+_WEIGHTED_OPERATORS = ("convolution", "transposed_convolution", "inner_product")
+
 
 @dataclass(frozen=True, eq=False)
 class WeightedLayer:
@@ -79,7 +81,7 @@ class IntegerStages:
                 places = [
                     index
                     for index, layer in enumerate(network.layers)
-                    if layer.WhichOneof("op") in ("convolution", "inner_product")
+                    if layer.WhichOneof("op") in _WEIGHTED_OPERATORS
                 ]
                 weighted = [layer for layer in stage.layers if layer.kind.has_weight]
                 pairs = zip(weighted, places, strict=True)

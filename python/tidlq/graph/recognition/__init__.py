@@ -19,6 +19,7 @@ Recogniser = Callable[[NodeReader], Layer | tuple[Layer, ...]]
 RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
     {
         "Conv": weighted.recognise_convolution,
+        "ConvTranspose": weighted.recognise_transposed_convolution,
         "Gemm": weighted.recognise_gemm,
         "MatMul": weighted.recognise_matmul,
         "BatchNormalization": weighted.recognise_batch_norm,
@@ -63,6 +64,7 @@ _REASONS: Mapping[str, str] = MappingProxyType(
 CLAMPABLE = frozenset(
     {
         LayerKind.CONVOLUTION,
+        LayerKind.TRANSPOSED_CONVOLUTION,
         LayerKind.INNER_PRODUCT,
         LayerKind.BATCH_NORM,
         LayerKind.SUM,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tidlq.graph.layers import (
     BatchNormAttributes,
     ConvolutionAttributes,
@@ -11,6 +13,9 @@ from tidlq.graph.layers import (
     Window,
 )
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
+
+MOST_PHASES = 4096
+"""Strides of a transposed convolution, multiplied."""
 
 
 def read_window(node: NodeReader, kernel: tuple[int, ...]) -> Window:
@@ -50,6 +55,50 @@ def recognise_convolution(node: NodeReader) -> Layer:
     attributes = ConvolutionAttributes(window, node.integer("group", 1))
     return node.layer(
         LayerKind.CONVOLUTION, attributes, weight=node.inputs[1], bias=node.optional(2)
+    )
+
+
+def _transposed_window(node: NodeReader, kernel: tuple[int, ...]) -> Window:
+    """The geometry of a ConvTranspose, whose output's shape is known."""
+    spatial = len(kernel)
+    if spatial not in (1, 2):
+        raise RefusedError(f"it slides over {spatial} axes, the engine over 1 or 2")
+    shape, out = node.float_shape(node.inputs[0])[2:], node.float_shape(node.output())[2:]
+    if len(shape) != spatial:
+        raise RefusedError(f"its kernel has {spatial} axes for an input of rank {len(shape) + 2}")
+    stride = node.integers("strides", (1,) * spatial)
+    dilation = node.integers("dilations", (1,) * spatial)
+    more = node.integers("output_padding", (0,) * spatial)
+    auto = node.text("auto_pad", "NOTSET")
+    pads = node.integers("pads", (0,) * (2 * spatial))
+    begin, end = pads[:spatial], pads[spatial:]
+    if auto == "VALID":
+        begin = end = (0,) * spatial
+    elif auto != "NOTSET" or node.integers("output_shape", ()):
+        sizes = zip(shape, kernel, stride, dilation, more, out, strict=True)
+        totals = [max((n - 1) * s + (k - 1) * d + 1 + m - o, 0) for n, k, s, d, m, o in sizes]
+        small = tuple(total // 2 for total in totals)
+        large = tuple(total - half for total, half in zip(totals, small, strict=True))
+        begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
+    if min(*begin, *end, 0) < 0:
+        raise RefusedError("it has negative pads")
+    if math.prod(stride) > MOST_PHASES:
+        raise RefusedError(f"its strides are {list(stride)}, the engine takes 4096 multiplied")
+    return Window(kernel, stride, dilation, begin, end, tuple(range(2, 2 + spatial)))
+
+
+def recognise_transposed_convolution(node: NodeReader) -> Layer:
+    """ConvTranspose with a constant weight, 1-D or 2-D."""
+    weight = node.constant(1, "weight")
+    if node.has_input(2):
+        node.constant(2, "bias")
+    node.feature(0)
+    window = _transposed_window(node, tuple(weight.shape[2:]))
+    return node.layer(
+        LayerKind.TRANSPOSED_CONVOLUTION,
+        ConvolutionAttributes(window, node.integer("group", 1)),
+        weight=node.inputs[1],
+        bias=node.optional(2),
     )
 
 

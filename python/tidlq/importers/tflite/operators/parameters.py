@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from tidlq.importers.tflite.constants import stored_values
 from tidlq.importers.tflite.quantization import is_quantized
 from tidlq.importers.tflite.rewrite import Rewrite
-from tidlq.passes.stated import state_bias
+from tidlq.passes.stated import state_bias, state_parameter
+from tidlq.spec import IntegerType, StatedParameter
 
 _BIAS_TYPES = frozenset({"INT32", "INT64"})
+_WIDE = 16
 
 
 def read_weight(
@@ -79,6 +81,11 @@ def read_bias(
         raise rewrite.fault("has a bias that is not finite in float32.")
     value = rewrite.tensors.add_constant(rewrite.index(position), real)
     state_bias(value, tuple(integers.tolist()))
+    if quant.type.bits == _WIDE:
+        # LiteRT multiplies sums of 32 bits otherwise than those of 64.
+        type_ = IntegerType(32 if stored.type == "INT32" else 64, signed=True)
+        steps = tuple((quant.scale * scales).astype(np.float32).tolist())
+        state_parameter(value, StatedParameter(type_, steps, (0,) * len(steps)))
     return value
 
 
