@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -49,8 +52,16 @@ def tensors(draw: st.DrawFn) -> SavedTensor:
 
 
 @st.composite
-def saved_ranges(draw: st.DrawFn) -> SavedRanges:
+def saved_ranges(draw: st.DrawFn, *, unique_names: bool = False) -> SavedRanges:
+    """Anything that can be written; with `unique_names` no two tensors have the same one."""
     some_tensors = st.lists(tensors(), max_size=2).map(tuple)
+    if unique_names:
+        numbers = itertools.count()
+        some_tensors = some_tensors.map(
+            lambda found: tuple(
+                replace(x, name=f"{x.name}{next(numbers)}" if x.name else "") for x in found
+            )
+        )
     layers = tuple(
         SavedLayer(
             name=name,

@@ -26,6 +26,7 @@ PUBLIC = [
     "Options",
     "OutputError",
     "QuantProtoError",
+    "RangeTable",
     "TidlqError",
     "__version__",
     "compile",

@@ -20,6 +20,7 @@ from tidlq.version import __version__
 
 if TYPE_CHECKING:
     from tidlq.compilation import Compiled, compile  # noqa: A004 - users write tidlq.compile
+    from tidlq.ranges import RangeTable
     from tidlq.session import InferenceSession, load
     from tidlq.target.options import Options
 
@@ -35,6 +36,7 @@ __all__ = [
     "Options",
     "OutputError",
     "QuantProtoError",
+    "RangeTable",
     "TidlqError",
     "__version__",
     "compile",
@@ -45,6 +47,7 @@ _ROOMS = {
     "Compiled": "tidlq.compilation",
     "InferenceSession": "tidlq.session",
     "Options": "tidlq.target.options",
+    "RangeTable": "tidlq.ranges",
     "compile": "tidlq.compilation",
     "load": "tidlq.session",
 }

@@ -199,7 +199,7 @@ def artifact_ranges(folder: str | os.PathLike[str]) -> StatedRanges:
     where = f"{os.fspath(folder)}/{QUANT_PARAMS}"
     if not artifacts.quant_params:
         raise ArtifactError(
-            f"The artifacts in {os.fspath(folder)!r} run in float only, without {QUANT_PARAMS}."
+            f"The artifacts in {os.fspath(folder)!r} run in float only: they have no ranges."
         )
     return StatedRanges(parse_quant_params(artifacts.quant_params, ProtoForm.TEXT, where), ())
 

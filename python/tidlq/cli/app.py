@@ -24,7 +24,9 @@ from tidlq.cli import (
     export,
     proto_convert,
     proto_diff,
+    proto_export,
     proto_from_model,
+    proto_import,
     proto_merge,
     proto_set,
     proto_show,
@@ -162,7 +164,7 @@ proto = typer.Typer(cls=_Group, invoke_without_command=True)
 
 @proto.callback()
 def _proto(context: typer.Context) -> None:
-    """Show, check, compare, change, merge, convert and make quantization protos."""
+    """Make, show, check, compare, change, merge and convert quantization protos."""
     _show_help_without_command(context)
 
 
@@ -184,6 +186,8 @@ _register(proto, "merge", proto_merge.merge_protos)
 _register(proto, "set", proto_set.set_in_proto)
 _register(proto, "convert", proto_convert.convert_proto)
 _register(proto, "from-model", proto_from_model.proto_from_model)
+_register(proto, "import", proto_import.import_ranges)
+_register(proto, "export", proto_export.export_proto)
 app.add_typer(proto, name="proto")
 
 

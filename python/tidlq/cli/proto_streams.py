@@ -76,6 +76,20 @@ def read_input(path: Path) -> tuple[bytes, ProtoForm | None, str]:
         raise QuantProtoError(f"standard input cannot be read: {error.strerror}.") from None
 
 
+def read_any(path: Path, what: str) -> tuple[bytes, str]:
+    """The content of a file or of standard input, and its name for messages.
+
+    Raises:
+        QuantProtoError: It cannot be read.
+    """
+    if path == STREAM:
+        return read_input(path)[0], f"the {what} on standard input"
+    try:
+        return path.read_bytes(), f"{what} {str(path)!r}"
+    except OSError as error:
+        raise QuantProtoError(f"{what} {str(path)!r} cannot be read: {error.strerror}.") from None
+
+
 def read_proto(path: Path) -> SavedRanges:
     """Reads a proto from a file or from standard input.
 

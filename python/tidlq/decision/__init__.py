@@ -1,5 +1,6 @@
 """What is decided about a network: ranges, from data or from a saved proto, and the plan."""
 
+from tidlq.decision.from_statements import scheme_in_use
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.road import decide
 from tidlq.decision.saved_file import OpenedProto, fit_proto
@@ -14,5 +15,6 @@ __all__ = [
     "decide",
     "fit_proto",
     "prepare",
+    "scheme_in_use",
     "unquantized_outputs",
 ]

@@ -128,9 +128,7 @@ def replace_file(path: Path, content: bytes) -> None:
         finally:
             beside.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"{name_of(path)} cannot be written: {error.strerror or error}."
-        ) from error
+        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
 
 def _encode(saved: SavedRanges, where: str, *, strict: bool) -> pb.TIDLNetQuantParams:
