@@ -71,6 +71,15 @@ def _conv(n: RandomNetwork, x: str) -> None:
         n.add(n.shapes[y], "Clip", y, *bounds)
 
 
+def _transposed(n: RandomNetwork, x: str) -> None:
+    _, channels, height, width = n.shapes[x]
+    if height * width > 150:
+        return
+    weight = n.net.random(channels, 3, 2, 2)
+    inputs = [x, weight, n.net.random(3)] if n.draw(st.booleans()) else [x, weight]
+    n.add((1, 3, 2 * height, 2 * width), "ConvTranspose", *inputs, strides=[2, 2])
+
+
 def _gemm(n: RandomNetwork, x: str) -> None:
     rows, columns = n.shapes[x]
     transposed = int(n.draw(st.integers(0, 1)))
@@ -198,6 +207,7 @@ def _softmax(n: RandomNetwork, x: str) -> None:
 _KINDS: dict[str, tuple[tuple[int, ...], Callable[[RandomNetwork, str], None]]] = {
     "conv": ((4,), _conv),
     "conv again": ((4,), _conv),
+    "transposed conv": ((4,), _transposed),
     "gemm": ((2,), _gemm),
     "matmul": ((2, 3), _matmul),
     "batch-norm": ((3, 4), _batch_norm),
