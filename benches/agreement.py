@@ -65,6 +65,7 @@ class Agreement:
         fixed, floats: layers in fixed point, and nodes in float islands.
         notices: of the compilation.
         answers: of the evaluation; None where there was none.
+        plain: answers against the other software without graph optimization, where measured.
         fault: why there are no figures.
     """
 
@@ -79,6 +80,7 @@ class Agreement:
     floats: int = 0
     notices: tuple[str, ...] = ()
     answers: Answers | None = None
+    plain: Answers | None = None
     fault: str = ""
 
 
@@ -104,7 +106,8 @@ def load_all(folder: Path) -> list[Agreement]:
         for key in ("layers", "unoptimized"):
             raw[key] = {kind: Counts(**counts) for kind, counts in raw[key].items()}
         raw["whole"] = Counts(**raw["whole"])
-        raw["answers"] = None if raw["answers"] is None else Answers(**raw["answers"])
+        for key in ("answers", "plain"):
+            raw[key] = None if raw.get(key) is None else Answers(**raw[key])
         found.append(Agreement(**{**raw, "notices": tuple(raw["notices"])}))
     return found
 

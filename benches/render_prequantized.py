@@ -70,15 +70,18 @@ def kinds(found: Mapping[tuple[str, str], Counts]) -> str:
 
 def networks(results: Iterable[Agreement]) -> str:
     titles = ["network", "types", "layers equal", "all tensors, % equal", "samples"]
-    titles += ["same outputs", "same class", "metric", "ours", "ONNX Runtime"]
+    titles += ["same outputs", "same class", "unoptimized", "metric", "ours", "ONNX Runtime"]
     rows = []
     for result in results:
         layers, a = total(result.layers), result.answers
         row = [result.name, result.variant, percent(layers.equal, layers.elements)]
         row.append(percent(result.whole.equal, result.whole.elements))
         if a is not None:
-            same = "" if a.same_class is None else f"{a.same_class:,}"
-            row += [f"{a.samples:,}", f"{a.same_outputs:,}", same, a.metric]
+            same, plain = (
+                "" if x is None or x.same_class is None else f"{x.same_class:,}"
+                for x in (a, result.plain)
+            )
+            row += [f"{a.samples:,}", f"{a.same_outputs:,}", same, plain, a.metric]
             row += [f"{a.ours:.2f}", f"{a.theirs:.2f}"]
         rows.append(row + [""] * (len(titles) - len(row)))
     return table(titles, rows, 2)
