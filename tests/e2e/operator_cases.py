@@ -342,6 +342,10 @@ POOLS = [
     OperatorCase(
         "reduce_mean_channels_last", "ReduceMean", constants=[i64(1, 2)], attributes={"keepdims": 0}
     ),
+    OperatorCase("reduce_max_keep", "ReduceMax", constants=[i64(2, 3)]),
+    OperatorCase(
+        "reduce_max_channels_last", "ReduceMax", constants=[i64(1, 2)], attributes={"keepdims": 0}
+    ),
     OperatorCase("reduce_mean_rank_3", "ReduceMean", [(1, 4, 11)], [i64(2)], {"keepdims": 0}),
 ]
 
@@ -370,6 +374,8 @@ ELEMENTWISE = [
     OperatorCase("add_broadcast_channels", "Add", [FEATURES, (1, 6, 1, 1)]),
     OperatorCase("mul_broadcast_first", "Mul", [(1, 6, 1, 1), FEATURES]),
     OperatorCase("sub_lower_rank", "Sub", [FEATURES, (6, 9, 10)]),
+    OperatorCase("max", "Max", [FEATURES, FEATURES]),
+    OperatorCase("min_of_three", "Min", [FEATURES, (1, 6, 1, 1), (9, 10)]),
     OperatorCase("add_itself", "Add", order=["x0", "x0"]),
     OperatorCase("add_scalar", "Add", constants=[scalar(0.7)]),
     OperatorCase("sub_from_scalar", "Sub", constants=[scalar(0.7)], order=["c0", "x0"]),

@@ -154,6 +154,21 @@ def test_a_product_equals_litert(made: Made, seed: int) -> None:
     check(made, seed)
 
 
+@pytest.mark.parametrize(("op", "node"), [("MAXIMUM", "Max"), ("MINIMUM", "Min")])
+@given(dtype=st.sampled_from(DTYPES), data=st.data())
+def test_an_extremum_equals_litert(
+    op: str, node: str, dtype: type[np.generic], data: st.DataObject
+) -> None:
+    case, own = LitertCase(), drawn_quant(data.draw, dtype)
+    shape, kept = broadcast_shapes(data.draw)
+    # LiteRT compares the integers, whatever their scales.
+    other = own if data.draw(st.booleans()) else drawn_quant(data.draw, dtype)
+    names = (case.input(shape, own), case.input(kept, other))
+    y = case.net.node(node, *names)
+    case.output(y, shape, own, op, names)
+    check((case, y), data.draw(seeds))
+
+
 @given(bounded(), seeds)
 def test_a_bounded_activation_equals_litert(made: Made, seed: int) -> None:
     check(made, seed)

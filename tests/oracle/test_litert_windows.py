@@ -56,16 +56,18 @@ def pools(draw: DrawFn, op: str, node: str) -> Made:
 
 
 @st.composite
-def means(draw: DrawFn) -> Made:
+def means(draw: DrawFn, op: str = "MEAN", node: str = "ReduceMean") -> Made:
     case = LitertCase()
     dtype = draw(st.sampled_from(DTYPES))
     size, count = (draw(st.integers(1, 9)), draw(st.integers(1, 9))), draw(channels)
-    x = case.input((2, *size, count), drawn_quant(draw, dtype))
+    own = drawn_quant(draw, dtype)
+    x = case.input((2, *size, count), own)
     keeps = draw(st.booleans())
-    y = case.net.node("ReduceMean", x, case.net.integers([2, 3]), keepdims=int(keeps))
+    y = case.net.node(node, x, case.net.integers([2, 3]), keepdims=int(keeps))
     shape = (2, 1, 1, count) if keeps else (2, count)
     axes = case.plain(np.array([1, 2], np.int32))
-    case.output(y, shape, drawn_quant(draw, dtype), "MEAN", (x, axes), {"keepDims": keeps})
+    target = drawn_quant(draw, dtype) if op == "MEAN" else own
+    case.output(y, shape, target, op, (x, axes), {"keepDims": keeps})
     return case, y
 
 
@@ -151,6 +153,11 @@ def test_a_max_pool_equals_litert(made: Made, seed: int) -> None:
 
 @given(means(), seeds)
 def test_a_mean_equals_litert(made: Made, seed: int) -> None:
+    check(made, seed)
+
+
+@given(means("REDUCE_MAX", "ReduceMax"), seeds)
+def test_the_greatest_of_an_image_equals_litert(made: Made, seed: int) -> None:
     check(made, seed)
 
 

@@ -24,6 +24,7 @@ class LayerKind(enum.Enum):
     PRELU = "prelu"
     SUM = "sum"
     PRODUCT = "product"
+    EXTREMUM = "extremum"
     MAX_POOL = "max pool"
     AVERAGE_POOL = "average pool"
     CONCAT = "concat"
@@ -152,6 +153,13 @@ class SumAttributes:
 
 
 @dataclass(frozen=True)
+class ExtremumAttributes:
+    """`least`: the least of the operands, otherwise the greatest."""
+
+    least: bool = False
+
+
+@dataclass(frozen=True)
 class ProductAttributes:
     """`reciprocal`: the constant operand divides."""
 
@@ -239,6 +247,7 @@ Attributes = (
     | FunctionAttributes
     | SumAttributes
     | ProductAttributes
+    | ExtremumAttributes
     | AxisAttributes
     | TransposeAttributes
     | PadAttributes

@@ -6,13 +6,20 @@ import math
 
 import numpy as np
 
-from tidlq.graph.layers import AxisAttributes, FunctionAttributes, Layer, SumAttributes
+from tidlq.graph.layers import (
+    AxisAttributes,
+    ExtremumAttributes,
+    FunctionAttributes,
+    Layer,
+    SumAttributes,
+)
 from tidlq.graph.parameters import operand_index, operand_values
 from tidlq.graph.statements import unrounded_features
 from tidlq.lowering import twice_rounded
 from tidlq.lowering.builder import Layout, NetworkBuilder, Placed, identity, permuted
 from tidlq.lowering.functions import exponential_table, function_table, requantization_table
 from tidlq.lowering.requantize import by_operand, by_ratio, by_shift
+from tidlq.lowering.rescaling import rescaled
 from tidlq.lowering.runtime_arithmetic import (
     is_linear_kernel,
     real,
@@ -129,6 +136,26 @@ def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
         op.requantize.CopyFrom(twice_rounded.by_real_ratio(ratio, target, layer.clamp))
     else:
         op.requantize.CopyFrom(by_ratio(quant.requantization, [scales], target, layer.clamp))
+
+
+def lower_extremum(builder: NetworkBuilder, layer: Layer) -> None:
+    """Max and Min: integers of one scale are compared."""
+    assert isinstance(layer.attributes, ExtremumAttributes)
+    layout = _joint_layout(builder, layer)
+    operands = [
+        rescaled(
+            builder,
+            layer,
+            f"{layer.name}/{name}",
+            _operand(builder, layer, index, layout),
+            builder.feature(name),
+        )
+        for index, name in enumerate(layer.inputs)
+    ]
+    output = builder.new_integer(layer.output, layout)
+    op = builder.add_layer(layer.name, operands, output).extremum
+    op.least = layer.attributes.least
+    op.SetInParent()
 
 
 def lower_clamp(builder: NetworkBuilder, layer: Layer) -> None:

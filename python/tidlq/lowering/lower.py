@@ -25,6 +25,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.FUNCTION: elementwise.lower_function,
         LayerKind.SUM: elementwise.lower_sum,
         LayerKind.PRODUCT: elementwise.lower_product,
+        LayerKind.EXTREMUM: elementwise.lower_extremum,
         LayerKind.SOFTMAX: elementwise.lower_softmax,
         LayerKind.MAX_POOL: spatial.lower_pool,
         LayerKind.AVERAGE_POOL: spatial.lower_pool,

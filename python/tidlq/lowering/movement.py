@@ -5,7 +5,6 @@ from __future__ import annotations
 from tidlq.graph.layers import (
     AxisAttributes,
     Layer,
-    LayerKind,
     PadAttributes,
     PadMode,
     SliceAttributes,
@@ -13,9 +12,7 @@ from tidlq.graph.layers import (
 )
 from tidlq.lowering import network_pb2 as pb
 from tidlq.lowering.builder import Layout, NetworkBuilder, identity, permuted
-from tidlq.lowering.requantize import by_ratio
-from tidlq.lowering.tflite_tables import joined_table, raw_table
-from tidlq.spec import Requantization
+from tidlq.lowering.rescaling import rescaled
 
 _PAD_MODES = {
     PadMode.CONSTANT: pb.Pad.MODE_CONSTANT,
@@ -26,21 +23,8 @@ _PAD_MODES = {
 
 def _rescaled(builder: NetworkBuilder, layer: Layer, name: str, layout: Layout) -> int:
     """An input in the scale of the layer's output."""
-    source, target = builder.feature(name), builder.feature(layer.output)
     x = builder.integer(name, layout)
-    if source == target:
-        return x
-    mode = builder.plan.layers[layer.name].requantization
-    scaled = builder.add_tensor(
-        f"{layer.name}/{name}", permuted(builder.shape(name), layout), target
-    )
-    added = builder.add_layer(f"{layer.name}/rescale", [x], scaled)
-    if mode is Requantization.TWICE_ROUNDED:
-        is_mixed = layer.kind is LayerKind.CONCAT and not target.type.signed
-        added.lookup.value.extend((joined_table if is_mixed else raw_table)(source, target))
-    else:
-        added.rescale.requantize.CopyFrom(by_ratio(mode, [(source.scale,)], target))
-    return scaled
+    return rescaled(builder, layer, f"{layer.name}/{name}", x, builder.feature(name))
 
 
 def lower_concat(builder: NetworkBuilder, layer: Layer) -> None:

@@ -36,6 +36,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.PRELU: TidlLayerType.PRELU,
         LayerKind.SUM: TidlLayerType.ELTWISE,
         LayerKind.PRODUCT: TidlLayerType.ELTWISE,
+        LayerKind.EXTREMUM: TidlLayerType.ELTWISE,
         LayerKind.MAX_POOL: TidlLayerType.POOLING,
         LayerKind.AVERAGE_POOL: TidlLayerType.POOLING,
         LayerKind.CONCAT: TidlLayerType.CONCAT,

@@ -11,6 +11,7 @@ import numpy as np
 from tidlq.graph.layers import (
     AxisAttributes,
     Clamp,
+    ExtremumAttributes,
     FunctionAttributes,
     Layer,
     LayerKind,
@@ -65,6 +66,15 @@ def recognise_product(node: NodeReader) -> Layer:
     if reciprocal and not np.all(node.constant(1, "divisor")):
         raise RefusedError("its divisor contains zero")
     return node.layer(LayerKind.PRODUCT, ProductAttributes(reciprocal), inputs=operands)
+
+
+def recognise_extremum(node: NodeReader) -> Layer:
+    """Max and Min of computed feature maps."""
+    if len(node.inputs) < 2:
+        raise RefusedError("it has one operand")
+    operands = tuple(node.feature(index) for index in range(len(node.inputs)))
+    attributes = ExtremumAttributes(least=node.op_type == "Min")
+    return node.layer(LayerKind.EXTREMUM, attributes, inputs=operands)
 
 
 def read_clamp(node: NodeReader) -> Clamp:

@@ -48,8 +48,8 @@ def recognise_global_pool(node: NodeReader) -> Layer:
     return node.layer(kind, PoolAttributes(_covering(shape, tuple(range(2, len(shape))))))
 
 
-def recognise_reduce_mean(node: NodeReader) -> Layer:
-    """ReduceMean over one or two axes of a feature map, the batch excepted."""
+def recognise_reduction(node: NodeReader) -> Layer:
+    """ReduceMean or ReduceMax over one or two axes of a feature map, the batch excepted."""
     shape = node.float_shape(node.feature(0))
     listed = node.listed(1, "axes", "axes")
     if listed is None or not listed:
@@ -57,4 +57,5 @@ def recognise_reduce_mean(node: NodeReader) -> Layer:
     axes = tuple(sorted({node.axis(axis, len(shape)) for axis in listed}))
     if len(axes) + 2 != len(shape) or len(axes) > 2 or 0 in axes:
         raise RefusedError(f"it reduces axes {axes} of rank {len(shape)}, not the spatial ones")
-    return node.layer(LayerKind.AVERAGE_POOL, PoolAttributes(_covering(shape, axes)))
+    kind = LayerKind.MAX_POOL if node.op_type == "ReduceMax" else LayerKind.AVERAGE_POOL
+    return node.layer(kind, PoolAttributes(_covering(shape, axes)))
