@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from tidlq.errors import ModelError, QuantProtoError
-from tidlq.graph.layers import Layer, LayerKind
+from tidlq.graph.layers import ConvolutionAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.graph.partition import Partition, StageKind
@@ -229,7 +230,7 @@ class _Planner:
         given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
         bias = BiasValues.of(parameters.bias, given, len(parameters.weight))
         decision = decide_weight(
-            self.scheme,
+            self._weight_scheme(layer),
             WeightedLayer(
                 layer.name,
                 parameters.weight,
@@ -258,6 +259,15 @@ class _Planner:
             headroom_bits=decision.headroom_bits,
             largest_bias=decision.largest_bias,
         )
+
+    def _weight_scheme(self, layer: Layer) -> Scheme:
+        """One scale for the weight of a grouped transposed convolution: ONNX names no channels."""
+        attributes = layer.attributes
+        is_transposed = layer.kind is LayerKind.TRANSPOSED_CONVOLUTION
+        is_grouped = isinstance(attributes, ConvolutionAttributes) and attributes.groups > 1
+        if is_transposed and is_grouped:
+            return replace(self.scheme, channel_wise=False)
+        return self.scheme
 
     def _operand(self, layer: Layer) -> FeatureQuant | None:
         if operand_index(self.graph, layer) is None:
