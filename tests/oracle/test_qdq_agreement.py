@@ -36,6 +36,8 @@ PLANS: dict[str, Mapping[str, object]] = {
 }
 # ONNX Runtime's integer average pool counts what ceil_mode adds beyond the padding.
 MISCOUNTED = "average_pool_ceil_include_pad"
+# Its scales per channel have no axis in a weight (C_in, C_out / groups, ...), which stays real.
+REAL_WEIGHT = "transposed_grouped_dilated"
 EXACT = (LayerKind.CONVOLUTION, LayerKind.INNER_PRODUCT)
 _HEADER_BYTES = 24
 
@@ -89,7 +91,8 @@ def test_an_operator_is_within_one_step_and_survives_a_round_trip(
             assert found.largest <= 1, found
             if is_optimized and plan == "type 4 float" and found.kind in EXACT:
                 assert found.largest == 0, found
-    assert programs(tidlq.compile(compiled.to_qdq())) == programs(compiled)
+    if case.name != REAL_WEIGHT or "type 4" not in plan:
+        assert programs(tidlq.compile(compiled.to_qdq())) == programs(compiled)
 
 
 SMALL_MODELS = [name for name, model in REAL_MODELS.items() if len(model.scale_types) > 1]

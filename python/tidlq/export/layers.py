@@ -120,7 +120,10 @@ def _edit_convolution(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, 
 def _edit_transposed_convolution(
     graph: Graph, layer: Layer, plan: QuantPlan
 ) -> dict[str, NodeEdit]:
-    """As a convolution; scales per channel of several groups have no axis: the weights are real."""
+    """As a convolution; but for a depthwise one, scales of several groups have no axis.
+
+    The weights are real then.
+    """
     edits = _edit_convolution(graph, layer, plan)
     quant, attributes = plan.layers[layer.name].weight, layer.attributes
     assert isinstance(attributes, ConvolutionAttributes)
@@ -130,6 +133,8 @@ def _edit_transposed_convolution(
     rows = quant.quantize(layer_parameters(graph, layer).weight)
     scales = np.asarray(quant.scales, np.float64).reshape(-1, *[1] * (rows.ndim - 1))
     real = exchanged_channels((rows * scales).astype(np.float32), attributes.groups)
+    if real.shape[:2] == (attributes.groups, 1):
+        return edits
     edit = edits[layer.nodes[0]]
     return {layer.nodes[0]: replace(edit, constants={**edit.constants, 1: real})}
 

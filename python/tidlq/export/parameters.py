@@ -91,7 +91,9 @@ def stored_weight(graph: Graph, layer: Layer, quant: LayerQuant) -> StoredConsta
     if isinstance(layer.attributes, InnerProductAttributes) and not layer.attributes.transposed:
         integers, axis = np.ascontiguousarray(integers.T), 1
     elif isinstance(layer.attributes, ConvolutionAttributes) and _is_transposed(layer):
-        integers, axis = exchanged_channels(integers, layer.attributes.groups), 1
+        groups = layer.attributes.groups
+        integers = exchanged_channels(integers, groups)
+        axis = 0 if groups > 1 and integers.shape[:2] == (groups, 1) else 1
     elif layer.kind is LayerKind.PRELU:
         integers = integers.reshape(graph.shape(layer.weight) or ())
     return StoredConstant(layer.weight, integers, _scales(quant.weight.scales), axis, zero_points)

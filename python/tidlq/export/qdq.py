@@ -159,13 +159,15 @@ class _Exporter:
         return name
 
     def _guarded_input(self, node: ir.Node) -> str | None:
-        """The first input of a float node whose weights ONNX Runtime would round; None for others.
+        """The first input of a node whose float weights ONNX Runtime would round; None for others.
 
         A Graph's tensor has one such form, whichever node asks first.
         """
         source = node.inputs[0] if node.inputs else None
         name = "" if source is None else source.name or ""
-        if node.name not in self.float_nodes or node.op_type not in _WEIGHTED or node.domain:
+        edit = self.edits.get(node.name or "", NodeEdit())
+        is_real = node.name in self.float_nodes or isinstance(edit.constants.get(1), np.ndarray)
+        if not is_real or node.op_type not in _WEIGHTED or node.domain:
             return None
         sizes = self.graph.shape(name) if name in self.dequantized else None
         if not sizes or not self.forms.is_dequantized(name, reads_float=True):

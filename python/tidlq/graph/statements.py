@@ -188,7 +188,7 @@ def _missing_of(
         stated = graph.stated.parameters.get(name)
         if stated is None:
             return f"the model states no scale for parameter {name!r}"
-        if len(stated.scales) > 1 and stated.axis != _output_axis(layer):
+        if len(stated.scales) > 1 and stated.axis != _output_axis(graph, layer):
             return f"the scales of parameter {name!r} do not run along its output channels"
     attributes = layer.attributes
     if isinstance(attributes, InnerProductAttributes) and attributes.alpha != 1.0:
@@ -196,14 +196,15 @@ def _missing_of(
     return None
 
 
-def _output_axis(layer: Layer) -> int | None:
+def _output_axis(graph: Graph, layer: Layer) -> int | None:
     """The axis of a weight, as the Graph stores it, that output channels run along."""
     if not layer.kind.has_weight:
         return None
     attributes = layer.attributes
     if isinstance(attributes, ConvolutionAttributes) and _is_transposed(layer):
         # Of several groups, each has its own output channels along the axis.
-        return 1 if attributes.groups == 1 else None
+        groups, shape = attributes.groups, graph.shape(layer.weight or "") or ()
+        return 1 if groups == 1 else 0 if shape[:2] == (groups, 1) else None
     is_column = isinstance(attributes, InnerProductAttributes) and not attributes.transposed
     return 1 if is_column else 0
 

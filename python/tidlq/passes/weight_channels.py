@@ -10,7 +10,8 @@ from tidlq.passes.node_reading import input_at, int_attribute, is_op, static_sha
 def output_axis(node: ir.Node) -> int | None:
     """The axis of a weighted node's second input along which its output channels lie.
 
-    None where no single axis holds them (a grouped ConvTranspose), or the node has no weight.
+    None where no single axis holds them (a grouped ConvTranspose that is not depthwise), or the
+    node has no weight.
     """
     shape = static_shape(input_at(node, 1))
     if shape is None:
@@ -18,7 +19,8 @@ def output_axis(node: ir.Node) -> int | None:
     if is_op(node, "Conv", "BatchNormalization"):
         return 0
     if is_op(node, "ConvTranspose"):
-        return 1 if int_attribute(node, "group", 1) == 1 else None
+        groups = int_attribute(node, "group", 1)
+        return 1 if groups == 1 else 0 if tuple(shape[:2]) == (groups, 1) else None
     if is_op(node, "Gemm"):
         return 0 if int_attribute(node, "transB", 0) else 1
     if is_op(node, "MatMul") and len(shape) > 1:
