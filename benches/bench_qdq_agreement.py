@@ -28,7 +28,7 @@ from data_folder import cache_folder
 from network import Array, Network, input_name
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 from oracles import Difference, RuntimeIntegers, compare, cut_layers, pair_features
-from qdq_models import TYPES, make_qdq
+from qdq_models import make_qdq, types_of
 from side_by_side import evaluate
 from tape import Outputs
 from tasks import networks
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=cache_folder())
     arguments = parser.parse_args()
     results = arguments.cache / "qdq_agreement"
-    floats = [(n, t) for n in networks(arguments.cache, arguments.networks) for t in TYPES]
+    floats = [(n, t) for n in networks(arguments.cache, arguments.networks) for t in types_of(n)]
     found = [(n, AS_FOUND) for n in quantized_networks()]
     found = [(n, t) for n, t in found if any(fnmatch(n.name, p) for p in arguments.networks)]
     for network, variant in [*floats, *found]:

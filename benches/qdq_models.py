@@ -26,8 +26,17 @@ TYPES: Mapping[str, Types] = MappingProxyType(
         "u8s8 per channel": Types(QuantType.QUInt8, QuantType.QInt8, True),
         "s8s8 per channel": Types(QuantType.QInt8, QuantType.QInt8, True),
         "u8u8 per tensor": Types(QuantType.QUInt8, QuantType.QUInt8, False),
+        "u16s8 per channel": Types(QuantType.QUInt16, QuantType.QInt8, True),
+        "s16s16 per channel": Types(QuantType.QInt16, QuantType.QInt16, True),
     }
 )
+SIXTEEN_BITS = frozenset({"fmnist_mbv2", "mlperf_kws_fp32", "resnet20_cifar10"})
+"""Networks that are made with 16 bits; ONNX Runtime has no integer kernels for these."""
+
+
+def types_of(network: Network) -> list[str]:
+    """The keys of TYPES that a network is made with."""
+    return [t for t in TYPES if "16" not in t or network.name in SIXTEEN_BITS]
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]

@@ -133,11 +133,14 @@ def render(cache: Path) -> str:
     lite, converted = load_all(cache / "tflite_exact"), load_all(cache / "conversions")
     dates = sorted({result.date for result in (*qdq, *lite, *converted)})
     is_float = FLOAT_KERNEL.__eq__
+    narrow = [r for r in qdq if "16" not in r.variant]
+    wide = [r for r in qdq if "16" in r.variant]
     return PAGE.read_text().format(
         dates=" to ".join(dict.fromkeys((dates[0], dates[-1]))),
-        kernels=kinds(by_kind(qdq, lambda r: r.layers, lambda k: k != FLOAT_KERNEL)),
-        floats=kinds(by_kind(qdq, lambda r: r.layers, is_float)),
-        unoptimized=kinds(by_kind(qdq, lambda r: r.unoptimized, is_float)),
+        kernels=kinds(by_kind(narrow, lambda r: r.layers, lambda k: k != FLOAT_KERNEL)),
+        floats=kinds(by_kind(narrow, lambda r: r.layers, is_float)),
+        wide=kinds(by_kind(wide, lambda r: r.layers, is_float)),
+        unoptimized=kinds(by_kind(narrow, lambda r: r.unoptimized, is_float)),
         networks=networks(qdq),
         tflite=tflite(r for r in lite if r.variant == INTEGER),
         tflite_float=tflite_float(r for r in lite if r.variant == FLOAT),

@@ -17,6 +17,7 @@ from tidlq.export.agreement import IntegerTrace
 Array = NDArray[np.generic]
 
 INPUTS = 2
+FULLY_CONNECTED = "sequential/dense/MatMul;sequential/dense/Relu;sequential/dense/BiasAdd"
 # File -> integer tensors of the model that are compared.
 NETWORKS = {
     "cifar10/models/mlperf_pretrainedResnet_quant.tflite": 15,
@@ -56,6 +57,27 @@ def real_inputs(name: str, folder: Path, shape: tuple[int, ...], dtype: Array) -
             yield picture.astype(np.float32) / np.float32(255)
         else:
             yield (picture.astype(np.int64) + np.iinfo(dtype).min).astype(dtype)
+
+
+@pytest.mark.slow
+def test_the_integer_part_of_a_partly_quantized_network_equals_the_reference_kernels(
+    shared_data: Path,
+) -> None:
+    path = shared_data / "import_only/tflite_single_op/partly_quantized_mnist.tflite"
+    compiled = tidlq.compile(path)
+    assert compiled.plan is not None
+    trace = IntegerTrace(
+        compiled.graph, compiled.partition, compiled.plan, compiled.artifacts.stages
+    )
+    reference = ReferenceInterpreter(path, keep=True)
+    stored = np.load(shared_data / "fashion_mnist/fmnist_test1000.npz")["x"][:5]
+    for picture in stored.reshape(-1, 1, 28, 28, 1).astype(np.float32) / np.float32(255):
+        reference.run(picture)
+        integers = trace.run({compiled.graph.inputs[0].name: picture})
+        for name in ("sequential/flatten/Reshape_quantized", FULLY_CONNECTED):
+            (expected,) = reference.tensors(name)
+            assert expected.dtype == np.int8
+            np.testing.assert_array_equal(integers[name], expected)
 
 
 @pytest.mark.slow
