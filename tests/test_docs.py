@@ -28,11 +28,12 @@ def blocks(page: Path, language: str) -> list[str]:
 def shell_lines(program: str) -> list[tuple[str, str]]:
     """(page, line) of every documented call of a program."""
     return [
-        (page.name, line.split("  #")[0].strip())
+        (page.name, call.strip())
         for page in PAGES
         for block in (*blocks(page, "sh"), *blocks(page, "bash"))
         for line in block.replace("\\\n", " ").splitlines()
-        if line.split() and line.split()[0] == program
+        for call in line.split("  #")[0].split(" | ")
+        if call.split() and call.split()[0] == program
     ]
 
 

@@ -28,7 +28,7 @@ from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.calibration import calibration_report
 from tidlq.report.layers import layer_report
 from tidlq.spec import QuantPlan, Ranges
-from tidlq.target import Options
+from tidlq.target import EqualizationChoice, Options
 from tidlq.version import __version__
 
 if TYPE_CHECKING:
@@ -135,6 +135,9 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     options = options if isinstance(options, Options) else Options.parse(options or {})
     if not 0 <= threads <= MOST_THREADS:
         raise OptionError(f"Threads is {threads}, allowed is 0 (one per core) to {MOST_THREADS}.")
+    strict_notices: tuple[str, ...] = ()
+    if tidl_strict:
+        options, strict_notices = _without_rescaling(options)
     report = progress or _silent
     report("import", 0, None)
     graph = import_model(
@@ -164,7 +167,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
     artifacts = _assemble(
         graph, decided, options, preprocessing.to_mapping() if preprocessing else {}
     )
-    strict_notices = _write_proto(options, decided, strict=tidl_strict)
+    strict_notices += _write_proto(options, decided, strict=tidl_strict)
     return Compiled(
         decided.graph,
         decided.partition,
@@ -176,6 +179,17 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.resumed_frames,
         (*prepared.notices, *decided.notices, *strict_notices),
     )
+
+
+def _without_rescaling(options: Options) -> tuple[Options, tuple[str, ...]]:
+    """A strict proto cannot say how channels were rescaled; unless asked for, they are not."""
+    if options.ingredients.equalization is not EqualizationChoice.AUTO:
+        return options, ()
+    notice = (
+        "Channels are not rescaled between layers, because a strict proto cannot say it "
+        "(tidlq:cross_layer_equalization on does it nevertheless)."
+    )
+    return options.override({"tidlq:cross_layer_equalization": "off"}), (notice,)
 
 
 def _write_proto(options: Options, decided: Decision, *, strict: bool) -> tuple[str, ...]:

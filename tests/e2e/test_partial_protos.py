@@ -244,3 +244,10 @@ def test_scales_that_contradict_their_ranges_are_a_notice(tmp_path: Path) -> Non
     (notice,) = found.notices
     assert "states scales that are not used" in notice
     assert notice.endswith("; and 1 more.")
+
+
+def test_a_strict_proto_of_level_1_gives_the_same_network(tmp_path: Path) -> None:
+    path = tmp_path / "q.prototxt"
+    whole = tidlq.compile(model(), frames(), options(path, accuracy_level=1), tidl_strict=True)
+    assert "Channels are not rescaled" in whole.notices[-4]
+    assert stages(tidlq.compile(model(), None, options(path, accuracy_level=1))) == stages(whole)

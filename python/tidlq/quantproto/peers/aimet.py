@@ -285,6 +285,8 @@ def format_aimet(
         for role, tensors in layer.roles.items():
             for tensor in tensors:
                 writer.add(layer, role, tensor, symmetric=saved.symmetric)
+    if saved.equalization:
+        writer.rescaled = len(saved.equalization.factors)
     return writer.finish()
 
 
@@ -298,6 +300,7 @@ class _Writer:
     biases: int = 0
     unnamed: int = 0
     unknown: int = 0
+    rescaled: int = 0
 
     def add(self, layer: SavedLayer, role: str, tensor: SavedTensor, *, symmetric: bool) -> None:
         if role == "bias":
@@ -341,6 +344,11 @@ class _Writer:
         return Encodings(text.encode(), sum(map(len, tables)), tuple(self._left_out()))
 
     def _left_out(self) -> Iterator[str]:
+        if self.rescaled:
+            yield (
+                f"the rescaling of the channels of {self.rescaled} layers: the encodings fit the "
+                "rescaled network only"
+            )
         if self.biases:
             yield f"{self.biases} biases: encodings have no values"
         if self.unnamed:
