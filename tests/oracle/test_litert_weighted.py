@@ -157,6 +157,23 @@ def fully_connected(draw: DrawFn) -> tuple[LitertCase, str]:
 
 
 @st.composite
+def matrix_product(draw: DrawFn) -> tuple[LitertCase, str]:
+    rng, form = generator(draw), draw(st.sampled_from(FORMS[:1] + FORMS[2:3]))
+    case = LitertCase()
+    depth, outputs = draw(st.integers(1, 40)), draw(st.sampled_from([1, 3, 17]))
+    source = feature(draw, form, rng, 0.05)
+    x = case.input((draw(st.integers(1, 5)), depth), source)
+    own = np.int8 if form == "s8" else np.int16
+    integers = rng.integers(-127, 128, (depth, outputs)).astype(own)
+    scales = [float(2.0 ** rng.uniform(-9, -3))]
+    w = case.parameter(integers, scales)
+    target = feature(draw, form, rng, output_scale(source, scales, depth))
+    y = case.net.node("MatMul", x, w)
+    case.output(y, (case.tensors[0].shape[0], outputs), target, "BATCH_MATMUL", (x, w))
+    return case, y
+
+
+@st.composite
 def transposed(draw: DrawFn) -> tuple[LitertCase, str]:
     rng, form = generator(draw), draw(st.sampled_from(FORMS))
     case = LitertCase()
@@ -211,6 +228,11 @@ def transposed(draw: DrawFn) -> tuple[LitertCase, str]:
         options["quantizedBiasType"] = 2
     case.output(y, shape, target, "TRANSPOSE_CONV", (listed, w, x, b), options)
     return case, y
+
+
+@given(matrix_product(), st.integers(0, 2**32 - 1))
+def test_a_product_of_matrices_equals_litert(made: tuple[LitertCase, str], seed: int) -> None:
+    assert_same_as_litert(*made, np.random.default_rng(seed))
 
 
 @given(transposed(), st.integers(0, 2**32 - 1))

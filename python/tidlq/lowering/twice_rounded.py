@@ -151,40 +151,39 @@ def by_double(ratios: Float64, output: FeatureQuant, clamp: Clamp | None = None)
     return message
 
 
-def weight_ratios(source: FeatureQuant, scales: Sequence[float], output: FeatureQuant) -> Float64:
-    """The accumulator's scale over the output's, per channel, multiplied in float64."""
-    return np.asarray(scales, np.float64) * source.scale / output.scale
-
-
-def by_weights(
-    source: FeatureQuant,
-    scales: Sequence[float],
-    output: FeatureQuant,
-    bias_bits: int,
-    clamp: Clamp | None = None,
-) -> Requantize:
-    """Of a convolution.
-
-    The product of scales is in float64, for unsigned features in float32. The accumulator of 16-bit
-    features has 64 bits where their bias has; then the multiplier is cut to 16 bits and the product
-    rounded once.
+def weight_ratios(
+    source: FeatureQuant, scales: Sequence[float], output: FeatureQuant, *, in_single: bool = False
+) -> Float64:
+    """The accumulator's scale over the output's, per channel: float64 [channels].
 
     Args:
         source: the input's quantization.
         scales: of the weight; one, or one per channel.
         output: the output's quantization.
-        bias_bits: of the stored bias.
-        clamp: a fused activation.
+        in_single: the product of scales is rounded to float32.
     """
-    if not source.type.signed:
-        product = np.float64(np.float32(source.scale) * np.float32(scales[0]))
-        ratios = np.array([product / output.scale])
-    else:
-        ratios = weight_ratios(source, scales, output)
+    products = np.asarray(scales, np.float64) * source.scale
+    if in_single:
+        products = products.astype(np.float32).astype(np.float64)
+    return np.asarray(products / output.scale, np.float64)
+
+
+def by_weights(
+    ratios: Float64, output: FeatureQuant, clamp: Clamp | None = None, *, has_wide_sums: bool
+) -> Requantize:
+    """Of a convolution or a product of matrices.
+
+    Args:
+        ratios: float64, one, or one per channel.
+        output: the output's quantization.
+        clamp: a fused activation.
+        has_wide_sums: the accumulator has 64 bits; then the multiplier is cut to 16 bits and the
+            product rounded once.
+    """
     multipliers = quantize_multipliers(ratios)
-    if source.type.bits == 8 or bias_bits <= 32:
-        return by_multipliers(multipliers, output, clamp)
-    return _by_reduced_multipliers(multipliers, output, clamp)
+    if has_wide_sums:
+        return _by_reduced_multipliers(multipliers, output, clamp)
+    return by_multipliers(multipliers, output, clamp)
 
 
 def _by_reduced_multipliers(

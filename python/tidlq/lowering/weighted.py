@@ -48,10 +48,14 @@ def _litert_requantize(
 ) -> Requantize:
     scales = _weight_of(quant).scales
     if layer.op_type == "Gemm":
-        # FULLY_CONNECTED; products of matrices are rounded like convolutions.
+        # FULLY_CONNECTED.
         ratios = twice_rounded.weight_ratios(source, scales, output)
         return twice_rounded.by_double(ratios, output, layer.clamp)
-    return twice_rounded.by_weights(source, scales, output, quant.bias_bits, layer.clamp)
+    # BATCH_MATMUL, and convolutions of unsigned integers.
+    in_single = layer.op_type == "MatMul" or not source.type.signed
+    ratios = twice_rounded.weight_ratios(source, scales, output, in_single=in_single)
+    has_wide_sums = source.type.bits == 16 and quant.bias_bits > 32
+    return twice_rounded.by_weights(ratios, output, layer.clamp, has_wide_sums=has_wide_sums)
 
 
 def _weight_tensor(

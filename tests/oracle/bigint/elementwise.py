@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from oracle.bigint.integers import for_each, round_to_float32
+from oracle.bigint.integers import IntArray, for_each, low32, round_to_float32
 from oracle.bigint.requantization import (
     clamp,
+    multiply_twice_rounded,
     requantize_accumulators,
     round_half_even,
     round_shift,
@@ -46,9 +47,24 @@ def sum_operands(
             for term in floats[1:]:
                 total = total + term
             v = round_half_even(total / np.float32(output.scale))
+    elif r.mode == pb.Requantize.MODE_TWICE_ROUNDED:
+        total = _twice_rounded_sum(layer, operands)
+        last = np.full(total.shape, len(operands))
+        return store(requantize_accumulators(total, r, last), output)
     else:
         raise ValueError(f"Sum with requantize mode {r.mode}")
     return store(clamp(v, r), output)
+
+
+def _twice_rounded_sum(layer: pb.Sum, operands: Sequence[IntArray]) -> IntArray:
+    """Each operand scaled and rounded by its own entry, added or subtracted."""
+    r = layer.requantize
+    signs = [-1 if is_less else 1 for is_less in layer.subtracted] or [1] * len(operands)
+    total = np.zeros(operands[0].shape, dtype=object)
+    for i, (operand, sign) in enumerate(zip(operands, signs, strict=True)):
+        entry = (r.left_shift[i], r.multiplier[i], r.shift[i])
+        total = total + sign * for_each(multiply_twice_rounded, operand, *entry)
+    return for_each(low32, total)
 
 
 def _per_operand(values: Sequence[float], operands: Sequence[object]) -> list[float]:

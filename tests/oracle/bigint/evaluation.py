@@ -51,7 +51,7 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
     output = tensors[layer.output]
     match kind:
         case "quantize":
-            return floats.quantize(xs[0], output)
+            return floats.quantize(op, xs[0], output)
         case "dequantize":
             return floats.dequantize(xs[0], sources[0])
         case "softmax":

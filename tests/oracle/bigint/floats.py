@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracle.bigint.requantization import round_half_even, saturate
+from oracle.bigint.integers import for_each
+from oracle.bigint.requantization import round_half_away, round_half_even, saturate
 from oracle.bigint.tensors import Array, centered, limits_of, store
 from tidlq.lowering import network_pb2 as pb
 
 
-def quantize(x: Array, output: pb.Tensor) -> Array:
-    """q = saturate(round_half_even(x / scale) + zero_point); NaN becomes the zero point."""
+def quantize(layer: pb.Quantize, x: Array, output: pb.Tensor) -> Array:
+    """q = saturate(round(x / scale) + zero_point); NaN becomes the zero point."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         steps = np.asarray(x, np.float32) / np.float32(output.scale)
     missing = np.isnan(steps)
-    v = round_half_even(np.where(missing, np.float32(0), steps))
+    steps = np.where(missing, np.float32(0), steps)
+    if layer.half_away:
+        v = for_each(round_half_away, steps.astype(np.float64))
+    else:
+        v = round_half_even(steps)
     return store(saturate(v, output.zero_point, *limits_of(output.element_type)), output)
 
 

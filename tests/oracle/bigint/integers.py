@@ -30,6 +30,17 @@ def for_each(function: Callable[..., int], *operands: ArrayLike) -> IntArray:
     return results.reshape(arrays[0].shape)
 
 
+def low32(value: int) -> int:
+    """The signed 32-bit integer congruent to a value."""
+    return (value + (1 << 31)) % (1 << 32) - (1 << 31)
+
+
+def quotient_away(value: int, divisor: int) -> int:
+    """The integer nearest to value / divisor, halves away from zero; the divisor is positive."""
+    magnitude = (2 * abs(value) + divisor) // (2 * divisor)
+    return -magnitude if value < 0 else magnitude
+
+
 def round_to_float32(values: IntArray) -> NDArray[np.float32]:
     """The float32 nearest to each integer, halves to even, in one rounding.
 

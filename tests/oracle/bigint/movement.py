@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oracle.bigint.integers import IntArray
-from oracle.bigint.requantization import requantize_accumulators
+from oracle.bigint.requantization import quotients, requantize_accumulators, saturate
 from oracle.bigint.tensors import Array, centered, dtype_of, shape_of, store
 from tidlq.lowering import network_pb2 as pb
 
@@ -63,13 +63,34 @@ def slice_axes(layer: pb.Slice, x: Array, output: pb.Tensor) -> Array:
 
 def resize(layer: pb.Resize, x: Array, source: pb.Tensor, output: pb.Tensor) -> Array:
     """Weighted sum of two neighbours per mapped axis, then requantize."""
-    acc = centered(x, source)
+    if layer.real_weights:
+        return _real_resize(layer, x, output)
+    is_raw = layer.requantize.mode == pb.Requantize.MODE_QUOTIENT
+    acc = x.astype(object) if is_raw else centered(x, source)
     width_axis = acc.ndim - 2
     if layer.HasField("height"):
         acc = _blend(acc, layer.height, 1, layer.weight_bits)
     if layer.HasField("width"):
         acc = _blend(acc, layer.width, width_axis, layer.weight_bits)
+    if is_raw:
+        axes = layer.HasField("height") + layer.HasField("width")
+        return store(quotients(acc, 1 << (axes * layer.weight_bits), layer.requantize), output)
     return store(requantize_accumulators(acc, layer.requantize), output)
+
+
+def _real_resize(layer: pb.Resize, x: Array, output: pb.Tensor) -> Array:
+    """Four neighbours by real weights, in float32 from left to right; truncated."""
+    q, one = x.astype(np.float32), np.float32(1)
+    f = np.array(list(layer.height.fraction), np.float32)[:, None, None]
+    g = np.array(list(layer.width.fraction), np.float32)[None, :, None]
+    low, high = (q[:, _positions(rows)] for rows in (layer.height.low, layer.height.high))
+    left, right = _positions(layer.width.low), _positions(layer.width.high)
+    v = low[:, :, left] * (one - f) * (one - g)
+    v = v + high[:, :, left] * f * (one - g)
+    v = v + low[:, :, right] * (one - f) * g
+    v = v + high[:, :, right] * f * g
+    whole = np.trunc(v + np.float32(0.5)).astype(np.int64).astype(object)
+    return store(saturate(whole, 0, layer.requantize.clamp_min, layer.requantize.clamp_max), output)
 
 
 def _blend(values: IntArray, axis_map: pb.Resize.AxisMap, axis: int, bits: int) -> IntArray:

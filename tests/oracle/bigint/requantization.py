@@ -1,13 +1,20 @@
-"""Accumulators to output integers: the three modes of Requantize."""
+"""Accumulators to output integers: the modes of Requantize."""
 
 from __future__ import annotations
 
 import operator
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from oracle.bigint.integers import IntArray, for_each, round_to_float32
+from oracle.bigint.integers import (
+    IntArray,
+    for_each,
+    low32,
+    quotient_away,
+    round_to_float32,
+)
 from tidlq.lowering import network_pb2 as pb
 
 # Beyond every type by far, and small enough to be an exact float32 and an int.
@@ -22,6 +29,18 @@ def round_shift(values: ArrayLike, shift: ArrayLike) -> IntArray:
 def round_half_even(values: NDArray[np.float32]) -> IntArray:
     """The integer nearest to each finite or infinite float32; infinities become huge ints."""
     return for_each(int, np.clip(np.rint(values), -_FLOAT_LIMIT, _FLOAT_LIMIT))
+
+
+def multiply_twice_rounded(value: int, left_shift: int, multiplier: int, shift: int) -> int:
+    """A product rounded after the multiplication, halves up, and after the shift, halves away."""
+    high = (low32(value << left_shift) * multiplier + (1 << 30)) >> 31
+    return quotient_away(high, 1 << shift)
+
+
+def round_half_away(value: float) -> int:
+    """The integer nearest to a float, halves away from zero; infinities become huge ints."""
+    exact = Fraction(min(max(value, -float(_FLOAT_LIMIT)), float(_FLOAT_LIMIT)))
+    return quotient_away(exact.numerator, exact.denominator)
 
 
 def saturate(values: IntArray, zero_point: int, low: int, high: int) -> IntArray:
@@ -57,9 +76,23 @@ def requantize_accumulators(
         scale = np.asarray(_pick(requantize.scale, entry), np.float32)
         with np.errstate(over="ignore", under="ignore"):
             v = round_half_even(np.asarray(round_to_float32(acc) * scale, np.float32))
+    elif requantize.mode == pb.Requantize.MODE_TWICE_ROUNDED:
+        r = requantize
+        lists = (_pick(values, entry) for values in (r.left_shift, r.multiplier, r.shift))
+        v = for_each(multiply_twice_rounded, acc, *lists)
+        return saturate(for_each(low32, v + r.zero_point), 0, r.clamp_min, r.clamp_max)
+    elif requantize.mode == pb.Requantize.MODE_DOUBLE:
+        scales = _pick(requantize.double_scale, entry)
+        v = for_each(lambda a, scale: round_half_away(float(a) * scale), acc, scales)
     else:
         raise ValueError(f"requantize mode {requantize.mode}")
     return clamp(v, requantize)
+
+
+def quotients(sums: IntArray, divisors: ArrayLike, requantize: pb.Requantize) -> IntArray:
+    """Output integers of sums of integers as they are, over divisors."""
+    v = for_each(quotient_away, sums, divisors)
+    return saturate(v, 0, requantize.clamp_min, requantize.clamp_max)
 
 
 def real_values(acc: IntArray, requantize: pb.Requantize) -> NDArray[np.float32]:

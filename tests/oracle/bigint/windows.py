@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from oracle.bigint import real
 from oracle.bigint.integers import IntArray, exact_matmul
-from oracle.bigint.requantization import real_values, requantize_accumulators
+from oracle.bigint.requantization import quotients, real_values, requantize_accumulators
 from oracle.bigint.tensors import Array, centered, constant_of, shape_of, store
 from tidlq.lowering import network_pb2 as pb
 
@@ -158,7 +158,8 @@ def max_pool(layer: pb.MaxPool, x: Array, output: pb.Tensor) -> Array:
 
 def average_pool(layer: pb.AveragePool, x: Array, source: pb.Tensor, output: pb.Tensor) -> Array:
     """Sum of q - zero_point over each window, requantized by the entry of its divisor."""
-    features = _as_rank4(np.asarray(centered(x, source)))
+    is_raw = layer.requantize.mode == pb.Requantize.MODE_QUOTIENT
+    features = _as_rank4(x.astype(object) if is_raw else np.asarray(centered(x, source)))
     taps = _both_taps(features, output, layer.kernel, layer.stride, layer.dilation, layer.pad)
     acc = sum(_windows(features, taps, 0), start=np.zeros((), dtype=object))
     top, left, bottom, right = layer.pad if layer.count_include_pad else (0, 0, 0, 0)
@@ -166,6 +167,9 @@ def average_pool(layer: pb.AveragePool, x: Array, source: pb.Tensor, output: pb.
     if layer.requantize.mode == pb.Requantize.MODE_REAL:
         values = _windows(real.real(_as_rank4(x), source), taps, 0)
         return real.average(layer, values, divisor[None, :, :, None], output)
+    if is_raw:
+        q = quotients(acc, divisor.astype(object)[None, :, :, None], layer.requantize)
+        return store(q.reshape(shape_of(output)), output)
     index = {count: i for i, count in enumerate(layer.count)}
     entry = np.array([index[int(d)] for d in divisor.ravel()]).reshape(divisor.shape)
     q = requantize_accumulators(acc, layer.requantize, entry[None, :, :, None])

@@ -23,9 +23,11 @@ INTEGER_TYPES = (
 EVERY_MODE = (
     pb.Requantize.MODE_FLOAT,
     pb.Requantize.MODE_FIXED,
+    pb.Requantize.MODE_TWICE_ROUNDED,
+    pb.Requantize.MODE_DOUBLE,
     pb.Requantize.MODE_SHIFT,
 )
-MODES_WITHOUT_SHIFT = EVERY_MODE[:2]
+MODES_WITHOUT_SHIFT = EVERY_MODE[:-1]
 
 # Small sizes, and those around the widths of vector registers and kernel tiles.
 channel_counts = st.one_of(st.integers(1, 9), st.sampled_from([15, 16, 17, 31, 32, 33, 63, 64, 65]))
@@ -161,6 +163,12 @@ def requantizations(
     if result.mode == pb.Requantize.MODE_FLOAT:
         result.scale.extend(_float_scales(draw, rng, ratio, wild))
         return result
+    if result.mode == pb.Requantize.MODE_DOUBLE:
+        result.double_scale.extend(_float_scales(draw, rng, ratio, wild))
+        return result
+    if result.mode == pb.Requantize.MODE_TWICE_ROUNDED:
+        twice_rounded(draw, rng, result, ratio, wild)
+        return result
     if result.mode == pb.Requantize.MODE_FIXED:
         multipliers = fixed_multipliers(draw, rng, count)
         result.multiplier.extend(multipliers)
@@ -194,6 +202,32 @@ def real_outputs(draw: DrawFn, entries: int) -> pb.Requantize:
 def weighted_types(draw: DrawFn) -> int:
     """Type of the output of a layer with weights: sometimes float32."""
     return pb.ELEMENT_TYPE_F32 if one_in(draw, 4) else int(draw(integer_types))
+
+
+def twice_rounded(
+    draw: DrawFn,
+    rng: np.random.Generator,
+    result: pb.Requantize,
+    ratio: NDArray[np.float64],
+    wild: bool,
+) -> None:
+    """Fills the lists with multipliers and shifts for ratios, or with any at all."""
+    count = len(ratio)
+    multipliers = np.array(fixed_multipliers(draw, rng, count), np.int64)
+    exponent = np.rint(np.log2(ratio * 2.0**31 / np.maximum(np.abs(multipliers), 1)))
+    left, right = np.clip(exponent, 0, 31), np.clip(-exponent, 0, 31)
+    if wild:
+        left, right = rng.integers(0, 32, count), rng.integers(0, 32, count)
+    result.multiplier.extend(multipliers.tolist())
+    result.left_shift.extend(int(shift) for shift in left)
+    result.shift.extend(int(shift) for shift in right)
+
+
+def make_quotient(requantize: pb.Requantize) -> None:
+    """The mode QUOTIENT, whose divisors are the layer's own."""
+    for name in ("multiplier", "left_shift", "shift", "scale", "double_scale"):
+        requantize.ClearField(name)
+    requantize.mode = pb.Requantize.MODE_QUOTIENT
 
 
 def clamps(draw: DrawFn, output: pb.Tensor) -> tuple[int, int]:

@@ -19,7 +19,7 @@ _PAIR = 2
 def quantize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """float32 to any integer type."""
     output = draws.features(draw, net, net.tensor(source).shape)
-    return net.layer([source], output, quantize=pb.Quantize())
+    return net.layer([source], output, quantize=pb.Quantize(half_away=draw(st.booleans())))
 
 
 def dequantize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
@@ -125,6 +125,8 @@ def sum_operands(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
             ratio, constant = 2.0 ** np.rint(np.log2(np.abs(ratio))), round(constant) / 2
         real = draws.real_values(draw, target, [*ratio, constant])
         return net.layer(inputs, output, sum=pb.Sum(requantize=real))
+    if draws.one_in(draw, 3):
+        return _twice_rounded_sum(draw, net, inputs, output, result)
     if draws.one_in(draw, 6):
         ratio = ratio[:1]
     if draw(st.booleans()):
@@ -140,6 +142,23 @@ def sum_operands(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
         result.multiplier.extend(int(m) for m in np.rint(ratio * 2.0**shift))
         result.shift.append(shift if not draws.one_in(draw, 8) else draw(st.integers(0, 62)))
     return net.layer(inputs, output, sum=pb.Sum(requantize=result))
+
+
+def _twice_rounded_sum(
+    draw: DrawFn, net: NetworkBuilder, inputs: list[int], output: int, result: pb.Requantize
+) -> int:
+    """Operands shifted left, halved at least, and a sum that is shifted back; or any numbers."""
+    rng, count = draws.generator(draw), len(inputs)
+    result.mode = pb.Requantize.MODE_TWICE_ROUNDED
+    left = draw(st.sampled_from([12, 15, 20]))
+    wild = draws.one_in(draw, 8)
+    spans = [draws.span(net.tensor(i)) for i in inputs]
+    ratio = draws.span(net.tensor(output)) / max(spans) / 2.0**left * 2.0 ** rng.uniform(-2, 2)
+    draws.twice_rounded(draw, rng, result, np.array([*[0.4] * count, ratio]), wild)
+    for index in range(count):
+        result.left_shift[index] = left
+    subtracted = rng.choice([True, False], count).tolist() if draw(st.booleans()) else []
+    return net.layer(inputs, output, sum=pb.Sum(requantize=result, subtracted=subtracted))
 
 
 def product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:

@@ -106,6 +106,8 @@ def resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     output = draws.features(draw, net, shape)
     usual = draws.span(net.tensor(source)) / 2 * gain
     layer.requantize.CopyFrom(draws.requantizations(draw, net.tensor(output), usual))
+    if draws.one_in(draw, 4):
+        draws.make_quotient(layer.requantize)
     return net.layer([source], output, resize=layer)
 
 
@@ -120,7 +122,10 @@ def real_resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
         shares = draws.generator(draw).choice([0.0, 0.25, 0.5, 0.7, 1 / 3], shape[axis])
         axis_map.fraction.extend(shares.astype(np.float32).tolist())
     output = draws.features(draw, net, shape)
-    layer.requantize.CopyFrom(draws.real_values(draw, net.tensor(output)))
+    target = net.tensor(output)
+    layer.requantize.CopyFrom(draws.real_values(draw, target))
+    if draw(st.booleans()):
+        draws.make_quotient(layer.requantize)
     return net.layer([source], output, resize=layer)
 
 

@@ -118,6 +118,8 @@ def average_pool(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     )
     if divisors[0] > 0 and draws.one_in(draw, 3):
         requantize = draws.real_values(draw, net.tensor(output))
+    elif divisors[0] > 0 and draws.one_in(draw, 4):
+        draws.make_quotient(requantize)
     layer = pb.AveragePool(
         pad=[axes[0].before, axes[1].before, axes[0].after, axes[1].after],
         count_include_pad=include_pad,
