@@ -61,7 +61,7 @@ def recognise_sum(node: NodeReader) -> Layer:
 
 
 def recognise_product(node: NodeReader) -> Layer:
-    """Mul of two operands; Div by a constant without zeros."""
+    """Mul of two operands, of which one may be constant."""
     operands = _binary(node)
     reciprocal = node.op_type == "Div"
     if reciprocal and not np.all(node.constant(1, "divisor")):
@@ -76,7 +76,7 @@ def recognise_extremum(node: NodeReader) -> Layer:
     if all(node.is_constant(index) for index in range(len(node.inputs))):
         raise RefusedError("all operands are constant")
     operands = tuple(read_operand(node, index) for index in range(len(node.inputs)))
-    if node.graph.stated is not None:
+    if node.graph.stated is not None and not node.graph.stated.is_exported:
         operands = tuple(node.feature(index) for index in range(len(node.inputs)))
     attributes = ExtremumAttributes(least=node.op_type == "Min")
     return node.layer(LayerKind.EXTREMUM, attributes, inputs=operands)
@@ -117,7 +117,7 @@ def recognise_requantization(node: NodeReader) -> Layer:
 
 
 def recognise_function(node: NodeReader) -> Layer:
-    """An element-wise function of one variable, run by table."""
+    """A function of one variable, by table."""
     defaults = FUNCTION_DEFAULTS[node.op_type]
     parameters = tuple((name, node.real(name, value)) for name, value in defaults.items())
     return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, parameters))

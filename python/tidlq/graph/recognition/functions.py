@@ -33,13 +33,18 @@ _NOT_STATED = "the software that the model is made for rounds it in its own way"
 
 def refuse_stated(node: NodeReader) -> None:
     """Leaves a node of a pre-quantized model in float: its integers would not be the model's."""
-    if node.graph.stated is not None:
+    if is_foreign(node):
         raise RefusedError(_NOT_STATED)
 
 
+def is_foreign(node: NodeReader) -> bool:
+    """The model is pre-quantized by other software."""
+    return node.graph.stated is not None and not node.graph.stated.is_exported
+
+
 def recognise_elementary(node: NodeReader) -> Layer:
-    """An elementary function; in a pre-quantized model those alone whose integers are known."""
-    if node.graph.stated is not None and node.op_type in elementwise.STATED_FUNCTIONS:
+    """A function of one variable, by table."""
+    if is_foreign(node) and node.op_type in elementwise.STATED_FUNCTIONS:
         return elementwise.recognise_stated_function(node)
     refuse_stated(node)
     defaults = ELEMENTARY_FUNCTIONS[node.op_type]
@@ -85,15 +90,14 @@ def recognise_power(node: NodeReader) -> Layer:
 
 
 def recognise_division(node: NodeReader) -> Layer:
-    """Div: by a constant, of one number, or of two feature maps."""
+    """Div by a constant without zeros, of a constant, or of two feature maps."""
     if node.is_constant(1):
         return elementwise.recognise_product(node)
     numerator = _number(node, 0, "dividend")
     if numerator is not None:
         refuse_stated(node)
         return _function(node, "Reciprocal", {"numerator": numerator}, operand=1)
-    stated = node.graph.stated
-    if stated is not None and (node.is_constant(0) or not _has_real_quotient(node)):
+    if is_foreign(node) and (node.is_constant(0) or not _has_real_quotient(node)):
         raise RefusedError(_NOT_STATED)
     operands = tuple(elementwise.read_operand(node, index) for index in range(2))
     return node.layer(LayerKind.DIVISION, inputs=operands)
@@ -122,7 +126,7 @@ def recognise_many(node: NodeReader) -> Layer:
 
 
 def recognise_extremum(node: NodeReader) -> Layer:
-    """Max and Min; with one number, a Clip that is open on one side."""
+    """Max and Min of any number of feature maps and constants."""
     number = _number(node, 1, "bound") if len(node.inputs) == 2 else None
     first = _number(node, 0, "bound") if len(node.inputs) == 2 else None
     variable = 0 if number is not None else 1

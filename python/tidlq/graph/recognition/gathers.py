@@ -165,7 +165,8 @@ def recognise_repetition(node: NodeReader) -> Layer:
 
 
 def recognise_pad(node: NodeReader) -> Layer:
-    """Pad; what wraps, shortens or reflects beyond its input is a gather along each axis."""
+    """Pad in every mode, by negative pads too."""
+    # What wraps, shortens or reflects beyond its input is a gather along each axis.
     mode = node.text("mode", "constant")
     shape = node.float_shape(node.feature(0))
     begin, end = movement.read_pads(node, shape)
@@ -205,7 +206,7 @@ def _blocks(node: NodeReader) -> tuple[tuple[int, ...], int]:
 
 
 def recognise_depth_to_space(node: NodeReader) -> Layer:
-    """DepthToSpace in both orders of the channels."""
+    """DepthToSpace of rank 4 in both orders of the channels."""
     (count, channels, height, width), block = _blocks(node)
     left = channels // (block * block)
     if node.text("mode", "DCR") == "DCR":
@@ -217,8 +218,9 @@ def recognise_depth_to_space(node: NodeReader) -> Layer:
 
 
 def recognise_space_to_depth(node: NodeReader) -> Layer:
-    """SpaceToDepth."""
+    """SpaceToDepth of rank 4."""
     (count, channels, height, width), block = _blocks(node)
     parts = ((count,), (channels,), (height // block, block), (width // block, block))
-    joins = ((0,), (3, 5, 1), (2,), (4,))
+    is_depth_first = node.text("mode", "DCR") == "DCR"
+    joins = ((0,), (3, 5, 1) if is_depth_first else (1, 3, 5), (2,), (4,))
     return node.layer(LayerKind.REARRANGEMENT, RearrangementAttributes(parts, joins))

@@ -28,7 +28,8 @@ _MOST = 2**28
 
 
 def recognise_reduction(node: NodeReader) -> Layer:
-    """A reduction; means and maxima over the spatial axes of a feature map are pools."""
+    """A reduction over any constant axes."""
+    # Means and maxima over the spatial axes of a feature map are pools.
     shape = node.float_shape(node.feature(0))
     listed = node.listed(1, "axes", "axes")
     if not listed and node.integer("noop_with_empty_axes", 0):
