@@ -20,7 +20,7 @@ from tidlq.graph.statements import rounded_features
 from tidlq.importers.frames import Data, FrameSource, open_frames
 from tidlq.importers.model import import_model
 from tidlq.importers.preprocessing import Preprocessing
-from tidlq.lowering.island import build_island
+from tidlq.lowering.island import build_island, keeps_layout
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
 from tidlq.quantproto import find_left_out, find_unsuitable, write_quant_params
@@ -232,13 +232,12 @@ def _assemble(
         if stage.kind is StageKind.FIXED:
             assert decided.plan is not None
             network = lower_stage(graph, stage, decided.plan, name)
-            file, content = f"{name}.tidlq", pack_network(network)
+            file, content, is_plain = f"{name}.tidlq", pack_network(network), False
         else:
-            file, content = (
-                f"{name}.onnx",
-                build_island(graph, stage, name, rounded).SerializeToString(),
-            )
-        stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content))
+            island = build_island(graph, stage, name, rounded)
+            file, content = f"{name}.onnx", island.SerializeToString()
+            is_plain = is_stated and keeps_layout(graph, stage)
+        stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content, is_plain))
     known = Ranges(
         feature_ranges(parts, decided.ranges), decided.ranges.parameters, decided.ranges.channels
     )
