@@ -77,6 +77,11 @@ class Artifacts:
     quant_params: bytes
     report: Mapping[str, Any]
 
+    @property
+    def networks(self) -> tuple[bytes, ...]:
+        """Files of the fixed-point stages, in execution order."""
+        return tuple(stage.content for stage in self.stages if stage.kind is StageKind.FIXED)
+
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the folder whole or not at all; earlier artifacts in it are replaced.
 
