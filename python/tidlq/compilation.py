@@ -27,6 +27,7 @@ from tidlq.quantproto import find_left_out, find_unsuitable, write_quant_params
 from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.calibration import calibration_report
 from tidlq.report.layers import layer_report
+from tidlq.report.precision import precision_report
 from tidlq.spec import QuantPlan, Ranges
 from tidlq.target import EqualizationChoice, Options
 from tidlq.version import __version__
@@ -257,6 +258,7 @@ def _assemble(
         report={
             **layer_report(graph, parts, known, decided.plan),
             "calibration": calibration_report(decided.ranges.equalization, decided.bias),
+            "precision": precision_report(decided.assignment),
         },
     )
 

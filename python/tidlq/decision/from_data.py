@@ -43,7 +43,7 @@ from tidlq.equalization import (
 from tidlq.graph.channels import input_axis
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.precision.assignment import asymmetry_of, precision_of
+from tidlq.precision.assignment import Assignment, assign_precision, asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
 from tidlq.precision.weights import largest_bias_code
@@ -166,6 +166,7 @@ class DataDecision:
         if sweeps is not None:
             chosen, bias = self._with_biases(chosen, sweeps)
         self._tell_given(chosen)
+        assignment = self._assignment(chosen.graph, chosen.parts)
         saved = to_saved(
             chosen.graph,
             chosen.parts,
@@ -184,7 +185,8 @@ class DataDecision:
             saved,
             bias,
             resumed,
-            (*self.checkpoints.notices, *self.notices),
+            (*self.checkpoints.notices, *self.notices, *assignment.notices),
+            assignment,
         )
 
     def _candidate(self, graph: Graph, parts: Partition, equalization: Equalization) -> _Candidate:
@@ -350,7 +352,10 @@ class DataDecision:
         )
 
     def _precision(self, graph: Graph, parts: Partition) -> Precision:
-        return self.given.over_precision(precision_of(self.options, graph, parts))
+        return self.given.over_precision(self._assignment(graph, parts).precision)
+
+    def _assignment(self, graph: Graph, parts: Partition) -> Assignment:
+        return assign_precision(self.options, graph, parts)
 
     def _is_given(self, group: ChannelGroup) -> bool:
         """Ranges are given that hold for the channels as they are."""

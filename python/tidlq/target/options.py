@@ -96,10 +96,13 @@ class Options(BaseModel):
         default=True, description="Fold a batch-norm that stands before the first convolution."
     )
     output_feature_16bit_names_list: Names = Field(
-        default=(), description="Layers whose output features and parameters have 16 bits."
+        default=(),
+        description="Layers whose output features and parameters have 16 bits, by name or as "
+        "start:end; layers that share their precision go with them.",
     )
     params_16bit_names_list: Names = Field(
-        default=(), description="Layers whose parameters alone have 16 bits."
+        default=(),
+        description="Layers whose parameters alone have 16 bits, by name or as start:end.",
     )
     mixed_precision_factor: Factor = Field(
         default=-1.0,
