@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidlq.artifacts import PROGRESS, Artifacts, StageFile
 from tidlq.calibration import BiasCalibration
-from tidlq.decision import Decision, Progress, decide, prepare
+from tidlq.decision import Decision, MixedPrecision, Progress, decide, prepare
 from tidlq.errors import DataError, ModelError, OptionError
 from tidlq.export import qdq_model
 from tidlq.graph.model import Graph
@@ -54,6 +54,7 @@ class Compiled:
         bias: what bias calibration did; None where there was none.
         resumed_frames: calibration frames that an interrupted compilation had measured.
         notices: what the user should know, in plain sentences.
+        mixed: the automatic choice of 16-bit layers; None where there was none.
     """
 
     graph: Graph
@@ -65,6 +66,7 @@ class Compiled:
     bias: BiasCalibration | None = None
     resumed_frames: int = 0
     notices: tuple[str, ...] = ()
+    mixed: MixedPrecision | None = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the artifacts, whole or not at all.
@@ -179,6 +181,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.bias,
         decided.resumed_frames,
         (*prepared.notices, *decided.notices, *strict_notices),
+        decided.mixed,
     )
 
 
@@ -258,7 +261,7 @@ def _assemble(
         report={
             **layer_report(graph, parts, known, decided.plan),
             "calibration": calibration_report(decided.ranges.equalization, decided.bias),
-            "precision": precision_report(decided.assignment),
+            "precision": precision_report(decided.assignment, decided.mixed),
         },
     )
 

@@ -24,6 +24,11 @@ from tidlq.spec import FeatureScales, Precision, QuantPlan, Range, Ranges, Schem
 from tidlq.target import Options, scheme_of
 from tidlq.version import __version__
 
+_NOT_MIXED = (
+    "No 16-bit layers are chosen: the model's own scales are used "
+    "(advanced_options:prequantized_model 0 and calibration data would choose)."
+)
+
 
 @dataclass(frozen=True)
 class StatementsDecision:
@@ -82,6 +87,9 @@ class StatementsDecision:
         )
         digests = parameter_digests(self.graph, self.parts)
         saved = to_saved(graph, parts, ranges, plan, provenance, digests)
+        notices = assignment.notices
+        if self.options.is_mixed:
+            notices = (*notices, _NOT_MIXED)
         return Decision(
             graph,
             parts,
@@ -90,7 +98,7 @@ class StatementsDecision:
             frames,
             format_quant_params(saved),
             saved,
-            notices=assignment.notices,
+            notices=notices,
             assignment=assignment,
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tidlq.calibration import BiasCalibration
+from tidlq.decision.mixed_precision import MixedPrecision
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.precision.assignment import Assignment
@@ -32,6 +33,7 @@ class Decision:
         resumed_frames: calibration frames that an interrupted compilation had measured.
         notices: what the user should know, in plain sentences.
         assignment: the precision that the options asked for; None where a saved proto decided.
+        mixed: the automatic choice of 16-bit layers; None where there was none.
     """
 
     graph: Graph
@@ -45,3 +47,4 @@ class Decision:
     resumed_frames: int = 0
     notices: tuple[str, ...] = field(default=())
     assignment: Assignment | None = None
+    mixed: MixedPrecision | None = None

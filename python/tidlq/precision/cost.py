@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidlq.precision.groups import GroupState, PrecisionGroup
+from tidlq.spec import Precision
 from tidlq.target import Device, LayerBits, LayerWork, layer_cycles
 
 LayerCost = Callable[[LayerWork, LayerBits], float]
@@ -45,7 +46,7 @@ class StateCosts:
         groups: of the network.
         work: of its layers.
         model: latency of one layer.
-        fixed: parameters that have 16 bits whatever the states, by layer.
+        base: bits that features and parameters have at least, whatever the states.
     """
 
     def __init__(
@@ -53,17 +54,23 @@ class StateCosts:
         groups: Sequence[PrecisionGroup],
         work: Sequence[LayerWork],
         model: LatencyModel,
-        fixed: frozenset[str] = frozenset(),
+        base: Precision | None = None,
     ) -> None:
+        base = base or Precision()
         self.groups = tuple(groups)
+        self.model = model
         self._names = [group.name for group in groups]
         place = {name: i for i, group in enumerate(groups) for name in group.features}
+        self._least = [base.feature_bits(group.features[0]) for group in groups]
         self._layers = [
-            (item, tuple(place[name] for name, _ in item.inputs), place[item.output])
+            (
+                item,
+                tuple(place[name] for name, _ in item.inputs),
+                place[item.output],
+                base.parameter_bits(item.name),
+            )
             for item in work
         ]
-        self._model = model
-        self._fixed = fixed
         self._known: dict[tuple[int, tuple[int, ...], int, int], float] = {}
         self.narrow = self.cost({})
         self.wide = self.cost({group.name: group.states[-1] for group in groups})
@@ -75,14 +82,15 @@ class StateCosts:
             states: by group; those that are not listed are NARROW.
         """
         every = [states.get(name, GroupState.NARROW) for name in self._names]
-        bits = [state.feature_bits for state in every]
+        pairs = zip(every, self._least, strict=True)
+        bits = [max(state.feature_bits, least) for state, least in pairs]
         depth = [state.parameter_bits for state in every]
         total = 0.0
-        for index, (work, inputs, output) in enumerate(self._layers):
-            parameters = 16 if work.name in self._fixed else depth[output]
+        for index, (work, inputs, output, least) in enumerate(self._layers):
+            parameters = max(depth[output], least)
             key = (index, tuple(bits[i] for i in inputs), parameters, bits[output])
             known = self._known.get(key)
             if known is None:
-                known = self._known[key] = self._model.layer_cost(work, LayerBits(*key[1:]))
+                known = self._known[key] = self.model.layer_cost(work, LayerBits(*key[1:]))
             total += known
         return total

@@ -13,6 +13,7 @@ WORTHWHILE = 1e-3
 """Part of the error that a change has to take away to be taken."""
 _TRIED_PROPOSALS = 4
 _TRIED_MOVES = 10
+_PART_OF_REST = 8
 _MOST_COMBINATIONS = 20_000
 
 Tell = Callable[[int], None]
@@ -20,17 +21,24 @@ Tell = Callable[[int], None]
 
 
 def measure_gains(choices: MeasuredChoices, tell: Tell | None = None) -> Gains:
-    """What each group takes away from the error of the 8-bit network, alone, in each state.
+    """How much error each group takes away in each state, from a network of 16 bits but for it.
+
+    That is the group's own noise. What it takes away from the 8-bit network is as large on
+    average, but on a few frames the product of its noise with all the other noise hides it.
 
     Args:
         choices: measures.
         tell: told about the progress.
     """
-    base = choices.error({})
+    choices.error({})
+    widest = {group.name: group.states[-1] for group in choices.costs.groups}
     gains: dict[tuple[str, GroupState], float] = {}
     for group in choices.costs.groups:
+        if len(group.states) == 1:
+            continue
+        noisy = choices.error(changed(widest, group.name, GroupState.NARROW))
         for state in group.states[1:]:
-            gains[group.name, state] = base - choices.error({group.name: state})
+            gains[group.name, state] = noisy - choices.error(changed(widest, group.name, state))
             if tell is not None:
                 tell(choices.count)
     return gains
@@ -155,12 +163,19 @@ class PrecisionSearch:
         while self._left > 0:
             best = self._choices.best(budget)
             limit = best.error * (1 - WORTHWHILE)
-            tried = itertools.islice(self._fitting_moves(dict(best.states), budget), _TRIED_MOVES)
+            count = max(_TRIED_MOVES, self._left // _PART_OF_REST)
+            tried = itertools.islice(self._fitting_moves(dict(best.states), budget), count)
             if not any(self._error(states) < limit for states in tried):
                 return
 
     def _fitting_moves(self, states: States, budget: float) -> Iterator[dict[str, GroupState]]:
-        for other in moves(self._costs, self._gains, states):
+        """Changes that gain by the sum, then those of one group that do not."""
+        single = (
+            changed(states, group.name, state)
+            for group in self._costs.groups
+            for state in group.states
+        )
+        for other in itertools.chain(moves(self._costs, self._gains, states), single):
             if not self._choices.is_known(other) and self._costs.cost(other) <= budget:
                 yield other
 
