@@ -4,6 +4,7 @@
 //! the tensors. What vectorises is a [`crate::isa::Body`].
 
 mod accumulator;
+mod aligned;
 mod block;
 mod convolution;
 mod depthwise;
@@ -11,7 +12,6 @@ mod division;
 mod elementwise;
 mod extremum;
 mod gemm;
-mod inner_product;
 mod input_sums;
 mod integer_softmax;
 mod lanes;
@@ -19,6 +19,7 @@ mod lookup;
 mod movement;
 mod pool;
 mod prelu;
+mod product;
 mod real_pool;
 mod real_resize;
 mod reduce;
@@ -28,6 +29,7 @@ mod resize;
 mod select;
 mod softmax;
 mod transposed;
+mod windows;
 mod work;
 
 #[cfg(test)]
