@@ -15,7 +15,7 @@ FLOORS = {
     2: {"importers", "quantproto", "lowering", "equalization", "engine", "artifacts"},
     3: {"calibration", "precision", "analysis", "report", "session"},
     4: {"decision", "inference", "export"},
-    5: {"compilation", "inspection"},
+    5: {"compilation", "inspection", "linting"},
     6: {"evaluate", "ranges", "recompilation"},
     7: {"cli", "__main__"},
 }

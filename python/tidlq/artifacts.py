@@ -37,6 +37,7 @@ class StageFile:
         file: name in the folder.
         inputs, outputs: border tensors, in the order of the file's own inputs and outputs.
         content: the file's bytes.
+        keeps_layout: an island whose convolutions sum in the order of the plain layout.
     """
 
     kind: StageKind
@@ -44,6 +45,7 @@ class StageFile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     content: bytes = field(repr=False)
+    keeps_layout: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Artifacts:
                     "inputs": list(stage.inputs),
                     "outputs": list(stage.outputs),
                 }
+                | ({"keeps_layout": True} if stage.keeps_layout else {})
                 for stage in self.stages
             ],
             "options": dict(self.options),
@@ -139,6 +142,7 @@ def load_artifacts(folder: str | os.PathLike[str]) -> Artifacts:
                 tuple(stage["inputs"]),
                 tuple(stage["outputs"]),
                 _read(path, stage["file"]),
+                bool(stage.get("keeps_layout", False)),
             )
             for stage in manifest["stages"]
         )

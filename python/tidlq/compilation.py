@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tidlq.artifacts import PROGRESS, Artifacts, StageFile
 from tidlq.calibration import BiasCalibration
-from tidlq.decision import Decision, Progress, decide, prepare
+from tidlq.decision import Decision, MixedPrecision, Progress, decide, prepare
 from tidlq.errors import DataError, ModelError, OptionError, QuantProtoError
 from tidlq.export import BUNDLE_CONFIG, TidlBundle, qdq_model, tidl_bundle
 from tidlq.graph.model import Graph
@@ -22,13 +22,14 @@ from tidlq.importers.frames import Data, FrameSource, open_frames
 from tidlq.importers.model import import_model
 from tidlq.importers.preprocessing import Preprocessing
 from tidlq.importers.zoo_config import read_zoo_config
-from tidlq.lowering.island import build_island
+from tidlq.lowering.island import build_island, keeps_layout
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network, without_fingerprint
 from tidlq.quantproto import find_left_out, find_unsuitable, write_quant_params
 from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.calibration import calibration_report
 from tidlq.report.layers import layer_report
+from tidlq.report.precision import precision_report
 from tidlq.spec import QuantPlan, Ranges
 from tidlq.target import EqualizationChoice, Options
 from tidlq.version import __version__
@@ -55,6 +56,7 @@ class Compiled:
         bias: what bias calibration did; None where there was none.
         resumed_frames: calibration frames that an interrupted compilation had measured.
         notices: what the user should know, in plain sentences.
+        mixed: the automatic choice of 16-bit layers; None where there was none.
     """
 
     graph: Graph
@@ -66,6 +68,7 @@ class Compiled:
     bias: BiasCalibration | None = None
     resumed_frames: int = 0
     notices: tuple[str, ...] = ()
+    mixed: MixedPrecision | None = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the artifacts, whole or not at all.
@@ -226,6 +229,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.bias,
         decided.resumed_frames,
         (*prepared.notices, *decided.notices, *strict_notices),
+        decided.mixed,
     )
 
 
@@ -280,13 +284,12 @@ def _assemble(
         if stage.kind is StageKind.FIXED:
             assert decided.plan is not None
             network = lower_stage(graph, stage, decided.plan, name)
-            file, content = f"{name}.tidlq", pack_network(network)
+            file, content, is_plain = f"{name}.tidlq", pack_network(network), False
         else:
-            file, content = (
-                f"{name}.onnx",
-                build_island(graph, stage, name, rounded).SerializeToString(),
-            )
-        stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content))
+            island = build_island(graph, stage, name, rounded)
+            file, content = f"{name}.onnx", island.SerializeToString()
+            is_plain = is_stated and keeps_layout(graph, stage)
+        stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content, is_plain))
     known = Ranges(
         feature_ranges(parts, decided.ranges), decided.ranges.parameters, decided.ranges.channels
     )
@@ -305,6 +308,7 @@ def _assemble(
         report={
             **layer_report(graph, parts, known, decided.plan),
             "calibration": calibration_report(decided.ranges.equalization, decided.bias),
+            "precision": precision_report(decided.assignment, decided.mixed),
         },
     )
 

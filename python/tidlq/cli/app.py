@@ -22,6 +22,7 @@ from tidlq.cli import (
     demo,
     evaluate,
     export,
+    lint,
     proto_convert,
     proto_diff,
     proto_export,
@@ -177,6 +178,7 @@ _register(app, "compile", compile_.compile_model)
 _register(app, "run", run.run_network)
 _register(app, "evaluate", evaluate.evaluate_network)
 _register(app, "inspect", inspect_.inspect_network)
+_register(app, "lint", lint.lint_model)
 _register(app, "export", export.export_network)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)

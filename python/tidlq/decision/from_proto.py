@@ -46,7 +46,10 @@ def decide_from_proto(prepared: Prepared, options: Options, opened: OpenedProto)
         precision = _with_listed_parameters(precision, options, graph, parts)
     plan = plan_of_statements(graph, parts, ranges, options, use, precision)
     content = _content(prepared, opened, ranges, plan)
-    return Decision(graph, parts, ranges, plan, quant_params=content, notices=opened.notices)
+    notices = opened.notices
+    if options.is_mixed:
+        notices = (*notices, f"No 16-bit layers are chosen: {opened.where} decides the bits.")
+    return Decision(graph, parts, ranges, plan, quant_params=content, notices=notices)
 
 
 def _with_listed_parameters(
