@@ -76,7 +76,7 @@ def test_compile_writes_the_artifacts_and_describes_them(tidlq: Command, tmp_pat
     assert set(document) == {
         "artifacts", "bias_calibration", "calibration", "calibration_frames", "feature_bytes",
         "fixed_layers", "float_nodes", "island_bytes", "model", "network_bytes", "notices",
-        "quant_params", "resumed_frames", "scheme", "seconds", "stages",
+        "precision", "quant_params", "resumed_frames", "scheme", "seconds", "stages",
     }  # fmt: skip
     assert document["calibration_frames"] == 16
     assert document["network_bytes"] == (folder / "stage_0.tidlq").stat().st_size
