@@ -32,6 +32,7 @@ from tidlq.cli import (
     proto_show,
     proto_validate,
     run,
+    sensitivity,
 )
 from tidlq.cli import inspect as inspect_
 from tidlq.cli.failures import (
@@ -178,6 +179,7 @@ _register(app, "run", run.run_network)
 _register(app, "evaluate", evaluate.evaluate_network)
 _register(app, "inspect", inspect_.inspect_network)
 _register(app, "export", export.export_network)
+_register(app, "sensitivity", sensitivity.rank_layers)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)
 _register(proto, "validate", proto_validate.validate_proto)
