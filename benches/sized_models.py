@@ -22,7 +22,8 @@ MOBILENET_STAGES = (
 #: Channels, blocks and stride of ResNet-50's stages.
 RESNET_STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
 
-INPUT_SHAPE = (1, 3, 224, 224)
+#: The batch is free.
+INPUT_SHAPE = ("N", 3, 224, 224)
 
 
 class Builder:
@@ -68,7 +69,7 @@ class Builder:
 
     def save(self, output: str, classes: int, path: Path) -> Path:
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, INPUT_SHAPE)
-        y = helper.make_tensor_value_info(output, TensorProto.FLOAT, (1, classes))
+        y = helper.make_tensor_value_info(output, TensorProto.FLOAT, ("N", classes))
         graph = helper.make_graph(self.nodes, path.stem, [x], [y], self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         onnx.checker.check_model(model)

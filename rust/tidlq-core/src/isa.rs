@@ -9,12 +9,14 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod peak;
 pub(crate) mod simd;
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+pub use peak::{Products, multiply_registers};
 use simd::{Scalar, SimdBody};
 
 /// Instruction sets, slowest first.

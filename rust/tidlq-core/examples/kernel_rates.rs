@@ -1,0 +1,107 @@
+//! Products per second of kernels beside what the multiplication instructions reach, one thread, every
+//! instruction set in turn: `cargo run --release --example kernel_rates -- ROUNDS FILE...`.
+//!
+//! Each `.tidlq` file has one layer that is looked at: the one of most products. Prints tab-separated
+//! lines, rates in 1e9 products per second: `peak ISA PRODUCTS RATE`, `kernel ISA FILE RATE MICROSECONDS`,
+//! and `selected ISA`.
+
+#![allow(clippy::print_stdout, reason = "it is what the program is for")]
+
+use std::time::Instant;
+
+use tidlq_core::element::ElementType;
+use tidlq_core::isa::{Isa, Products, multiply_registers};
+use tidlq_core::network::{Engine, Stepper, Values};
+
+type Outcome<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Rounds of [`multiply_registers`] that take some tenths of a millisecond.
+const REGISTER_ROUNDS: usize = 100_000;
+
+/// Layers that are timed at a time; the least time of so many counts.
+const REPEATS: usize = 5;
+
+fn input(element_type: ElementType, elements: usize) -> Values {
+    let noise = |index: usize| (index.wrapping_mul(2_654_435_761) >> 7) as u32;
+    match element_type {
+        ElementType::U8 => Values::U8((0..elements).map(|index| noise(index) as u8).collect()),
+        ElementType::S8 => Values::S8((0..elements).map(|index| noise(index) as i8).collect()),
+        ElementType::U16 => Values::U16((0..elements).map(|index| noise(index) as u16).collect()),
+        ElementType::S16 => Values::S16((0..elements).map(|index| noise(index) as i16).collect()),
+        ElementType::F32 => {
+            let value = |index| (noise(index) % 1000) as f32 / 250.0 - 2.0;
+            Values::F32((0..elements).map(value).collect())
+        }
+    }
+}
+
+/// A loaded file, and the layer of most products.
+struct Subject {
+    name: String,
+    isa: Isa,
+    stepper: Stepper,
+    layer: usize,
+    products: usize,
+    least: f64,
+}
+
+impl Subject {
+    fn load(name: &str, isa: Isa) -> Outcome<Self> {
+        let engine = Engine::load(&std::fs::read(name)?, isa, 1)?;
+        let program = engine.program();
+        let tensors = program.inputs.iter().map(|&index| &program.tensors[index]);
+        let inputs: Vec<Values> =
+            tensors.map(|tensor| input(tensor.element_type, tensor.elements())).collect();
+        let views: Vec<_> = inputs.iter().map(Values::view).collect();
+        let stepper = Stepper::new(engine, &views, 1)?;
+        let program = stepper.engine().program();
+        let layers = 0..stepper.layers().len();
+        let layer = layers.max_by_key(|&layer| program.products(layer)).ok_or("no layer")?;
+        let products = program.products(layer);
+        Ok(Self { name: name.to_owned(), isa, stepper, layer, products, least: f64::MAX })
+    }
+
+    fn measure(&mut self) -> Outcome<()> {
+        for _ in 0..REPEATS {
+            self.stepper.restart();
+            self.stepper.advance(0..1, self.layer)?;
+            let start = Instant::now();
+            self.stepper.advance(0..1, self.layer + 1)?;
+            self.least = self.least.min(start.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Outcome<()> {
+    let mut arguments = std::env::args().skip(1);
+    let rounds: usize = arguments.next().ok_or("a number of rounds is needed")?.parse()?;
+    let mut peaks = Vec::new();
+    let mut subjects = Vec::new();
+    let files: Vec<String> = arguments.collect();
+    for isa in Isa::available() {
+        peaks.extend([(isa, Products::Bytes, 0.0_f64), (isa, Products::Halves, 0.0)]);
+        for file in &files {
+            subjects.push(Subject::load(file, isa)?);
+        }
+    }
+    for _ in 0..rounds {
+        for (isa, products, rate) in &mut peaks {
+            let start = Instant::now();
+            let count = multiply_registers(*isa, *products, REGISTER_ROUNDS).unwrap_or(0);
+            *rate = rate.max(count as f64 / start.elapsed().as_secs_f64() / 1e9);
+        }
+        for subject in &mut subjects {
+            subject.measure()?;
+        }
+    }
+    for (isa, products, rate) in peaks {
+        println!("peak\t{isa}\t{products:?}\t{rate:.1}");
+    }
+    for Subject { name, isa, products, least, .. } in subjects {
+        let rate = products as f64 / least / 1e9;
+        println!("kernel\t{isa}\t{name}\t{rate:.1}\t{:.1}", least * 1e6);
+    }
+    println!("selected\t{}", Isa::select(None)?);
+    Ok(())
+}
