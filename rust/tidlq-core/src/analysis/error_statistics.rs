@@ -43,6 +43,17 @@ impl ErrorStatistics {
         }
     }
 
+    /// Adds every frame of other statistics.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.non_finite |= other.non_finite;
+        self.largest = self.largest.max(other.largest);
+        self.error.merge(&other.error);
+        self.reference.merge(&other.reference);
+        self.value.merge(&other.value);
+        self.product.merge(&other.product);
+    }
+
     /// Pairs seen.
     pub fn count(&self) -> u64 {
         self.count
