@@ -252,6 +252,29 @@ class Patch:
     def suffix(self) -> list[str]:
         """Names of the Network's layers that run again, in its order."""
 
+    def match_means(
+        self,
+        frames: int,
+        layers: list[tuple[str, list[float], list[float], list[float]]],
+    ) -> list[list[int]]:
+        """Moves biases so that mean accumulators are as wanted, over the first frames.
+
+        In the order of execution, each layer behind the corrected ones before it.
+
+        Args:
+            frames: how many.
+            layers: the name of a layer of the patch; by output channel the real value of one unit
+                of the accumulator, the wanted mean before the non-linearity, and the largest
+                magnitude of the bias, real values.
+
+        Returns:
+            By layer, the bias that it has now.
+
+        Raises:
+            OptionError: A layer does not exist or has no bias, numbers of channels differ, or there
+                are fewer frames.
+        """
+
     def compare(
         self, references: list[tuple[NDArray[np.float32], str]]
     ) -> list[tuple[ErrorStatistics, DivergenceStatistics]]:

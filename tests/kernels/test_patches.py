@@ -13,7 +13,7 @@ from tidlq.errors import TidlqError
 from tidlq.graph.partition import Stage, StageKind
 from tidlq.lowering.lower import build_stage, lower_stage
 from tidlq.lowering.network_file import pack_network
-from tidlq.lowering.patch import PatchableStage
+from tidlq.lowering.patch import PatchableStage, StagePatch
 from tidlq.spec import Precision, QuantPlan
 from tidlq.target import Options, scheme_of
 from variant_networks import Varied, varied
@@ -29,6 +29,21 @@ def inputs_of(network: Varied, stage: Stage) -> list[np.ndarray]:
     return [rng.normal(size=(FRAMES, *shape)).astype(np.float32) for shape in shapes]
 
 
+def check_suffix(lowered: PatchableStage, found: StagePatch, patch: Patch) -> None:
+    """Only layers that read what the patch changes run again, none that it stands in for."""
+    network = lowered.network
+    names = [tensor.name for tensor in network.tensors]
+    replaced = {name for name in found.outputs if name is not None}
+    changed = set(replaced)
+    expected = set()
+    for layer in network.layers:
+        is_fed = any(names[index] in changed for index in layer.inputs)
+        if is_fed and names[layer.output] not in replaced:
+            changed.add(names[layer.output])
+            expected.add(layer.name)
+    assert set(patch.suffix) <= expected
+
+
 def check(network: Varied, stage: Stage, base: QuantPlan, other: QuantPlan) -> Patch:
     lowered = PatchableStage(network.graph, stage, base, "base")
     plain = lower_stage(network.graph, stage, base, "base")
@@ -39,6 +54,7 @@ def check(network: Varied, stage: Stage, base: QuantPlan, other: QuantPlan) -> P
     features = [layer.output for layer in stage.layers]
     found = lowered.patch(other, features)
     patch = Patch(baseline, pack_network(found.network), list(found.inputs), list(found.outputs))
+    check_suffix(lowered, found, patch)
     results = patch.outputs()
     builder = build_stage(network.graph, stage, other, "other")
     whole = Engine(pack_network(builder.network))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tidlq.analysis.measures import ErrorTotal, OutputError, Pair, compare_frames
 from tidlq.analysis.stages import LARGEST_PATCHES, StageVariant, VariedStages
 from tidlq.errors import DataError, ModelError
+from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph, TensorSignature
 from tidlq.graph.partition import Partition
 from tidlq.spec import Precision, QuantPlan
@@ -30,12 +31,21 @@ LARGEST_FEATURES = 256 << 20
 """Bytes of features in memory at a time: more frames are taken in turns."""
 
 
+MATCHED_FRAMES = 4
+"""Frames over which a variant's biases are moved: they make up for differences between two
+networks, which vary far less over frames than what either computes."""
+
+
 class FloatNetwork(Protocol):
     """Runs the float network."""
 
     def run(self, frame: Frame) -> Mapping[str, Array]:
         """The wanted tensors of a frame, by name."""
 
+
+FloatMeans = Callable[[Graph, Sequence[Layer], Sequence[Frame]], Mapping[str, NDArray[np.float64]]]
+"""By layer with a bias, the float network's means before the non-linearity, float64 [C_out], over
+frames."""
 
 OpenFeatures = Callable[[Graph, Sequence[str]], FloatNetwork]
 """Opens a float network of which the named tensors are wanted."""
@@ -114,12 +124,14 @@ def measure_sensitivity(
     limit: int | None = None,
     threads: int = 0,
     metric: Metric | None = None,
+    float_means: FloatMeans | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Sensitivity:
     """Measures the outputs of variants of a network against the float network.
 
     A variant runs the layers in which its plan differs from the base's and what follows them, from
-    the base's kept features; the result is that of the variant's whole network, bit for bit.
+    the base's kept features; the result is that of the variant's whole network, bit for bit, with
+    the biases that `float_means` gives it.
 
     Args:
         graph: the canonical Graph.
@@ -132,6 +144,9 @@ def measure_sensitivity(
         limit: frames at most; None takes all.
         threads: 0 means one per core; the result is the same.
         metric: a measure of one's own.
+        float_means: means that the layers that differ are to keep (`float_accumulator_means`):
+            their biases move to where calibration would about move them. Without it, they are those
+            of `plan_of`, which were calibrated for the base.
         progress: called with the variants measured so far and how many there are, over all turns of
             frames; None where the number of frames is not known yet.
 
@@ -141,7 +156,14 @@ def measure_sensitivity(
         QuantProtoError, ModelError: A plan cannot be made.
     """
     meter = VariantMeter(
-        graph, partition, plan_of, open_features, base=base, threads=threads, metric=metric
+        graph,
+        partition,
+        plan_of,
+        open_features,
+        base=base,
+        threads=threads,
+        metric=metric,
+        float_means=float_means,
     )
     return meter.measure(variants, islice(frames, limit), progress)
 
@@ -159,11 +181,13 @@ class VariantMeter:
         base: Precision | None = None,
         threads: int = 0,
         metric: Metric | None = None,
+        float_means: FloatMeans | None = None,
     ) -> None:
         self._graph = graph
         self._plan_of = plan_of
         self._open_features = open_features
         self._metric = metric
+        self._float_means = float_means
         self._base = Variant("", "", base or Precision())
         self._stages = VariedStages(graph, partition, plan_of(self._base.precision), threads)
         written = {name for stage in partition.stages for name in stage.outputs}
@@ -192,6 +216,12 @@ class VariantMeter:
         count = 0
         for turn in self._turns(frames, local):
             references = self._load(turn, network, local)
+            if self._float_means is not None and prepared.means is None:
+                # All turns of frames see the biases that the first frames give.
+                prepared.frames = min(MATCHED_FRAMES, len(turn))
+                first = turn[: prepared.frames]
+                layers = self._stages.weighted_layers
+                prepared.means = self._float_means(self._graph, layers, first)
             for index, variant in enumerate(all_variants):
                 self._add(totals[index], prepared.of(variant), references)
                 if progress is not None:
@@ -206,7 +236,7 @@ class VariantMeter:
         """Frames, as many at a time as their features leave room for."""
         sizes = (math.prod(self._graph.shape(name) or ()) for name in (*self._kinds, *local))
         bytes_each = self._stages.frame_bytes + 4 * sum(sizes)
-        most = max(1, LARGEST_FEATURES // max(bytes_each, 1))
+        most = max(MATCHED_FRAMES, LARGEST_FEATURES // max(bytes_each, 1))
         iterator = iter(frames)
         while turn := [_copied(frame) for frame in islice(iterator, most)]:
             yield turn
@@ -275,13 +305,21 @@ class _Prepared:
 
     plan_of: Callable[[Precision], QuantPlan]
     stages: VariedStages
+    means: Mapping[str, NDArray[np.float64]] | None = None
+    frames: int = 0
     size: int = 0
     kept: dict[int, tuple[StageVariant, ...]] = field(default_factory=dict)
+    plans: dict[int, QuantPlan] = field(default_factory=dict)
 
     def of(self, variant: Variant) -> tuple[StageVariant, ...]:
         found = self.kept.get(id(variant))
         if found is None:
-            found = self.stages.variants(self.plan_of(variant.precision), variant.features)
+            plan = self.plans.get(id(variant)) or self.plan_of(variant.precision)
+            # The base, which is what no layer differs in, keeps its calibrated biases.
+            if self.means is not None and id(variant) not in self.plans:
+                plan = self.stages.with_matched_biases(plan, self.means, self.frames)
+                self.plans[id(variant)] = plan
+            found = self.stages.variants(plan, variant.features)
             self.size += sum(len(stage.file) for stage in found)
             if self.size <= LARGEST_PATCHES:
                 self.kept[id(variant)] = found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from tidlq._core import Baseline, Patch
 from tidlq.errors import ModelError
 from tidlq.float_runtime import FloatSession, open_float_session, refusal_reason
+from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, Stage, StageKind
 from tidlq.lowering.island import build_island
 from tidlq.lowering.network_file import pack_network
-from tidlq.lowering.patch import PatchableStage
+from tidlq.lowering.patch import PatchableStage, weighted_names
 from tidlq.spec import QuantPlan
 
 Array = NDArray[np.generic]
@@ -42,6 +43,7 @@ class StageVariant:
         file: the layers that differ.
         inputs, outputs: as in `StagePatch`.
         probes: tensors of the Graph that are looked at.
+        weighted: by layer of the Graph with a bias that it holds, its name among the file's.
     """
 
     stage: int
@@ -49,6 +51,7 @@ class StageVariant:
     inputs: tuple[str, ...]
     outputs: tuple[str | None, ...]
     probes: tuple[str, ...]
+    weighted: Mapping[str, str]
 
 
 class VariedStages:
@@ -134,8 +137,56 @@ class VariedStages:
             patch = fixed.lowered.patch(plan, looked_at)
             if patch.outputs:
                 file = pack_network(patch.network)
-                found.append(StageVariant(number, file, patch.inputs, patch.outputs, looked_at))
+                weighted = weighted_names(patch.network, patch.layers)
+                found.append(
+                    StageVariant(number, file, patch.inputs, patch.outputs, looked_at, weighted)
+                )
         return tuple(found)
+
+    @property
+    def weighted_layers(self) -> tuple[Layer, ...]:
+        """Fixed-point layers with a bias, in execution order."""
+        stages = (fixed.lowered.stage for fixed in self._fixed.values())
+        return tuple(x for stage in stages for x in stage.layers if x.kind.has_weight)
+
+    def with_matched_biases(
+        self, plan: QuantPlan, means: Mapping[str, NDArray[np.float64]], frames: int
+    ) -> QuantPlan:
+        """A plan whose biases, where it differs, bring its accumulators' means to wanted ones.
+
+        The biases of the base take back what its own rounding shifts on average; in a layer that
+        rounds otherwise they would be an error. So the bias of each layer that differs moves until
+        the means of its channels before the non-linearity are those of the float network, over the
+        first frames that are loaded, in execution order. It stays within what leaves the plan's
+        scales as they are.
+
+        Args:
+            plan: of the same network.
+            means: by layer, float64 [C_out], over these frames.
+            frames: how many.
+        """
+        layers = dict(plan.layers)
+        for variant in self.variants(plan):
+            fixed = self._fixed[variant.stage]
+            sources = {layer.name: layer.inputs[0] for layer in fixed.lowered.stage.layers}
+            names = [name for name in variant.weighted if plan.layers[name].largest_bias]
+            if not names:
+                continue
+            steps = {name: _steps(plan, name, sources[name]) for name in names}
+            matched = [
+                (
+                    variant.weighted[name],
+                    steps[name].tolist(),
+                    means[name].tolist(),
+                    list(plan.layers[name].largest_bias),
+                )
+                for name in names
+            ]
+            found = self._load(variant, fixed.baseline).match_means(frames, matched)
+            for name, bias in zip(names, found, strict=True):
+                values = np.asarray(bias, np.float64) * steps[name]
+                layers[name] = replace(layers[name], bias=tuple(values.tolist()))
+        return replace(plan, layers=layers)
 
     def patch(self, variant: StageVariant) -> Patch:
         """A variant, ready to run over the frames that are loaded."""
@@ -215,6 +266,14 @@ class VariedStages:
                 ) from None
         columns = zip(*rows, strict=True)
         return {n: _joined(arrays) for n, arrays in zip(stage.outputs, columns, strict=True)}
+
+
+def _steps(plan: QuantPlan, layer: str, source: str) -> NDArray[np.float64]:
+    """Real value of one unit of a layer's accumulator, by output channel."""
+    quant = plan.layers[layer]
+    assert quant.weight is not None, layer
+    scales = np.asarray(quant.weight.scales, np.float64) * plan.features[source].scale
+    return np.broadcast_to(scales, (len(quant.largest_bias),))
 
 
 def _network_outputs(fixed: _FixedStage, stage: Stage) -> dict[str, Array]:

@@ -5,6 +5,7 @@ from tidlq.calibration.bias import (
     BiasFrames,
     BiasSweeps,
     LayerCorrection,
+    float_accumulator_means,
     load_frames,
     output_error,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "find_possible_ranges",
     "find_relevant_ranges",
     "find_stated_ranges",
+    "float_accumulator_means",
     "is_trained_for",
     "load_frames",
     "measure_features",

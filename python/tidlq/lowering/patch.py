@@ -28,14 +28,14 @@ class StagePatch:
 
     Attributes:
         network: the layers.
-        layers: names of the Graph's layers that it holds.
+        layers: the Graph's layers that it holds, in execution order.
         inputs: the tensor of the stage's Network that each of its inputs is.
         outputs: the tensor that each of its outputs stands in for; None for probes, which come
             last, in the order asked for.
     """
 
     network: Network
-    layers: tuple[str, ...]
+    layers: tuple[Layer, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str | None, ...]
 
@@ -168,7 +168,7 @@ class _PatchBuilder:
         builder.network.inputs.extend(self._seeded.values())
         return StagePatch(
             builder.network,
-            tuple(layer.name for layer in layers),
+            layers,
             tuple(base.network.tensors[index].name for index in self._seeded),
             tuple(outputs),
         )
@@ -225,6 +225,21 @@ class _PatchBuilder:
     def _replace(self, other: int, own: int) -> None:
         if own not in self._seeded.values():
             self._replaced.setdefault(other, own)
+
+
+_WEIGHTED_OPERATORS = ("convolution", "transposed_convolution", "inner_product")
+
+
+def weighted_names(network: Network, layers: Iterable[Layer]) -> dict[str, str]:
+    """By layer of the Graph with a weight and a bias, the name of the Network's that holds them.
+
+    Args:
+        network: holds exactly these layers, and others without weights.
+        layers: in execution order.
+    """
+    found = [x.name for x in network.layers if x.WhichOneof("op") in _WEIGHTED_OPERATORS]
+    weighted = [layer.name for layer in layers if layer.kind.has_weight]
+    return dict(zip(weighted, found, strict=True))
 
 
 def _is_same(one: LayerQuant, other: LayerQuant) -> bool:

@@ -3,7 +3,7 @@
 use numpy::PyReadonlyArrayDyn;
 use pyo3::prelude::*;
 use tidlq_core::analysis::Outputs;
-use tidlq_core::network::{self, Reference, Variation};
+use tidlq_core::network::{self, MatchedLayer, Reference, Variation};
 
 use crate::array::output_array;
 use crate::door::{cpu, enter, raise};
@@ -72,8 +72,11 @@ impl Baseline {
     }
 }
 
+/// A layer's name, and its steps, wanted means and limits.
+type Matched = (String, Vec<f64>, Vec<f64>, Vec<f64>);
+
 /// The layers in which a variant differs from a Network.
-#[pyclass(module = "tidlq._core", frozen)]
+#[pyclass(module = "tidlq._core")]
 pub(crate) struct Patch {
     baseline: Py<Baseline>,
     inner: network::Patch,
@@ -112,6 +115,27 @@ impl Patch {
         let baseline = self.baseline.bind(py).try_borrow()?;
         let names: Vec<&str> = baseline.inner.engine().program().layer_names().collect();
         Ok(self.inner.suffix().into_iter().map(|layer| names[layer].to_owned()).collect())
+    }
+
+    fn match_means(
+        &mut self,
+        py: Python<'_>,
+        frames: usize,
+        layers: Vec<Matched>,
+    ) -> PyResult<Vec<Vec<i64>>> {
+        let Self { baseline, inner } = self;
+        let baseline = baseline.bind(py).try_borrow()?;
+        let base = &baseline.inner;
+        let mut matched = Vec::with_capacity(layers.len());
+        for (name, steps, means, limits) in layers {
+            let found = inner.program().layer_names().position(|layer| layer == name);
+            let message = format!("The patch has no layer named {name:?}.");
+            let layer = found.ok_or_else(|| raise(py, "OptionError", &message))?;
+            matched.push(MatchedLayer { layer, steps, means, limits });
+        }
+        enter(py, || base.match_means(inner, frames, &matched))?;
+        let biases = matched.iter().map(|matched| inner.bias(matched.layer).to_vec());
+        Ok(biases.collect())
     }
 
     fn compare(

@@ -14,14 +14,14 @@ from small_networks import SmallNetwork
 from tidlq._core import DivergenceStatistics, Engine, ErrorStatistics
 from tidlq.analysis import Sensitivity, Variant, measure_sensitivity, sensitivity
 from tidlq.analysis.stages import VariedStages
-from tidlq.calibration import FloatFeatures
+from tidlq.calibration import FloatFeatures, float_accumulator_means
 from tidlq.errors import DataError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import StageKind
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
 from tidlq.precision.groups import GroupState
-from tidlq.spec import Precision
+from tidlq.spec import Precision, QuantPlan
 from tidlq.target import Options, scheme_of
 from variant_networks import Varied, varied
 
@@ -116,12 +116,14 @@ def test_errors_are_those_of_the_whole_variant(scale_type: int) -> None:
 
 def test_threads_and_turns_of_frames_leave_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     net = network()
-    whole = measured(net, threads=1)
-    assert measured(net, threads=3) == whole
-    monkeypatch.setattr(sensitivity, "LARGEST_FEATURES", 20_000)
-    assert measured(net, threads=2) == whole
-    monkeypatch.setattr(sensitivity, "LARGEST_PATCHES", 0)
-    assert measured(net, threads=2) == whole
+    for means in (None, float_accumulator_means):
+        whole = measured(net, threads=1, float_means=means)
+        assert measured(net, threads=3, float_means=means) == whole
+        with monkeypatch.context() as patched:
+            patched.setattr(sensitivity, "LARGEST_FEATURES", 1)
+            assert measured(net, threads=2, float_means=means) == whole
+            patched.setattr(sensitivity, "LARGEST_PATCHES", 0)
+            assert measured(net, threads=2, float_means=means) == whole
 
 
 def test_sixteen_bits_everywhere_leave_next_to_no_error() -> None:
@@ -224,3 +226,35 @@ def test_without_any_variant_the_base_is_measured() -> None:
     found = measure_sensitivity(net.graph, net.parts, net.plans.plan, [], net.frames, open_features)
     assert found.variants == ()
     assert math.isfinite(found.base.outputs["logits_out"].sqnr_db)
+
+
+def test_matched_biases_take_back_what_a_variant_shifts() -> None:
+    net = SmallNetwork(5)
+    model = net.model(net.conv(net.input(1, 3, 8, 8), (4, 3, 3, 3), pads=[1] * 4, name="conv"))
+    options = Options.parse({"advanced_options:quantization_scale_type": 4})
+    small = varied(model, scheme_of(options), FRAMES)
+    frames = {"input0": np.stack([frame["input0"] for frame in small.frames])}
+    stages = VariedStages(small.graph, small.parts, small.plans.plan(Precision()), 1)
+    stages.run(frames, FRAMES)
+    plan = small.plans.plan(Precision(parameters={"conv": 16}))
+    quant = plan.layers["conv"]
+    shifted = tuple(
+        bias + shift for bias, shift in zip(quant.bias, (0.3, -0.2, 0, 0.1), strict=True)
+    )
+    layers = {**plan.layers, "conv": dataclasses.replace(quant, bias=shifted)}
+    means = float_accumulator_means(small.graph, small.parts.layers, small.frames)
+    moved = stages.with_matched_biases(dataclasses.replace(plan, layers=layers), means, FRAMES)
+
+    def channel_means(plan: QuantPlan) -> NDArray[np.float64]:
+        values, _ = stages.outputs(stages.variants(plan))
+        return np.asarray(values["conv_out"].astype(np.float64).mean(axis=(0, 1, 3, 4)))
+
+    features = open_features(small.graph, ["conv_out"])
+    floats = np.stack([features.run(frame)["conv_out"] for frame in small.frames])
+    wanted = floats.astype(np.float64).mean(axis=(0, 1, 3, 4))
+    assert means["conv"] == pytest.approx(wanted, abs=1e-5)
+    step = plan.features["conv_out"].scale
+    before = channel_means(dataclasses.replace(plan, layers=layers)) - wanted
+    assert np.abs(before).max() > 2 * step
+    assert np.abs(channel_means(moved) - wanted).max() < 0.1 * step
+    assert moved.features == plan.features

@@ -10,12 +10,14 @@ from tidlq.calibration.bias.frames import BiasFrames, load_frames
 from tidlq.calibration.bias.judge import output_error
 from tidlq.calibration.bias.state import LayerCorrection
 from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
+from tidlq.calibration.bias.targets import float_accumulator_means
 
 __all__ = [
     "BiasCalibration",
     "BiasFrames",
     "BiasSweeps",
     "LayerCorrection",
+    "float_accumulator_means",
     "load_frames",
     "output_error",
 ]

@@ -197,13 +197,7 @@ impl Baseline {
         targets: &mut [T],
         body: impl Fn(usize, &[&[u8]], &mut T) + Sync,
     ) -> Result<()> {
-        self.check_frames(&range)?;
-        if !Arc::ptr_eq(&self.token, &patch.token) {
-            return Err(PatchFault::Foreign.into());
-        }
-        if self.features[range.clone()].iter().any(Vec::is_empty) {
-            return Err(PatchFault::NotRun.into());
-        }
+        self.check(patch, &range)?;
         let views = self.views();
         self.engine.for_each_frame(targets, |index, target, threads| {
             let frame = range.start + index;
@@ -212,8 +206,25 @@ impl Baseline {
         })
     }
 
+    /// The patch is one of this network, and the frames have been run.
+    pub(super) fn check(&self, patch: &Patch, range: &Range<usize>) -> Result<()> {
+        self.check_frames(range)?;
+        if !Arc::ptr_eq(&self.token, &patch.token) {
+            return Err(PatchFault::Foreign.into());
+        }
+        if self.features[range.clone()].iter().any(Vec::is_empty) {
+            return Err(PatchFault::NotRun.into());
+        }
+        Ok(())
+    }
+
     /// A tensor of a frame.
-    fn bytes<'a>(&'a self, inputs: &'a [ValuesView<'a>], frame: usize, tensor: usize) -> &'a [u8] {
+    pub(super) fn bytes<'a>(
+        &'a self,
+        inputs: &'a [ValuesView<'a>],
+        frame: usize,
+        tensor: usize,
+    ) -> &'a [u8] {
         let owner = self.owners[tensor];
         match self.engine.plan.places[owner] {
             Place::Input(position) => {
@@ -246,7 +257,7 @@ impl Baseline {
         Ok(values)
     }
 
-    fn views(&self) -> Vec<ValuesView<'_>> {
+    pub(super) fn views(&self) -> Vec<ValuesView<'_>> {
         self.inputs.iter().map(Values::view).collect()
     }
 

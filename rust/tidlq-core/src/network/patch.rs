@@ -10,7 +10,7 @@ use super::executor::Engine;
 use super::program::{Program, TensorSpec};
 use crate::error::{PatchFault, Result};
 use crate::kernels::{Kernel, Scratch, Work, kernel_for};
-use order::{Order, Source, Writer};
+use order::{Order, Source, Step, Writer};
 
 /// The layers in which a variant differs from the network, and the network's layers that follow them.
 pub struct Patch {
@@ -48,6 +48,11 @@ impl Patch {
         &self.program
     }
 
+    /// The bias of one of its layers; empty where it has none.
+    pub fn bias(&self, layer: usize) -> &[i64] {
+        self.program.layers.get(layer).and_then(|layer| layer.op.bias()).unwrap_or_default()
+    }
+
     /// Layers of the network that run again, in execution order.
     pub fn suffix(&self) -> Vec<usize> {
         let mut layers: Vec<usize> = self.order.suffix().collect();
@@ -71,31 +76,87 @@ impl Patch {
         threads: usize,
         body: impl FnOnce(&[&[u8]]),
     ) -> Result<()> {
-        let sizes = &self.order.slot_bytes;
-        let mut slots = sizes
-            .iter()
-            .map(|&bytes| AlignedBuffer::zeroed(bytes, "features"))
-            .collect::<Result<Vec<_>>>()?;
+        let mut slots = self.slots()?;
         for step in &self.order.steps {
-            let (kernel, scratch) = match step.writer {
-                Writer::Base(layer) => (&base.kernels[layer], &base.scratch),
-                Writer::Patch(layer) => (&self.kernels[layer], &self.scratch),
-            };
-            let Some(kernel) = kernel else { continue };
-            let mut output = std::mem::take(&mut slots[step.slot]);
-            let inputs = step.inputs.iter().map(|source| self.bytes(source, &slots, kept));
-            let inputs: Vec<&[u8]> = inputs.collect();
-            let work = Work { cpu: base.cpu, threads, scratch };
-            kernel.run(&inputs, &mut output.bytes_mut()[..step.bytes], &work);
-            slots[step.slot] = output;
+            self.run_step(base, step, &mut slots, kept, threads);
         }
-        let results = self.order.results.iter().map(|source| self.bytes(source, &slots, kept));
+        let results = self.order.results.iter().map(|source| self.input(source, &slots, kept));
         body(&results.collect::<Vec<_>>());
         Ok(())
     }
 
-    fn bytes<'b, 'a: 'b>(
-        &'a self,
+    /// Runs several frames layer by layer, as far as the last of the `wanted` layers of the patch;
+    /// `bias` gives, from the inputs of all frames, the bias that a layer is to have.
+    pub(super) fn step_by_step<'a, K: Fn(usize) -> &'a [u8] + Sync>(
+        &mut self,
+        base: &'a Engine,
+        kept: &[K],
+        wanted: &[usize],
+        bias: impl Fn(&Program, usize, &[&[u8]]) -> Result<Option<Vec<i64>>>,
+    ) -> Result<()> {
+        let is_wanted =
+            |step: &Step| matches!(step.writer, Writer::Patch(x) if wanted.contains(&x));
+        let Some(last) = self.order.steps.iter().rposition(is_wanted) else { return Ok(()) };
+        let mut frames = kept.iter().map(|_| self.slots()).collect::<Result<Vec<_>>>()?;
+        for position in 0..=last {
+            if let Writer::Patch(layer) = self.order.steps[position].writer {
+                let source = self.order.steps[position].inputs[0];
+                let pairs = frames.iter().zip(kept);
+                let inputs = pairs.map(|(slots, kept)| self.input(&source, slots, kept));
+                let inputs: Vec<&[u8]> = inputs.collect();
+                let bias = bias(&self.program, layer, &inputs)?;
+                if let Some(bias) = bias {
+                    self.set_bias(base, layer, bias);
+                }
+            }
+            let (patch, step) = (&*self, &self.order.steps[position]);
+            let mut pairs: Vec<_> = frames.iter_mut().zip(kept).collect();
+            base.for_each_frame(&mut pairs, |_, (slots, kept), threads| {
+                patch.run_step(base, step, slots, kept, threads);
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Changes the bias of a layer that has one, of as many entries.
+    fn set_bias(&mut self, base: &Engine, layer: usize, entries: Vec<i64>) {
+        if let Some(bias) = self.program.layers[layer].op.bias_mut() {
+            *bias = entries;
+        }
+        let spec = &self.program.layers[layer];
+        self.kernels[layer] = kernel_for(base.isa(), &self.program, spec);
+    }
+
+    /// Memory of one frame.
+    fn slots(&self) -> Result<Vec<AlignedBuffer>> {
+        let sizes = self.order.slot_bytes.iter();
+        sizes.map(|&bytes| AlignedBuffer::zeroed(bytes, "features")).collect()
+    }
+
+    fn run_step<'a>(
+        &self,
+        base: &'a Engine,
+        step: &Step,
+        slots: &mut [AlignedBuffer],
+        kept: &dyn Fn(usize) -> &'a [u8],
+        threads: usize,
+    ) {
+        let (kernel, scratch) = match step.writer {
+            Writer::Base(layer) => (&base.kernels[layer], &base.scratch),
+            Writer::Patch(layer) => (&self.kernels[layer], &self.scratch),
+        };
+        let Some(kernel) = kernel else { return };
+        let mut output = std::mem::take(&mut slots[step.slot]);
+        let inputs = step.inputs.iter().map(|source| self.input(source, slots, kept));
+        let inputs: Vec<&[u8]> = inputs.collect();
+        let work = Work { cpu: base.cpu, threads, scratch };
+        kernel.run(&inputs, &mut output.bytes_mut()[..step.bytes], &work);
+        slots[step.slot] = output;
+    }
+
+    fn input<'b, 'a: 'b>(
+        &'b self,
         source: &Source,
         slots: &'b [AlignedBuffer],
         kept: &dyn Fn(usize) -> &'a [u8],
