@@ -6,7 +6,7 @@ use crate::error::{Error, PatchFault};
 use crate::isa::Isa;
 use crate::network::proto::{self, layer::Op};
 use crate::network::sample::{Random, Sample, requantize};
-use crate::network::{Baseline, Engine, Patch, Values, ValuesView};
+use crate::network::{Baseline, Engine, MatchedLayer, Patch, Stepper, Values, ValuesView};
 
 const IMAGE: usize = 6 * 6 * 3;
 const FRAMES: usize = 5;
@@ -127,4 +127,63 @@ fn layers_that_read_each_other_are_refused() {
     sample.output_layer(&[pooled], first, Op::Rescale(op));
     let result = baseline.patch(&sample.file(), &[POOLED], &[Some(FIRST)]);
     assert!(matches!(fault(result), PatchFault::Circle { .. }));
+}
+
+/// The small network's first convolution, its bias shifted.
+fn shifted_convolution() -> Sample {
+    let mut sample = small_network();
+    sample.network.layers.truncate(1);
+    sample.network.tensors.truncate(FIRST + 1);
+    sample.network.outputs = vec![FIRST as u32];
+    sample.set_bias(0, &[5000; 8]);
+    sample
+}
+
+fn matched(layer: usize, channels: usize) -> MatchedLayer {
+    let all = |value: f64| vec![value; channels];
+    MatchedLayer { layer, steps: all(0.5), means: all(-17.0), limits: all(1e9) }
+}
+
+#[test]
+fn means_of_accumulators_become_the_wanted_ones() {
+    for isa in Isa::available() {
+        let baseline = baseline(isa, 2);
+        let mut patch =
+            baseline.patch(&shifted_convolution().file(), &[0], &[Some(FIRST)]).unwrap();
+        baseline.match_means(&mut patch, FRAMES, &[matched(0, 8)]).unwrap();
+        // The same biases from means over one frame after the other, by the stepper.
+        let engine = Engine::load(&shifted_convolution().file(), Isa::Scalar, 1).unwrap();
+        let mut stepper = Stepper::new(engine, &[ValuesView::U8(&frames())], FRAMES).unwrap();
+        let (shape, sums) = stepper.input_sums(0, 0..FRAMES).unwrap();
+        assert_eq!(shape, [3, 3, 3]);
+        let message = &small_network().network.tensors[1];
+        let weights = message.constant.clone().unwrap();
+        let positions = (FRAMES * 36) as f64;
+        let wanted: Vec<i64> = weights
+            .chunks(27)
+            .map(|row| {
+                let sum: i64 = row.iter().zip(&sums).map(|(&w, s)| i64::from(w as i8) * s).sum();
+                let mean = 5000.0 + sum as f64 / positions;
+                (5000.0 + (-17.0 / 0.5 - mean)).round_ties_even() as i64
+            })
+            .collect();
+        assert_eq!(patch.bias(0), wanted);
+        stepper.set_bias(0, wanted).unwrap();
+        stepper.advance(0..FRAMES, 1).unwrap();
+    }
+}
+
+#[test]
+fn a_match_that_does_not_fit_is_refused() {
+    let baseline = baseline(Isa::Scalar, 1);
+    let mut patch = baseline.patch(&shifted_convolution().file(), &[0], &[Some(FIRST)]).unwrap();
+    let mut fail = |layer| baseline.match_means(&mut patch, FRAMES, &[layer]).unwrap_err();
+    assert!(matches!(
+        fail(matched(0, 7)),
+        Error::Patch(PatchFault::Channels { want: 8, got: 7, .. })
+    ));
+    assert!(matches!(fail(matched(1, 8)), Error::Step(_)));
+    let mut other = baseline.patch(&other_sum().file(), &[POOLED], &[Some(SUMMED)]).unwrap();
+    let result = baseline.match_means(&mut other, FRAMES, &[matched(0, 8)]);
+    assert!(matches!(result.unwrap_err(), Error::Step(_)));
 }
