@@ -1,10 +1,12 @@
 """Calibration: what data say about the range of every feature, the weights and the biases."""
 
 from tidlq.calibration.bias import (
+    LEAST_FRAMES,
     BiasCalibration,
     BiasFrames,
     BiasSweeps,
     LayerCorrection,
+    PlanTrials,
     float_accumulator_means,
     load_frames,
     output_error,
@@ -24,6 +26,7 @@ from tidlq.calibration.stated import find_stated_ranges, is_trained_for
 from tidlq.calibration.weight_ranges import clip_weights
 
 __all__ = [
+    "LEAST_FRAMES",
     "BiasCalibration",
     "BiasFrames",
     "BiasSweeps",
@@ -35,6 +38,7 @@ __all__ = [
     "LayerCorrection",
     "MeasuredFeatures",
     "NoCheckpoints",
+    "PlanTrials",
     "RangeChoice",
     "RangeRule",
     "RangeSearch",

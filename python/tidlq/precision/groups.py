@@ -140,6 +140,18 @@ def precision_of_states(
     return Precision(8, features, parameters)
 
 
+def joined_precision(first: Precision, second: Precision) -> Precision:
+    """The wider bits of two precisions of one network.
+
+    Args:
+        first: gives the default.
+        second: of the same default, or 8 where it lists nothing.
+    """
+    features = {x: max(first.feature_bits(x), second.feature_bits(x)) for x in second.features}
+    depth = {x: max(first.parameter_bits(x), second.parameter_bits(x)) for x in second.parameters}
+    return Precision(first.default, {**first.features, **features}, {**first.parameters, **depth})
+
+
 def has_parameters(graph: Graph, layer: Layer) -> bool:
     """Whether a layer has a weight, a slope or a constant operand to quantize."""
     return layer.weight is not None or operand_index(graph, layer) is not None

@@ -42,6 +42,8 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "calibration_method": "tidlq:calibration_method",
         "percentile": "tidlq:percentile",
         "cross_layer_equalization": "tidlq:cross_layer_equalization",
+        "target_sqnr": "tidlq:target_sqnr",
+        "cost_model": "tidlq:cost_model",
     }
 )
 """Published name of every option, by field of `Options`."""
