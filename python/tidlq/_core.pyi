@@ -416,12 +416,20 @@ class ErrorStatistics:
     def __new__(cls) -> ErrorStatistics: ...
     def update(self, reference: NDArray[np.float32], value: NDArray[np.float32]) -> None:
         """Adds a pair of arrays of equal shape."""
+    def update_known(self, reference: NDArray[np.float32], value: NDArray[np.float32]) -> None:
+        """Adds a pair of arrays of equal shape as far as the reference is finite.
+
+        Where the value alone is not finite, nothing of the reference is met.
+        """
     def merge(self, other: ErrorStatistics) -> None:
         """Adds every pair of other statistics; the order leaves no trace."""
     @property
     def count(self) -> int: ...
     @property
     def mean_squared_error(self) -> float: ...
+    @property
+    def relative_error(self) -> float:
+        """sum of error^2 / sum of reference^2; sum of error^2 where the reference is all zero."""
     @property
     def max_abs_error(self) -> float: ...
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ class OutputError:
 
     Attributes:
         mean_squared_error: mean of error^2.
+        relative: sum of error^2 / sum of reference^2; the numerator where the reference is zero.
         sqnr_db: 10 log10(sum of reference^2 / sum of error^2); inf without any error.
         cosine: of the angle between the two, 1 at best.
         max_abs_error: the largest |error|.
@@ -29,15 +29,11 @@ class OutputError:
     """
 
     mean_squared_error: float
+    relative: float
     sqnr_db: float
     cosine: float
     max_abs_error: float
     divergence: float | None = None
-
-    @property
-    def relative(self) -> float:
-        """Sum of error^2 / sum of reference^2."""
-        return math.pow(10.0, -self.sqnr_db / 10.0)
 
 
 @dataclass
@@ -57,6 +53,7 @@ class ErrorTotal:
         """The measures."""
         return OutputError(
             self.error.mean_squared_error,
+            self.error.relative_error,
             self.error.sqnr_db,
             self.error.cosine,
             self.error.max_abs_error,
@@ -79,6 +76,6 @@ def compare_frames(kind: str, reference: Iterable[Array], value: Iterable[Array]
         values = np.zeros_like(wanted_values)
         if found.size == wanted_values.size:
             values = np.ascontiguousarray(found, np.float32).reshape(wanted_values.shape)
-        error.update(wanted_values, values)
+        error.update_known(wanted_values, values)
         divergence.update(kind, wanted_values, values)
     return error, divergence

@@ -85,6 +85,11 @@ class GroupSensitivity:
     local: Mapping[str, OutputError] = field(default_factory=dict)
     metric: float | None = None
 
+    @property
+    def relative_error(self) -> float:
+        """Sum over outputs of  sum of error^2 / sum of reference^2."""
+        return math.fsum(error.relative for error in self.outputs.values())
+
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -106,10 +111,7 @@ class Sensitivity:
         Sum over outputs of  (sum of error^2 / sum of reference^2), the base's less the variant's.
         Negative where the variant is worse.
         """
-        before, after = (
-            math.fsum(error.relative for error in x.outputs.values()) for x in (self.base, variant)
-        )
-        return before - after
+        return self.base.relative_error - variant.relative_error
 
 
 def measure_sensitivity(

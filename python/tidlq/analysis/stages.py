@@ -162,14 +162,15 @@ class VariedStages:
 
         Args:
             plan: of the same network.
-            means: by layer, float64 [C_out], over these frames.
+            means: by layer, float64 [C_out], over these frames; other layers keep their biases.
             frames: how many.
         """
         layers = dict(plan.layers)
         for variant in self.variants(plan):
             fixed = self._fixed[variant.stage]
             sources = {layer.name: layer.inputs[0] for layer in fixed.lowered.stage.layers}
-            names = [name for name in variant.weighted if plan.layers[name].largest_bias]
+            weighted = [name for name in variant.weighted if name in means]
+            names = [name for name in weighted if plan.layers[name].largest_bias]
             if not names:
                 continue
             steps = {name: _steps(plan, name, sources[name]) for name in names}

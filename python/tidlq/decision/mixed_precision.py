@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from tidlq.calibration import Checkpoints
 from tidlq.errors import OptionError
@@ -38,18 +39,30 @@ from tidlq.target import Options
 
 EVALUATIONS_PER_GROUP = 3
 LEAST_EVALUATIONS = 64
-MOST_EVALUATIONS = 2_000
-SEARCHED_MACS = 2e9
+MOST_EVALUATIONS = 1_000
+SEARCHED_MACS = 1e8
 """Multiply-accumulates per frame that all measurements of a small network may take together."""
 CURVE_POINTS = 10
 """Budgets between 8 and 16 bits whose first proposal is measured for the curve."""
 PROBES = 6
 """Budgets that are tried to reach a target."""
 
-_ERRORS = "precision choices"
+_ERRORS, _GAINS = "precision choices", "precision gains"
 
-Keep = Callable[[Sequence[MeasuredChoice], float], None]
-"""Told the choices so far and the budget, to keep the best of them."""
+
+class Errors(Protocol):
+    """Squared errors of precisions' outputs relative to the float network's."""
+
+    def error(self, precision: Precision) -> float:
+        """Of one precision."""
+
+    def errors_near(
+        self,
+        base: Precision,
+        precisions: Sequence[Precision],
+        tell: Callable[[int], None] | None = None,
+    ) -> tuple[float, Sequence[float]]:
+        """Of one, and of others that differ from it in few layers; `tell` is told how many."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +77,8 @@ class MixedPrecision:
         cost_16: latency with 16 bits wherever there are.
         budget: of latency; None where a target was given.
         latency_model: where latencies come from.
-        gains: error that each group takes away alone, by its name and state.
+        gains: error of each group's own noise that a state takes away, by its name and state.
+        prices: latency that a state adds to the 8-bit network, milliseconds.
         front: choices with less error than all that cost as much or less, by cost.
         measurements: choices that were tried.
         notices: what the user should know, in plain sentences.
@@ -78,6 +92,7 @@ class MixedPrecision:
     budget: float | None
     latency_model: str
     gains: Gains
+    prices: Mapping[tuple[str, GroupState], float]
     front: tuple[MeasuredChoice, ...]
     measurements: int
     notices: tuple[str, ...] = ()
@@ -97,11 +112,10 @@ class PrecisionChoice:
         options: `mixed_precision_factor` or `target_sqnr`.
         base: what lists or a proto ask for; wider bits may be added to it.
         latency: of a layer.
-        measure: error of a precision's outputs.
+        errors: measures precisions.
         checkpoints: keep what was measured.
         fixed: features and layers whose bits stay those of `base`.
         tell: told the number of measurements and about how many there will be.
-        keep: told the choices so far.
     """
 
     def __init__(
@@ -111,12 +125,11 @@ class PrecisionChoice:
         options: Options,
         base: Precision,
         latency: LatencyModel,
-        measure: Callable[[Precision], float],
+        errors: Errors,
         checkpoints: Checkpoints,
         *,
         fixed: frozenset[str] = frozenset(),
         tell: Callable[[int, int], None] | None = None,
-        keep: Keep | None = None,
     ) -> None:
         self._options = options
         self._base = base
@@ -126,10 +139,9 @@ class PrecisionChoice:
         self._cost_8 = StateCosts(found, work, latency).narrow
         self._cost_16 = StateCosts(found, work, latency).wide
         self._costs = StateCosts(self._groups, work, latency, base)
-        self._measure = measure
+        self._errors = errors
         self._checkpoints = checkpoints
         self._tell = tell or (lambda _done, _total: None)
-        self._keep = keep
         self._notices: list[str] = []
         self._budget = options.mixed_precision_factor * self._cost_8
         self._choices = MeasuredChoices(self._costs, self._error, self._known_errors(), self._save)
@@ -138,6 +150,7 @@ class PrecisionChoice:
         affordable = min(MOST_EVALUATIONS, int(SEARCHED_MACS / max(macs, 1)))
         few = max(LEAST_EVALUATIONS, EVALUATIONS_PER_GROUP * len(self._groups))
         self._evaluations = max(few, affordable)
+        self._ranked = 0
         self._total = 2 + states + self._evaluations + CURVE_POINTS
 
     def run(self) -> MixedPrecision:
@@ -154,7 +167,9 @@ class PrecisionChoice:
                 f"take {self._costs.narrow / self._cost_8:.3f} times the latency of 8 bits; "
                 "allowed: a greater factor, or fewer layers in the lists."
             )
-        gains = measure_gains(self._choices, self._report)
+        self._choices.error({})
+        self._choices.error({group.name: group.states[-1] for group in self._groups})
+        gains = self._gains()
         search = PrecisionSearch(self._choices, gains, self._evaluations, self._report)
         if target is None:
             chosen = search.run(self._budget)
@@ -175,6 +190,7 @@ class PrecisionChoice:
             self._budget if target is None else None,
             self._costs.model.name,
             gains,
+            {key: self._costs.cost(dict([key])) - self._costs.narrow for key in gains},
             pareto_front(self._choices),
             self._choices.count,
             tuple(self._notices),
@@ -203,10 +219,25 @@ class PrecisionChoice:
         return joined_precision(self._base, precision_of_states(self._groups, states))
 
     def _error(self, states: States) -> float:
-        return self._measure(self._precision(states))
+        return self._errors.error(self._precision(states))
+
+    def _gains(self) -> Gains:
+        """The noise of every group in every state, or what an interrupted choice found."""
+        known = self._checkpoints.load(_GAINS, _read_gains)
+        gains = measure_gains(self._choices, self._errors_near) if known is None else known
+        rows = [[name, state.value, gain] for (name, state), gain in gains.items()]
+        self._checkpoints.save(_GAINS, lambda: {"gains": json.dumps(rows).encode()})
+        self._ranked = len(gains)
+        return gains
+
+    def _errors_near(
+        self, base: States, variants: Sequence[States]
+    ) -> tuple[float, Sequence[float]]:
+        precisions = [self._precision(states) for states in variants]
+        return self._errors.errors_near(self._precision(base), precisions, self._report)
 
     def _report(self, done: int) -> None:
-        self._tell(min(done, self._total - 1), self._total)
+        self._tell(min(self._ranked + done, self._total - 1), self._total)
 
     def _known_errors(self) -> Mapping[str, float]:
         """What an interrupted choice had measured."""
@@ -216,12 +247,14 @@ class PrecisionChoice:
         self._checkpoints.save(
             _ERRORS, lambda: {"errors": json.dumps(dict(choices.errors)).encode()}
         )
-        if self._keep is not None:
-            self._keep(list(choices), self._budget)
 
 
 def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:
     return {str(key): float(error) for key, error in json.loads(state["errors"]).items()}
+
+
+def _read_gains(state: Mapping[str, bytes]) -> dict[tuple[str, GroupState], float]:
+    return {(n, GroupState(s)): float(gain) for n, s, gain in json.loads(state["gains"])}
 
 
 def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.graph.layers import Clamp, FunctionAttributes
+from tidlq.lowering.elementary import ELEMENTARY
 from tidlq.spec import FeatureQuant
 
 Float64 = NDArray[np.float64]
@@ -73,6 +74,7 @@ FUNCTIONS: Mapping[str, Callable[..., Float64]] = MappingProxyType(
         "Log": _log,
         "Neg": np.negative,
         "Sqrt": _sqrt,
+        **ELEMENTARY,
     }
 )
 """ONNX name to function of float64 [n]."""

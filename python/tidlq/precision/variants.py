@@ -72,7 +72,7 @@ class VariantPlans:
         return make_plan(
             self._graph,
             self._partition,
-            self._ranges_of(precision),
+            self.ranges_of(precision),
             self._scheme,
             precision=precision,
             is_asymmetric=self._is_asymmetric,
@@ -87,8 +87,8 @@ class VariantPlans:
             self._chosen[key] = self._choose(name, scales)
         return self._chosen[key]
 
-    def _ranges_of(self, precision: Precision) -> Ranges:
-        """The ranges with those of 16-bit parameters."""
+    def ranges_of(self, precision: Precision) -> Ranges:
+        """The ranges of a precision: with those of 16-bit parameters."""
         wide = [x for x in self._with_parameters if precision.parameter_bits(x) > 8]
         if self._wide is None or not wide:
             return self._ranges

@@ -214,6 +214,20 @@ fn rows<'a, T: Element + Copy>(array: &'a PyReadonlyArray2<'_, T>) -> Cow<'a, [T
     }
 }
 
+/// Refuses arrays of unequal shape.
+fn same_shape(
+    py: Python<'_>,
+    reference: &PyReadonlyArrayDyn<'_, f32>,
+    value: &PyReadonlyArrayDyn<'_, f32>,
+) -> PyResult<()> {
+    if reference.shape() == value.shape() {
+        return Ok(());
+    }
+    let (want, got) = (reference.shape(), value.shape());
+    let message = format!("The value has shape {got:?}, its reference has {want:?}.");
+    Err(raise(py, "DataError", &message))
+}
+
 /// Error of one float tensor against its reference, over frames.
 #[pyclass(module = "tidlq._core")]
 pub struct ErrorStatistics {
@@ -234,14 +248,24 @@ impl ErrorStatistics {
         reference: PyReadonlyArrayDyn<'_, f32>,
         value: PyReadonlyArrayDyn<'_, f32>,
     ) -> PyResult<()> {
-        if reference.shape() != value.shape() {
-            let (want, got) = (reference.shape(), value.shape());
-            let message = format!("The value has shape {got:?}, its reference has {want:?}.");
-            return Err(raise(py, "DataError", &message));
-        }
+        same_shape(py, &reference, &value)?;
         let (reference, value) = (elements(&reference), elements(&value));
         enter(py, || {
             self.inner.update(self.cpu, &reference, &value);
+            Ok(())
+        })
+    }
+
+    fn update_known(
+        &mut self,
+        py: Python<'_>,
+        reference: PyReadonlyArrayDyn<'_, f32>,
+        value: PyReadonlyArrayDyn<'_, f32>,
+    ) -> PyResult<()> {
+        same_shape(py, &reference, &value)?;
+        let (reference, value) = (elements(&reference), elements(&value));
+        enter(py, || {
+            self.inner.update_known(self.cpu, &reference, &value);
             Ok(())
         })
     }
@@ -259,6 +283,11 @@ impl ErrorStatistics {
     #[getter]
     fn mean_squared_error(&self) -> f64 {
         self.inner.mean_squared_error()
+    }
+
+    #[getter]
+    fn relative_error(&self) -> f64 {
+        self.inner.relative_error()
     }
 
     #[getter]
@@ -297,11 +326,7 @@ impl DivergenceStatistics {
         reference: PyReadonlyArrayDyn<'_, f32>,
         value: PyReadonlyArrayDyn<'_, f32>,
     ) -> PyResult<()> {
-        if reference.shape() != value.shape() {
-            let (want, got) = (reference.shape(), value.shape());
-            let message = format!("The value has shape {got:?}, its reference has {want:?}.");
-            return Err(raise(py, "DataError", &message));
-        }
+        same_shape(py, &reference, &value)?;
         let outputs = outputs(py, kind, reference.shape().last().copied().unwrap_or(1))?;
         let (reference, value) = (elements(&reference), elements(&value));
         enter(py, || {

@@ -29,14 +29,14 @@ FRAMES = 5
 
 
 def classifier(*, island: bool = False) -> SmallNetwork:
-    """Two residual blocks and a classifier; an Erf between them is a float island."""
+    """Two residual blocks and a classifier; an LpNormalization between them is a float island."""
     net = SmallNetwork(3)
     x = net.input(1, 3, 8, 8)
     for _ in range(2):
         y = net.node("Relu", net.conv(x, (3, 3, 3, 3), pads=[1] * 4))
         x = net.node("Add", net.conv(y, (3, 3, 1, 1)), x)
         if island:
-            x = net.node("Erf", x)
+            x = net.node("LpNormalization", x, axis=1)
     flat = net.node("Flatten", net.node("GlobalAveragePool", x))
     net.node("Gemm", flat, net.random(3, 10), net.random(10), name="logits")
     return net

@@ -10,7 +10,16 @@ import onnx_ir as ir
 
 from tidlq.graph.layers import FloatNode, InnerProductAttributes, Layer, LayerKind, LayerTable
 from tidlq.graph.model import Graph
-from tidlq.graph.recognition import elementwise, movement, pools, resize, weighted
+from tidlq.graph.recognition import (
+    elementwise,
+    functions,
+    gathers,
+    movement,
+    pools,
+    reductions,
+    resize,
+    weighted,
+)
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.spec import FeatureQuant
 
@@ -28,19 +37,22 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "AveragePool": pools.recognise_average_pool,
         "GlobalAveragePool": pools.recognise_global_pool,
         "GlobalMaxPool": pools.recognise_global_pool,
-        "ReduceMax": pools.recognise_reduction,
-        "ReduceMean": pools.recognise_reduction,
+        **dict.fromkeys(reductions.REDUCTIONS, reductions.recognise_reduction),
         "Add": elementwise.recognise_sum,
         "Sub": elementwise.recognise_sum,
         "Mul": elementwise.recognise_product,
-        "Div": elementwise.recognise_product,
-        "Max": elementwise.recognise_extremum,
-        "Min": elementwise.recognise_extremum,
+        "Div": functions.recognise_division,
+        "Pow": functions.recognise_power,
+        "Sum": functions.recognise_many,
+        "Mean": functions.recognise_many,
+        "Max": functions.recognise_extremum,
+        "Min": functions.recognise_extremum,
         "Relu": elementwise.recognise_clamp,
         "Clip": elementwise.recognise_clamp,
         "Identity": elementwise.recognise_requantization,
         **dict.fromkeys(elementwise.FUNCTION_DEFAULTS, elementwise.recognise_function),
         **dict.fromkeys(elementwise.STATED_FUNCTIONS, elementwise.recognise_stated_function),
+        **dict.fromkeys(functions.ELEMENTARY_FUNCTIONS, functions.recognise_elementary),
         "Softmax": elementwise.recognise_softmax,
         "Concat": movement.recognise_concat,
         "Flatten": movement.recognise_reshape,
@@ -48,7 +60,16 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "Squeeze": movement.recognise_reshape,
         "Unsqueeze": movement.recognise_reshape,
         "Transpose": movement.recognise_transpose,
-        "Pad": movement.recognise_pad,
+        "Pad": gathers.recognise_pad,
+        "Gather": gathers.recognise_gather,
+        "GatherElements": gathers.recognise_gather_elements,
+        "GatherND": gathers.recognise_gather_nd,
+        "ScatterElements": gathers.recognise_scatter_elements,
+        "ScatterND": gathers.recognise_scatter_nd,
+        "Expand": gathers.recognise_repetition,
+        "Tile": gathers.recognise_repetition,
+        "DepthToSpace": gathers.recognise_depth_to_space,
+        "SpaceToDepth": gathers.recognise_space_to_depth,
         "Slice": movement.recognise_slice,
         "Split": movement.recognise_split,
         "Resize": resize.recognise_resize,

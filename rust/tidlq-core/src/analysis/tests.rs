@@ -144,3 +144,22 @@ fn the_divergence_is_that_of_the_softmax() {
     assert!(of(Outputs::Probabilities(2), &[0.5, 0.5], &[f32::NAN, 0.0]).is_nan());
     assert!(of(Outputs::Logits(2), &[0.5, 0.5], &[f32::NAN, 0.0]).is_nan());
 }
+
+#[test]
+fn what_the_reference_leaves_open_counts_for_nothing() {
+    let cpu = Cpu::new(Isa::Scalar).unwrap();
+    let mut found = ErrorStatistics::default();
+    found.update_known(cpu, &[3.0, f32::NAN, f32::INFINITY, 4.0], &[2.0, 7.0, f32::NAN, 4.0]);
+    assert_eq!((found.relative_error(), found.count()), (1.0 / 25.0, 4));
+    found.update_known(cpu, &[5.0], &[f32::NEG_INFINITY]);
+    assert_eq!(found.relative_error(), 26.0 / 50.0);
+}
+
+#[test]
+fn the_relative_error_of_a_zero_reference_is_the_squared_error() {
+    let cpu = Cpu::new(Isa::Scalar).unwrap();
+    let mut found = ErrorStatistics::default();
+    assert!(found.relative_error().is_nan());
+    found.update(cpu, &[0.0, 0.0], &[3.0, 4.0]);
+    assert_eq!(found.relative_error(), 25.0);
+}

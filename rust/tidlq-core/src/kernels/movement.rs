@@ -9,6 +9,9 @@ use crate::network::{Pad, PadMode};
 /// Output elements that a task aims at.
 const TASK_ELEMENTS: usize = 1 << 15;
 
+/// Shorter rows are gathered column by column.
+const SHORT_ROW: usize = 16;
+
 /// Joins inputs along an axis.
 pub(crate) struct ConcatKernel {
     /// Per input, the bytes that are contiguous in the output.
@@ -116,6 +119,19 @@ impl StridedKernel {
         let outer = self.sizes.len() - 1;
         let (row, stride) = (self.sizes[outer], self.strides[outer]);
         let chunk = work.chunk(output.len(), row, TASK_ELEMENTS);
+        if outer == 1 && self.strides[0] == 1 && row < SHORT_ROW {
+            work.for_each_chunk(output, chunk, |index, output| {
+                for column in 0..row {
+                    let start = (self.origin + index * (chunk / row)) as isize;
+                    let first = (start + column as isize * stride) as usize;
+                    let source = &input[first..first + output.len() / row];
+                    for (line, element) in output.chunks_exact_mut(row).zip(source) {
+                        line[column] = *element;
+                    }
+                }
+            });
+            return;
+        }
         work.for_each_chunk(output, chunk, |index, output| {
             for (offset, line) in output.chunks_exact_mut(row).enumerate() {
                 let mut rest = index * (chunk / row) + offset;
@@ -140,6 +156,52 @@ impl Kernel for StridedKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         with_size!(self.element_bytes, T => {
             self.copy::<T>(cast_slice(inputs[0]), cast_slice_mut(output), work);
+        });
+    }
+}
+
+/// Elements by position along an axis.
+pub(crate) struct GatherKernel {
+    /// Per output position, where its stretch begins within an outer index of the input, in bytes.
+    starts: Vec<usize>,
+    /// Bytes of all inner axes.
+    stretch: usize,
+    /// Bytes of an outer index of the input.
+    outer: usize,
+}
+
+impl GatherKernel {
+    pub fn new(element_type: ElementType, shape: &[usize], axis: usize, index: &[usize]) -> Self {
+        let inner: usize = shape[axis + 1..].iter().product();
+        let stretch = inner * element_type.size_bytes();
+        let starts = index.iter().map(|&entry| entry * stretch).collect();
+        Self { starts, stretch, outer: shape[axis] * stretch }
+    }
+
+    #[inline(always)]
+    fn copy<const BYTES: usize>(&self, input: &[u8], first: usize, output: &mut [u8]) {
+        let count = self.starts.len();
+        let stretch = if BYTES == 0 { self.stretch } else { BYTES };
+        for (offset, target) in output.chunks_exact_mut(stretch).enumerate() {
+            let position = first + offset;
+            let start = position / count * self.outer + self.starts[position % count];
+            target.copy_from_slice(&input[start..start + stretch]);
+        }
+    }
+}
+
+impl Kernel for GatherKernel {
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        let stretches = output.len() / self.stretch;
+        let chunk = work.chunk(stretches, 1, (TASK_ELEMENTS / self.stretch).max(1));
+        work.for_each_chunk(output, chunk * self.stretch, |index, output| {
+            let first = index * chunk;
+            match self.stretch {
+                1 => self.copy::<1>(inputs[0], first, output),
+                2 => self.copy::<2>(inputs[0], first, output),
+                4 => self.copy::<4>(inputs[0], first, output),
+                _ => self.copy::<0>(inputs[0], first, output),
+            }
         });
     }
 }

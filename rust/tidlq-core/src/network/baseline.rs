@@ -155,7 +155,7 @@ impl Baseline {
                 let value: &[f32] = bytemuck::cast_slice(bytes);
                 let wanted = &reference.values[frame * value.len()..(frame + 1) * value.len()];
                 let mut error = ErrorStatistics::default();
-                error.update(self.engine.cpu, wanted, value);
+                error.update_known(self.engine.cpu, wanted, value);
                 variation.errors.push(error);
                 let mut divergence = DivergenceStatistics::default();
                 divergence.update(reference.outputs, wanted, value);
