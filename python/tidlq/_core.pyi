@@ -180,6 +180,120 @@ class FrameStepper:
         """
 
 @final
+class Baseline:
+    """A Network and frames, with every feature kept: what variants of the Network start from."""
+
+    def __new__(cls, file: bytes, threads: int = 0) -> Baseline:
+        """Loads the bytes of a `.tidlq` file; threads 0 means one per core.
+
+        Raises:
+            ArtifactError: The bytes are not a valid Network.
+        """
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, in execution order."""
+    @property
+    def frames(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of the kept features of one frame."""
+
+    def run(self, inputs: list[NDArray[np.generic]]) -> None:
+        """Runs frames and keeps their features in the place of earlier ones.
+
+        Args:
+            inputs: one array per Network input, shape [frames, *input.shape], of the input's dtype;
+                copied.
+
+        Raises:
+            ArtifactError: Memory is not to be had.
+            DataError: Count, dtype or shape of the arrays differ from the Network's inputs.
+        """
+
+    def tensor(self, name: str) -> NDArray[np.generic]:
+        """Returns a tensor of all frames, shape [frames, *shape].
+
+        Raises:
+            OptionError: The tensor does not exist, or frames have not been run.
+        """
+
+@final
+class Patch:
+    """The layers in which a variant differs from a Network, over the frames of its Baseline.
+
+    A run executes these layers and those of the Network that follow them, from the kept features.
+    """
+
+    def __new__(
+        cls, baseline: Baseline, file: bytes, inputs: list[str], outputs: list[str | None]
+    ) -> Patch:
+        """Loads the layers, themselves a Network.
+
+        Args:
+            baseline: of the Network that is varied; its frames may change later.
+            file: bytes of a `.tidlq` file.
+            inputs: the tensor of the Network that each input of the patch is.
+            outputs: the tensor of the Network that each output of the patch stands in for; None for
+                one that is only looked at, a probe.
+
+        Raises:
+            ArtifactError: The bytes are not a valid Network.
+            OptionError: A tensor does not exist or has another type, shape, scale or zero point
+                than the patch's, or layers would read each other in a circle.
+        """
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the patch's layers."""
+    @property
+    def suffix(self) -> list[str]:
+        """Names of the Network's layers that run again, in its order."""
+
+    def match_means(
+        self,
+        frames: int,
+        layers: list[tuple[str, list[float], list[float], list[float]]],
+    ) -> list[list[int]]:
+        """Moves biases so that mean accumulators are as wanted, over the first frames.
+
+        In the order of execution, each layer behind the corrected ones before it.
+
+        Args:
+            frames: how many.
+            layers: the name of a layer of the patch; by output channel the real value of one unit
+                of the accumulator, the wanted mean before the non-linearity, and the largest
+                magnitude of the bias, real values.
+
+        Returns:
+            By layer, the bias that it has now.
+
+        Raises:
+            OptionError: A layer does not exist or has no bias, numbers of channels differ, or there
+                are fewer frames.
+        """
+
+    def compare(
+        self, references: list[tuple[NDArray[np.float32], str]]
+    ) -> list[tuple[ErrorStatistics, DivergenceStatistics]]:
+        """Runs all frames and compares the Network's outputs, then the probes.
+
+        Threads and their number do not change the result.
+
+        Args:
+            references: for each of them float32 [frames, *shape], and what its values are:
+                "plain", "logits" or "probabilities" of classes along the last axis.
+
+        Raises:
+            OptionError: A reference does not fit or an output is not of float32.
+        """
+
+    def outputs(self) -> list[NDArray[np.generic]]:
+        """Runs all frames and returns the Network's outputs, then the probes: [frames, *shape]."""
+
+@final
 class TensorStatistics:
     """Exact, mergeable statistics of one float tensor over frames.
 
@@ -302,10 +416,20 @@ class ErrorStatistics:
     def __new__(cls) -> ErrorStatistics: ...
     def update(self, reference: NDArray[np.float32], value: NDArray[np.float32]) -> None:
         """Adds a pair of arrays of equal shape."""
+    def update_known(self, reference: NDArray[np.float32], value: NDArray[np.float32]) -> None:
+        """Adds a pair of arrays of equal shape as far as the reference is finite.
+
+        Where the value alone is not finite, nothing of the reference is met.
+        """
+    def merge(self, other: ErrorStatistics) -> None:
+        """Adds every pair of other statistics; the order leaves no trace."""
     @property
     def count(self) -> int: ...
     @property
     def mean_squared_error(self) -> float: ...
+    @property
+    def relative_error(self) -> float:
+        """sum of error^2 / sum of reference^2; sum of error^2 where the reference is all zero."""
     @property
     def max_abs_error(self) -> float: ...
     @property
@@ -313,6 +437,29 @@ class ErrorStatistics:
     @property
     def sqnr_db(self) -> float:
         """10 log10(sum of reference^2 / sum of error^2); inf when the error is zero."""
+
+@final
+class DivergenceStatistics:
+    """Mean Kullback-Leibler divergence of rows against their reference, in nats.
+
+    A row's is sum over classes of p (ln p - ln q), p the reference's probability; probabilities
+    below 2^-24 count as 2^-24.
+    """
+
+    def __new__(cls) -> DivergenceStatistics: ...
+    def update(self, kind: str, reference: NDArray[np.float32], value: NDArray[np.float32]) -> None:
+        """Adds the rows along the last axis of a pair of arrays of equal shape.
+
+        Args:
+            kind: "logits", "probabilities", or "plain", which has none.
+        """
+    def merge(self, other: DivergenceStatistics) -> None:
+        """Adds every row of other statistics; the order leaves no trace."""
+    @property
+    def rows(self) -> int: ...
+    @property
+    def mean(self) -> float:
+        """nan before the first row, and after one that is not finite."""
 
 @final
 class WindowSums:

@@ -7,6 +7,7 @@ from tidlq.calibration.bias import (
     BiasSweeps,
     LayerCorrection,
     PlanTrials,
+    float_accumulator_means,
     load_frames,
     output_error,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "find_possible_ranges",
     "find_relevant_ranges",
     "find_stated_ranges",
+    "float_accumulator_means",
     "is_trained_for",
     "load_frames",
     "measure_features",

@@ -19,7 +19,6 @@ from tidlq.calibration import (
     Checkpoints,
     KeptFrames,
     MeasuredFeatures,
-    PlanTrials,
     RangeChoice,
     RangeRule,
     RangeSearch,
@@ -37,6 +36,7 @@ from tidlq.decision.latency import latency_model
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.placement import rescale
+from tidlq.decision.trials import PrecisionTrials
 from tidlq.equalization import (
     ChannelGroup,
     ChannelSpread,
@@ -51,6 +51,7 @@ from tidlq.graph.partition import Partition
 from tidlq.precision.assignment import Assignment, assign_precision, asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
+from tidlq.precision.variants import VariantPlans
 from tidlq.precision.weights import largest_bias_code
 from tidlq.quantproto import Provenance, format_quant_params
 from tidlq.quantproto.network_ranges import to_saved
@@ -342,9 +343,10 @@ class DataDecision:
             )
         graph, parts, precision = narrow.graph, narrow.parts, self._precision
         fixed = frozenset({*self.given.features, *self.given.parameters})
-        trials = PlanTrials(
+        trials = PrecisionTrials(
             graph,
             parts,
+            self._variant_plans(narrow),
             held,
             self.threads,
             has_bias_calibration=self.ingredients.bias_calibration,
@@ -356,7 +358,7 @@ class DataDecision:
             self.options,
             precision(graph, parts),
             latency_model(self.options, parts),
-            lambda bits: trials.error(self._variant(narrow, bits).plan),
+            trials,
             self.checkpoints.of(f"{graph.fingerprint} {narrow.measured.digest}"),
             fixed=fixed,
             tell=lambda done, total: self.report("choose 16-bit layers", done, total),
@@ -365,31 +367,27 @@ class DataDecision:
         self.notices += self.mixed.notices
         return self._variant(narrow, self.mixed.precision)
 
-    def _variant(self, narrow: _Candidate, precision: Precision) -> _Candidate:
-        """A candidate with other bits: 16-bit parameters are not clipped."""
+    def _variant_plans(self, narrow: _Candidate, choose: ChooseRange | None = None) -> VariantPlans:
+        """Plans of the candidate with other bits: 16-bit parameters are not clipped."""
         graph, parts = narrow.graph, narrow.parts
         own = measure_parameters(graph, parts.layers)
-        wide = [x.name for x in parts.layers if precision.parameter_bits(x.name) > 8]
-        names = {parameter_name(x, role) for x in wide for role in ParameterRole}
-        ranges = replace(
-            narrow.ranges,
-            parameters={
-                n: (own if n in names else narrow.ranges).parameters[n] for n in own.parameters
-            },
-            channels={n: (own if n in names else narrow.ranges).channels[n] for n in own.channels},
-        )
-        ranges = self.given.over(ranges, own)
-        choose = self._choice(graph, parts, narrow.measured)
-        plan = make_plan(
+        return VariantPlans(
             graph,
             parts,
-            ranges,
+            narrow.ranges,
             self.scheme,
-            precision=precision,
             is_asymmetric=asymmetry_of(self.options),
-            choose=choose,
+            choose=choose or self._choice(graph, parts, narrow.measured),
+            wide=self.given.over(own, own),
         )
-        return replace(narrow, ranges=replace(ranges, features=dict(choose.chosen)), plan=plan)
+
+    def _variant(self, narrow: _Candidate, precision: Precision) -> _Candidate:
+        """A candidate with other bits."""
+        choose = self._choice(narrow.graph, narrow.parts, narrow.measured)
+        plans = self._variant_plans(narrow, choose)
+        plan = plans.plan(precision)
+        ranges = replace(plans.ranges_of(precision), features=dict(choose.chosen))
+        return replace(narrow, ranges=ranges, plan=plan)
 
     def _choice(self, graph: Graph, parts: Partition, measured: MeasuredFeatures) -> RangeChoice:
         relevant = {bits: _relevant(graph, parts, measured, bits) for bits in (8, 16)}

@@ -8,8 +8,9 @@ calibrated on some of the frames, and its outputs compared with the float networ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from tidlq.calibration import Checkpoints
 from tidlq.errors import OptionError
@@ -46,7 +47,22 @@ CURVE_POINTS = 10
 PROBES = 6
 """Budgets that are tried to reach a target."""
 
-_ERRORS = "precision choices"
+_ERRORS, _GAINS = "precision choices", "precision gains"
+
+
+class Errors(Protocol):
+    """Squared errors of precisions' outputs relative to the float network's."""
+
+    def error(self, precision: Precision) -> float:
+        """Of one precision."""
+
+    def errors_near(
+        self,
+        base: Precision,
+        precisions: Sequence[Precision],
+        tell: Callable[[int], None] | None = None,
+    ) -> tuple[float, Sequence[float]]:
+        """Of one, and of others that differ from it in few layers; `tell` is told how many."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +112,7 @@ class PrecisionChoice:
         options: `mixed_precision_factor` or `target_sqnr`.
         base: what lists or a proto ask for; wider bits may be added to it.
         latency: of a layer.
-        measure: error of a precision's outputs.
+        errors: measures precisions.
         checkpoints: keep what was measured.
         fixed: features and layers whose bits stay those of `base`.
         tell: told the number of measurements and about how many there will be.
@@ -109,7 +125,7 @@ class PrecisionChoice:
         options: Options,
         base: Precision,
         latency: LatencyModel,
-        measure: Callable[[Precision], float],
+        errors: Errors,
         checkpoints: Checkpoints,
         *,
         fixed: frozenset[str] = frozenset(),
@@ -123,7 +139,7 @@ class PrecisionChoice:
         self._cost_8 = StateCosts(found, work, latency).narrow
         self._cost_16 = StateCosts(found, work, latency).wide
         self._costs = StateCosts(self._groups, work, latency, base)
-        self._measure = measure
+        self._errors = errors
         self._checkpoints = checkpoints
         self._tell = tell or (lambda _done, _total: None)
         self._notices: list[str] = []
@@ -134,6 +150,7 @@ class PrecisionChoice:
         affordable = min(MOST_EVALUATIONS, int(SEARCHED_MACS / max(macs, 1)))
         few = max(LEAST_EVALUATIONS, EVALUATIONS_PER_GROUP * len(self._groups))
         self._evaluations = max(few, affordable)
+        self._ranked = 0
         self._total = 2 + states + self._evaluations + CURVE_POINTS
 
     def run(self) -> MixedPrecision:
@@ -150,7 +167,9 @@ class PrecisionChoice:
                 f"take {self._costs.narrow / self._cost_8:.3f} times the latency of 8 bits; "
                 "allowed: a greater factor, or fewer layers in the lists."
             )
-        gains = measure_gains(self._choices, self._report)
+        self._choices.error({})
+        self._choices.error({group.name: group.states[-1] for group in self._groups})
+        gains = self._gains()
         search = PrecisionSearch(self._choices, gains, self._evaluations, self._report)
         if target is None:
             chosen = search.run(self._budget)
@@ -200,10 +219,25 @@ class PrecisionChoice:
         return joined_precision(self._base, precision_of_states(self._groups, states))
 
     def _error(self, states: States) -> float:
-        return self._measure(self._precision(states))
+        return self._errors.error(self._precision(states))
+
+    def _gains(self) -> Gains:
+        """The noise of every group in every state, or what an interrupted choice found."""
+        known = self._checkpoints.load(_GAINS, _read_gains)
+        gains = measure_gains(self._choices, self._errors_near) if known is None else known
+        rows = [[name, state.value, gain] for (name, state), gain in gains.items()]
+        self._checkpoints.save(_GAINS, lambda: {"gains": json.dumps(rows).encode()})
+        self._ranked = len(gains)
+        return gains
+
+    def _errors_near(
+        self, base: States, variants: Sequence[States]
+    ) -> tuple[float, Sequence[float]]:
+        precisions = [self._precision(states) for states in variants]
+        return self._errors.errors_near(self._precision(base), precisions, self._report)
 
     def _report(self, done: int) -> None:
-        self._tell(min(done, self._total - 1), self._total)
+        self._tell(min(self._ranked + done, self._total - 1), self._total)
 
     def _known_errors(self) -> Mapping[str, float]:
         """What an interrupted choice had measured."""
@@ -217,6 +251,10 @@ class PrecisionChoice:
 
 def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:
     return {str(key): float(error) for key, error in json.loads(state["errors"]).items()}
+
+
+def _read_gains(state: Mapping[str, bytes]) -> dict[tuple[str, GroupState], float]:
+    return {(n, GroupState(s)): float(gain) for n, s, gain in json.loads(state["gains"])}
 
 
 def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:

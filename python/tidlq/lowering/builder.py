@@ -158,6 +158,10 @@ class NetworkBuilder:
         """The first float form of every Graph tensor that has one."""
         return {name: forms[0] for name, forms in self._float.items()}
 
+    def forms_of(self, name: str) -> tuple[tuple[Placed, ...], tuple[Placed, ...]]:
+        """The integer forms and the float forms of a Graph tensor, in the order of their making."""
+        return tuple(self._integer.get(name, ())), tuple(self._float.get(name, ()))
+
     def any_layout(self, name: str) -> Layout:
         """The layout in which the tensor was written."""
         forms = self._integer.get(name) or self._float[name]

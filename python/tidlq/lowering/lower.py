@@ -64,15 +64,31 @@ def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Netwo
 
 def build_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> NetworkBuilder:
     """The same, with the record of where each tensor of the Graph lives in the Network."""
+    builder = open_stage(graph, stage, plan, name)
+    for layer in stage.layers:
+        lower_layer(builder, layer)
+    close_stage(builder, stage)
+    return builder
+
+
+def open_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> NetworkBuilder:
+    """A stage's inputs, before any layer."""
     builder = NetworkBuilder(graph, plan, name, float_joins(graph, stage, plan))
     for tensor in stage.inputs:
         shape = builder.shape(tensor)
         index = builder.add_tensor(f"{tensor}/float", shape, None)
         builder.place_float(tensor, index, identity(len(shape)))
         builder.network.inputs.append(index)
-    for layer in stage.layers:
-        _LOWERINGS[layer.kind](builder, layer)
+    return builder
+
+
+def lower_layer(builder: NetworkBuilder, layer: Layer) -> None:
+    """Emits one layer; its inputs are there already."""
+    _LOWERINGS[layer.kind](builder, layer)
+
+
+def close_stage(builder: NetworkBuilder, stage: Stage) -> None:
+    """A stage's outputs, after all layers."""
     for tensor in stage.outputs:
         rank = len(builder.shape(tensor))
         builder.network.outputs.append(builder.floating(tensor, identity(rank)))
-    return builder

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +21,12 @@ from tidlq.precision.scales import (
     shifted_feature,
     symmetric_feature,
 )
-from tidlq.precision.weighted_layers import BiasValues, WeightedLayer, decide_weight
+from tidlq.precision.weighted_layers import (
+    BiasValues,
+    WeightDecision,
+    WeightedLayer,
+    decide_weight,
+)
 from tidlq.precision.weights import parameter_type
 from tidlq.spec import (
     FeatureQuant,
@@ -48,6 +53,20 @@ ChooseRange = Callable[[str, FeatureScales], Range]
 _FREE = frozenset({LayerKind.FUNCTION, LayerKind.SOFTMAX, LayerKind.REDUCTION, LayerKind.DIVISION})
 """Kinds whose output's scale follows from its range alone."""
 
+
+@dataclass
+class PlanMemory:
+    """What plans that differ in precision alone have in common.
+
+    Attributes:
+        weights: decisions, and biases in real units, by layer and by all that they depend on.
+    """
+
+    weights: dict[tuple[object, ...], tuple[WeightDecision, tuple[float, ...]]] = field(
+        default_factory=dict
+    )
+
+
 FREE_SHIFT = -64
 """Least shift of layers whose multipliers can also refine their inputs' scale."""
 
@@ -61,6 +80,7 @@ def make_plan(
     precision: Precision | None = None,
     is_asymmetric: IsAsymmetric | None = None,
     choose: ChooseRange | None = None,
+    memory: PlanMemory | None = None,
 ) -> QuantPlan:
     """Decides scale, zero point and sign of every feature, and every layer's requantization.
 
@@ -76,6 +96,7 @@ def make_plan(
         choose: asked for the range of every feature with a scale of its own, in execution order and
             as soon as the possible scales are known; `ranges.features` is not read then. A plan
             made later from the chosen ranges is the same plan.
+        memory: of earlier plans that differ in precision alone; the plan is the same without.
 
     Raises:
         QuantProtoError: A range is missing, or a feature is to have other bits than it can have.
@@ -83,7 +104,13 @@ def make_plan(
             accumulator.
     """
     planner = _Planner(
-        graph, ranges, scheme, precision or Precision(), is_asymmetric or (lambda _: True), choose
+        graph,
+        ranges,
+        scheme,
+        precision or Precision(),
+        is_asymmetric or (lambda _: True),
+        choose,
+        PlanMemory() if memory is None else memory,
     )
     for stage in partition.stages:
         if stage.kind is not StageKind.FIXED:
@@ -121,6 +148,7 @@ class _Planner:
         precision: Precision,
         is_asymmetric: IsAsymmetric,
         choose: ChooseRange | None,
+        memory: PlanMemory,
     ) -> None:
         self.graph = graph
         self.ranges = ranges
@@ -128,6 +156,7 @@ class _Planner:
         self.precision = precision
         self.is_asymmetric = is_asymmetric
         self.choose = choose
+        self.memory = memory
         self.features: dict[str, FeatureQuant] = {}
         self.layers: dict[str, LayerQuant] = {}
         # What the integers of a feature can be.
@@ -229,6 +258,38 @@ class _Planner:
             raise QuantProtoError(
                 f"The channel ranges of the weight of layer {layer.name!r} are missing."
             )
+        bits = self.precision.parameter_bits(layer.name)
+        terms = input_terms(layer, self.integers[layer.inputs[0]], x.zero_point)
+        key = (layer.name, x.scale, x.type.bits, terms, bits)
+        if key not in self.memory.weights:
+            self.memory.weights[key] = self._decide_weighted(layer, whole, channels, x, terms)
+        decision, bias = self.memory.weights[key]
+        scales = decision.weight.scales
+        coarsest = max(scales)
+        feature, shift = self.output_feature(layer, x.scale * coarsest, 0)
+        self.features[layer.output] = feature
+        shifts: tuple[int, ...] = ()
+        if self.is_shift:
+            shifts = tuple(shift + round(math.log2(coarsest / scale)) for scale in scales)
+        self.layers[layer.name] = LayerQuant(
+            self.scheme.requantization,
+            decision.weight,
+            shift=shifts,
+            bias=bias,
+            bias_bits=decision.bias_bits,
+            headroom_bits=decision.headroom_bits,
+            largest_bias=decision.largest_bias,
+        )
+
+    def _decide_weighted(
+        self,
+        layer: Layer,
+        whole: Range,
+        channels: Sequence[Range],
+        x: FeatureQuant,
+        terms: Interval,
+    ) -> tuple[WeightDecision, tuple[float, ...]]:
+        """The quantization of a weight, and the bias in real units."""
         parameters = layer_parameters(self.graph, layer)
         given = self.ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
         bias = BiasValues.of(parameters.bias, given, len(parameters.weight))
@@ -241,27 +302,12 @@ class _Planner:
                 channels,
                 bias,
                 x.scale,
-                input_terms(layer, self.integers[layer.inputs[0]], x.zero_point),
+                terms,
                 x.type.bits,
                 self.precision.parameter_bits(layer.name),
             ),
         )
-        scales = decision.weight.scales
-        coarsest = max(scales)
-        feature, shift = self.output_feature(layer, x.scale * coarsest, 0)
-        self.features[layer.output] = feature
-        shifts: tuple[int, ...] = ()
-        if self.is_shift:
-            shifts = tuple(shift + round(math.log2(coarsest / scale)) for scale in scales)
-        self.layers[layer.name] = LayerQuant(
-            self.scheme.requantization,
-            decision.weight,
-            shift=shifts,
-            bias=() if bias.values is None else tuple(bias.values.tolist()),
-            bias_bits=decision.bias_bits,
-            headroom_bits=decision.headroom_bits,
-            largest_bias=decision.largest_bias,
-        )
+        return decision, () if bias.values is None else tuple(bias.values.tolist())
 
     def _weight_scheme(self, layer: Layer) -> Scheme:
         """One scale for the weight of a grouped transposed convolution: ONNX names no channels."""

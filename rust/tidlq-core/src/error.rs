@@ -2,9 +2,13 @@
 //!
 //! Variants carry the numbers, so that callers and tests compare them; `Display` is the sentence.
 
+mod patch;
+
 use std::fmt;
 
 use thiserror::Error;
+
+pub use patch::PatchFault;
 
 /// What is wrong with a field of a tensor, of a layer or of the network.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -387,6 +391,9 @@ pub enum Error {
     /// A step of a run, layer by layer, is not possible.
     #[error(transparent)]
     Step(#[from] StepFault),
+    /// A patch does not fit its network.
+    #[error(transparent)]
+    Patch(#[from] PatchFault),
     /// A range cannot be searched for.
     #[error(transparent)]
     Search(#[from] SearchFault),

@@ -66,6 +66,7 @@ pub(crate) fn to_python(py: Python<'_>, error: &Error) -> PyErr {
         | Error::ThreadCount { .. }
         | Error::Window { .. }
         | Error::Step(_)
+        | Error::Patch(_)
         | Error::Threads { .. } => "OptionError",
         Error::Search(SearchFault::Argument { .. }) => "OptionError",
         Error::Search(_) => "DataError",

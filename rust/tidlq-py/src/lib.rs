@@ -1,6 +1,7 @@
 //! Python doors of `tidlq-core`: `tidlq._core`.
 
 mod array;
+mod baseline;
 mod door;
 mod engine;
 mod feature_sums;
@@ -19,8 +20,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::TensorInfo>()?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<stepper::FrameStepper>()?;
+    module.add_class::<baseline::Baseline>()?;
+    module.add_class::<baseline::Patch>()?;
     module.add_class::<stats::TensorStatistics>()?;
     module.add_class::<stats::ErrorStatistics>()?;
+    module.add_class::<stats::DivergenceStatistics>()?;
     module.add_function(wrap_pyfunction!(stats::select_weight_range, module)?)?;
     module.add_class::<feature_sums::WindowSums>()?;
     module.add_class::<feature_sums::ChannelStatistics>()?;

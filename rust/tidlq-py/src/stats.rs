@@ -12,6 +12,7 @@ use tidlq_core::isa::Cpu;
 use tidlq_core::stats::{FeatureScales, Form, Method, WeightRule};
 use tidlq_core::{analysis, stats};
 
+use crate::baseline::outputs;
 use crate::door::{cpu, enter, raise};
 
 /// The elements in C order; copied unless they lie in memory that way.
@@ -213,11 +214,25 @@ fn rows<'a, T: Element + Copy>(array: &'a PyReadonlyArray2<'_, T>) -> Cow<'a, [T
     }
 }
 
+/// Refuses arrays of unequal shape.
+fn same_shape(
+    py: Python<'_>,
+    reference: &PyReadonlyArrayDyn<'_, f32>,
+    value: &PyReadonlyArrayDyn<'_, f32>,
+) -> PyResult<()> {
+    if reference.shape() == value.shape() {
+        return Ok(());
+    }
+    let (want, got) = (reference.shape(), value.shape());
+    let message = format!("The value has shape {got:?}, its reference has {want:?}.");
+    Err(raise(py, "DataError", &message))
+}
+
 /// Error of one float tensor against its reference, over frames.
 #[pyclass(module = "tidlq._core")]
 pub struct ErrorStatistics {
-    cpu: Cpu,
-    inner: analysis::ErrorStatistics,
+    pub(crate) cpu: Cpu,
+    pub(crate) inner: analysis::ErrorStatistics,
 }
 
 #[pymethods]
@@ -233,16 +248,31 @@ impl ErrorStatistics {
         reference: PyReadonlyArrayDyn<'_, f32>,
         value: PyReadonlyArrayDyn<'_, f32>,
     ) -> PyResult<()> {
-        if reference.shape() != value.shape() {
-            let (want, got) = (reference.shape(), value.shape());
-            let message = format!("The value has shape {got:?}, its reference has {want:?}.");
-            return Err(raise(py, "DataError", &message));
-        }
+        same_shape(py, &reference, &value)?;
         let (reference, value) = (elements(&reference), elements(&value));
         enter(py, || {
             self.inner.update(self.cpu, &reference, &value);
             Ok(())
         })
+    }
+
+    fn update_known(
+        &mut self,
+        py: Python<'_>,
+        reference: PyReadonlyArrayDyn<'_, f32>,
+        value: PyReadonlyArrayDyn<'_, f32>,
+    ) -> PyResult<()> {
+        same_shape(py, &reference, &value)?;
+        let (reference, value) = (elements(&reference), elements(&value));
+        enter(py, || {
+            self.inner.update_known(self.cpu, &reference, &value);
+            Ok(())
+        })
+    }
+
+    /// Adds every frame of other statistics.
+    fn merge(&mut self, other: PyRef<'_, Self>) {
+        self.inner.merge(&other.inner);
     }
 
     #[getter]
@@ -253,6 +283,11 @@ impl ErrorStatistics {
     #[getter]
     fn mean_squared_error(&self) -> f64 {
         self.inner.mean_squared_error()
+    }
+
+    #[getter]
+    fn relative_error(&self) -> f64 {
+        self.inner.relative_error()
     }
 
     #[getter]
@@ -268,5 +303,50 @@ impl ErrorStatistics {
     #[getter]
     fn sqnr_db(&self) -> f64 {
         self.inner.sqnr_db()
+    }
+}
+
+/// Divergence of distributions over classes from their reference.
+#[pyclass(module = "tidlq._core")]
+pub struct DivergenceStatistics {
+    pub(crate) inner: analysis::DivergenceStatistics,
+}
+
+#[pymethods]
+impl DivergenceStatistics {
+    #[new]
+    fn new() -> Self {
+        Self { inner: analysis::DivergenceStatistics::default() }
+    }
+
+    fn update(
+        &mut self,
+        py: Python<'_>,
+        kind: &str,
+        reference: PyReadonlyArrayDyn<'_, f32>,
+        value: PyReadonlyArrayDyn<'_, f32>,
+    ) -> PyResult<()> {
+        same_shape(py, &reference, &value)?;
+        let outputs = outputs(py, kind, reference.shape().last().copied().unwrap_or(1))?;
+        let (reference, value) = (elements(&reference), elements(&value));
+        enter(py, || {
+            self.inner.update(outputs, &reference, &value);
+            Ok(())
+        })
+    }
+
+    /// Adds every row of other statistics.
+    fn merge(&mut self, other: PyRef<'_, Self>) {
+        self.inner.merge(&other.inner);
+    }
+
+    #[getter]
+    fn rows(&self) -> u64 {
+        self.inner.rows()
+    }
+
+    #[getter]
+    fn mean(&self) -> f64 {
+        self.inner.mean()
     }
 }

@@ -10,6 +10,7 @@ from tidlq.calibration.bias.frames import LEAST_FRAMES, BiasFrames, load_frames
 from tidlq.calibration.bias.judge import output_error
 from tidlq.calibration.bias.state import LayerCorrection
 from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
+from tidlq.calibration.bias.targets import float_accumulator_means
 from tidlq.calibration.bias.trials import PlanTrials
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "BiasSweeps",
     "LayerCorrection",
     "PlanTrials",
+    "float_accumulator_means",
     "load_frames",
     "output_error",
 ]

@@ -52,6 +52,11 @@ class PlanTrials:
         self._first: BiasSweeps | None = None
         self._judge: OutputJudge | None = None
 
+    @property
+    def frames(self) -> BiasFrames:
+        """Those of a sweep, and those that judge."""
+        return self._frames
+
     def error(self, plan: QuantPlan) -> float:
         """Squared error of a plan's outputs relative to the float network's.
 

@@ -9,10 +9,11 @@ from tidlq.precision.search.measured import (
     pareto_front,
 )
 from tidlq.precision.search.proposals import Gains, propose
-from tidlq.precision.search.search import PrecisionSearch, measure_gains
+from tidlq.precision.search.search import ErrorsNear, PrecisionSearch, measure_gains
 
 __all__ = [
     "Choice",
+    "ErrorsNear",
     "Gains",
     "Measure",
     "MeasuredChoice",

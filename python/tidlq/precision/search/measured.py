@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidlq.precision.cost import StateCosts
@@ -86,6 +86,10 @@ class MeasuredChoices:
             if self._keep is not None:
                 self._keep(self)
         return found.error
+
+    def errors_near(self, base: States, variants: Sequence[States]) -> tuple[float, list[float]]:
+        """The error of a choice, and those of others."""
+        return self.error(base), [self.error(states) for states in variants]
 
     def is_known(self, states: States) -> bool:
         """Whether asking for the error takes no measurement."""

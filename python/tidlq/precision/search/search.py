@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tidlq.precision.groups import GroupState
 from tidlq.precision.search.measured import MeasuredChoice, MeasuredChoices, States
@@ -20,28 +20,34 @@ Tell = Callable[[int], None]
 """Told how many measurements were made."""
 
 
-def measure_gains(choices: MeasuredChoices, tell: Tell | None = None) -> Gains:
+ErrorsNear = Callable[[States, Sequence[States]], tuple[float, Sequence[float]]]
+"""The error of a choice, and those of others that differ from it in one group."""
+
+
+def measure_gains(choices: MeasuredChoices, errors_near: ErrorsNear | None = None) -> Gains:
     """How much error each group takes away in each state, from a network of 16 bits but for it.
 
     That is the group's own noise. What it takes away from the 8-bit network is as large on
     average, but on a few frames the product of its noise with all the other noise hides it.
 
     Args:
-        choices: measures.
-        tell: told about the progress.
+        choices: names the groups, and measures where nothing else does.
+        errors_near: measures; None: `choices` does.
     """
-    choices.error({})
-    widest = {group.name: group.states[-1] for group in choices.costs.groups}
-    gains: dict[tuple[str, GroupState], float] = {}
-    for group in choices.costs.groups:
-        if len(group.states) == 1:
-            continue
-        noisy = choices.error(changed(widest, group.name, GroupState.NARROW))
-        for state in group.states[1:]:
-            gains[group.name, state] = noisy - choices.error(changed(widest, group.name, state))
-            if tell is not None:
-                tell(choices.count)
-    return gains
+    groups = choices.costs.groups
+    widest = {group.name: group.states[-1] for group in groups}
+    others = [(group.name, state) for group in groups for state in group.states[:-1]]
+    variants = [changed(widest, name, state) for name, state in others]
+    if errors_near is None:
+        errors_near = choices.errors_near
+    least, errors = errors_near(widest, variants)
+    found = dict(zip(others, errors, strict=True))
+    return {
+        (group.name, state): found[group.name, GroupState.NARROW]
+        - found.get((group.name, state), least)
+        for group in groups
+        for state in group.states[1:]
+    }
 
 
 class PrecisionSearch:

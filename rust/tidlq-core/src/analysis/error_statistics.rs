@@ -43,6 +43,32 @@ impl ErrorStatistics {
         }
     }
 
+    /// Adds a frame as far as the reference is finite: what it leaves open counts for nothing, and
+    /// where the value alone is not finite, nothing of the reference is met.
+    pub fn update_known(&mut self, cpu: Cpu, reference: &[f32], value: &[f32]) {
+        let is_finite = |values: &[f32]| values.iter().all(|x| x.is_finite());
+        if is_finite(reference) && is_finite(value) {
+            return self.update(cpu, reference, value);
+        }
+        let known = |x: f32| if x.is_finite() { x } else { 0.0 };
+        let pairs = reference.iter().zip(value);
+        let value: Vec<f32> =
+            pairs.map(|(&r, &v)| if r.is_finite() { known(v) } else { 0.0 }).collect();
+        let reference: Vec<f32> = reference.iter().map(|&r| known(r)).collect();
+        self.update(cpu, &reference, &value);
+    }
+
+    /// Adds every frame of other statistics.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.non_finite |= other.non_finite;
+        self.largest = self.largest.max(other.largest);
+        self.error.merge(&other.error);
+        self.reference.merge(&other.reference);
+        self.value.merge(&other.value);
+        self.product.merge(&other.product);
+    }
+
     /// Pairs seen.
     pub fn count(&self) -> u64 {
         self.count
@@ -51,6 +77,13 @@ impl ErrorStatistics {
     /// `sum (v - r)^2 / count`; NaN before the first pair.
     pub fn mean_squared_error(&self) -> f64 {
         self.guarded(self.error.value() / self.count as f64)
+    }
+
+    /// `sum (v - r)^2 / sum r^2`; `sum (v - r)^2` where the reference is zero everywhere. NaN before
+    /// the first pair.
+    pub fn relative_error(&self) -> f64 {
+        let (error, reference) = (self.error.value(), self.reference.value());
+        self.guarded(if reference > 0.0 { error / reference } else { error })
     }
 
     /// `max |v - r|`; NaN before the first pair.

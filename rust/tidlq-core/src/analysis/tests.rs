@@ -102,3 +102,64 @@ fn the_largest_values_do_not_overflow() {
     assert_eq!(found.cosine(), -1.0);
     assert!(found.mean_squared_error().is_finite());
 }
+
+#[test]
+fn merged_statistics_are_those_of_all_frames() {
+    let cpu = baseline();
+    let frame = |seed: f32| -> (Vec<f32>, Vec<f32>) {
+        (0..5000).map(|x| (x as f32 * seed, x as f32 * seed + seed.sin())).unzip()
+    };
+    let frames: Vec<_> = [0.1, 3.0, -7.5, 1e-9].map(frame).into();
+    let mut merged = of(cpu, &frames[2..]);
+    merged.merge(&of(cpu, &frames[..2]));
+    assert_eq!(merged, of(cpu, &frames));
+    let divergence = |frames: &[(Vec<f32>, Vec<f32>)]| {
+        let mut found = DivergenceStatistics::default();
+        for (reference, value) in frames {
+            found.update(Outputs::Logits(50), reference, value);
+        }
+        found
+    };
+    let mut merged = divergence(&frames[2..]);
+    merged.merge(&divergence(&frames[..2]));
+    assert_eq!(merged, divergence(&frames));
+}
+
+#[test]
+fn the_divergence_is_that_of_the_softmax() {
+    let of = |outputs, reference: &[f32], value: &[f32]| {
+        let mut found = DivergenceStatistics::default();
+        found.update(outputs, reference, value);
+        found.mean()
+    };
+    // Two rows: ln 2 against even odds, and equal ones.
+    let (reference, value) = ([1e4, 0.0, 3.0, 3.0], [5.0, 5.0, 1.0, 1.0]);
+    assert!(is_near(of(Outputs::Logits(2), &reference, &value), 2f64.ln() / 2.0));
+    let (reference, value) = ([1.0, 0.0], [0.5, 0.5]);
+    let found = of(Outputs::Probabilities(2), &reference, &value);
+    assert!((found - 2f64.ln()).abs() < 1e-6, "{found}");
+    // What has no probability at all does not make the divergence infinite.
+    assert!(of(Outputs::Probabilities(2), &[0.5, 0.5], &[1.0, 0.0]).is_finite());
+    assert!(of(Outputs::Plain, &[1.0], &[0.0]).is_nan());
+    assert!(of(Outputs::Probabilities(2), &[0.5, 0.5], &[f32::NAN, 0.0]).is_nan());
+    assert!(of(Outputs::Logits(2), &[0.5, 0.5], &[f32::NAN, 0.0]).is_nan());
+}
+
+#[test]
+fn what_the_reference_leaves_open_counts_for_nothing() {
+    let cpu = Cpu::new(Isa::Scalar).unwrap();
+    let mut found = ErrorStatistics::default();
+    found.update_known(cpu, &[3.0, f32::NAN, f32::INFINITY, 4.0], &[2.0, 7.0, f32::NAN, 4.0]);
+    assert_eq!((found.relative_error(), found.count()), (1.0 / 25.0, 4));
+    found.update_known(cpu, &[5.0], &[f32::NEG_INFINITY]);
+    assert_eq!(found.relative_error(), 26.0 / 50.0);
+}
+
+#[test]
+fn the_relative_error_of_a_zero_reference_is_the_squared_error() {
+    let cpu = Cpu::new(Isa::Scalar).unwrap();
+    let mut found = ErrorStatistics::default();
+    assert!(found.relative_error().is_nan());
+    found.update(cpu, &[0.0, 0.0], &[3.0, 4.0]);
+    assert_eq!(found.relative_error(), 25.0);
+}

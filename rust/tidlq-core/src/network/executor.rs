@@ -235,7 +235,10 @@ impl Engine {
         })
     }
 
-    fn with_workspace<R>(&self, body: impl FnOnce(&mut Workspace) -> Result<R>) -> Result<R> {
+    pub(super) fn with_workspace<R>(
+        &self,
+        body: impl FnOnce(&mut Workspace) -> Result<R>,
+    ) -> Result<R> {
         let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
         let mut workspace = match idle {
             Some(workspace) => workspace,

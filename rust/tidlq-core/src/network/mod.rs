@@ -2,12 +2,16 @@
 //!
 //! `file` checks the header and decodes, `validate` turns the message into a [`Program`] in which
 //! every index, size and number is known to be good, `plan` assigns memory, `executor` runs whole
-//! networks and `stepper` layer by layer, both on the `frame`.
+//! networks and `stepper` layer by layer, both on the `frame`. `baseline` keeps the features of a
+//! network, and runs a `patch` of it: the layers in which a variant differs, and what follows them.
 
+mod baseline;
 mod buffer;
 mod executor;
 mod file;
 mod frame;
+mod matching;
+mod patch;
 mod plan;
 mod program;
 mod stepper;
@@ -19,8 +23,11 @@ pub(crate) mod sample;
 #[cfg(test)]
 mod tests;
 
+pub use baseline::{Baseline, Reference, Variation};
 pub use executor::{Engine, MAX_THREADS};
 pub use file::FORMAT_VERSION;
+pub use matching::MatchedLayer;
+pub use patch::Patch;
 pub use program::{Program, TensorSpec};
 pub use stepper::Stepper;
 pub use values::{Values, ValuesView};

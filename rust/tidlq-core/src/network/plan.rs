@@ -85,7 +85,7 @@ fn places_of_sources(program: &Program) -> Vec<Option<Place>> {
 }
 
 /// For each tensor the one whose place it shares: itself, or what a chain of reshapes began with.
-fn owners(program: &Program) -> Vec<usize> {
+pub(super) fn owners(program: &Program) -> Vec<usize> {
     let mut owners: Vec<usize> = (0..program.tensors.len()).collect();
     for layer in &program.layers {
         if layer.op == Op::Reshape {

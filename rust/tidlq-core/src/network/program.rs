@@ -66,6 +66,11 @@ impl Program {
         self.names.get(name).copied()
     }
 
+    /// Names of the layers, in execution order.
+    pub fn layer_names(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|layer| &layer.name[..])
+    }
+
     /// Number of layers.
     pub fn layer_count(&self) -> usize {
         self.layers.len()

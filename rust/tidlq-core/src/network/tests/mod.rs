@@ -2,6 +2,7 @@
 
 mod corrupt;
 mod memory;
+mod patches;
 mod refusals;
 mod running;
 mod stepping;
