@@ -23,7 +23,7 @@ from tidlq.graph.partition import StageKind
 from tidlq.graph.recognition import RECOGNISERS
 from tidlq.spec import FeatureQuant
 
-LEAST = 338
+LEAST = 373
 
 
 def on_grid(quant: FeatureQuant, values: np.ndarray) -> np.ndarray:
