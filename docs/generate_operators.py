@@ -32,9 +32,9 @@ IMPORTED = {
 }
 REASONS = {
     "writes positions, counts or truth values, no feature map": (
-        *("And", "ArgMax", "ArgMin", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot"),
+        *("And", "BitCast", "BitShift", "BitwiseAnd", "BitwiseNot"),
         *("BitwiseOr", "BitwiseXor", "Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN"),
-        *("Less", "LessOrEqual", "NonMaxSuppression", "NonZero", "Not", "Or", "TopK", "Unique"),
+        *("Less", "LessOrEqual", "NonMaxSuppression", "NonZero", "Not", "Or", "Unique"),
         *("Xor",),
     ),
     "control flow": ("If", "Loop", "Scan", "SequenceMap"),

@@ -21,7 +21,7 @@ class TensorInfo:
     def name(self) -> str: ...
     @property
     def element_type(self) -> str:
-        """One of "u8", "s8", "u16", "s16", "f32"."""
+        """One of "u8", "s8", "u16", "s16", "f32"; of positions "s32" or "s64"."""
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property

@@ -40,7 +40,7 @@ class FixedStage:
             feeds: float32 [frames, *shape] by name.
 
         Returns:
-            float32 [frames, *shape] by name.
+            float32 [frames, *shape] by name; int32 or int64 where the output holds positions.
         """
         results = self.engine.run([feeds[name] for name in self.inputs])
         return dict(zip(self.outputs, results, strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 
 from e2e.operator_cases import FEATURES, OperatorCase, f32, i64, scalar
 
@@ -155,4 +156,37 @@ RESIZES = [
     ),
 ]
 
-FURTHER_CASES = [*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES]
+_POSITIONS = (TensorProto.INT64,)
+
+ORDERS = [
+    *(
+        OperatorCase(f"{name.lower()}_{label}", name, attributes=attributes, types=_POSITIONS)
+        for name in ("ArgMax", "ArgMin")
+        for label, attributes in (
+            ("channels", {"axis": 1}),
+            ("channels_dropped", {"axis": 1, "keepdims": 0}),
+            ("height", {"axis": 2}),
+            ("last_of_equal", {"axis": -1, "select_last_index": 1}),
+            ("batch", {"axis": 0}),
+        )
+    ),
+    *(
+        OperatorCase(
+            f"top_k_{label}",
+            "TopK",
+            [shape],
+            [i64(count)],
+            attributes,
+            outputs=2,
+            types=(TensorProto.FLOAT, TensorProto.INT64),
+        )
+        for label, shape, count, attributes in (
+            ("last", (3, 20), 5, {}),
+            ("channels", FEATURES, 3, {"axis": 1}),
+            ("least", FEATURES, 4, {"axis": 2, "largest": 0}),
+            ("whole", (2, 1, 9), 9, {"axis": -1}),
+        )
+    ),
+]
+
+FURTHER_CASES = [*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES, *ORDERS]

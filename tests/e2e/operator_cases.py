@@ -25,6 +25,7 @@ class OperatorCase:
         attributes: the node's attributes.
         order: inputs in the node's order, x0, x1 ... or c0, c1 ... ("" for none given).
         outputs: number of outputs.
+        types: their element types, where not all are float.
         opset: operator set version.
     """
 
@@ -35,12 +36,16 @@ class OperatorCase:
     attributes: dict[str, object] = field(default_factory=dict)
     order: Sequence[str] = ()
     outputs: int = 1
+    types: Sequence[int] = ()
     opset: int = 18
 
     @property
     def has_parameters(self) -> bool:
         """The operator multiplies by, or adds, a constant."""
         return self.operator in _PARAMETRIC and bool(self.constants)
+
+    def _type(self, output: int) -> int:
+        return self.types[output] if self.types else TensorProto.FLOAT
 
     def with_fine_weights(self) -> OperatorCase:
         """The same case with weights on the 16-bit grid."""
@@ -67,7 +72,10 @@ class OperatorCase:
             nodes,
             self.name,
             inputs,
-            [helper.make_tensor_value_info(y, TensorProto.FLOAT, None) for y in outputs],
+            [
+                helper.make_tensor_value_info(y, self._type(index), None)
+                for index, y in enumerate(outputs)
+            ],
             constants,
         )
         model = helper.make_model(

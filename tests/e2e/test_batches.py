@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from typer.testing import CliRunner
 
 import tidlq
 from small_networks import Array, SmallNetwork
+from tidlq.cli.app import app
 from tidlq.recompilation import recompile
 
 BATCH = 4
@@ -90,3 +93,37 @@ def test_free_sizes_and_batch_are_resolved_and_kept_for_recompiling(tmp_path: Pa
     assert whole.shape == (BATCH, 5)
     again = recompile(folder, path)
     assert again.artifacts.stages[0].content == compiled.artifacts.stages[0].content
+
+
+def test_an_evaluation_runs_whole_batches_of_a_static_batch(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "batch.onnx")
+    np.savez(tmp_path / "data.npz", input0=np.stack([frame["input0"] for frame in frames(3)]))
+    path, data, folder = (str(tmp_path / name) for name in ("batch.onnx", "data.npz", "artifacts"))
+    options = ["--option", "accuracy_level=0"]
+    command = CliRunner().invoke(app, ["compile", path, "--calib", data, "-o", folder, *options])
+    assert command.exit_code == 0, command.output
+    command = CliRunner().invoke(
+        app, ["evaluate", folder, "--data", data, "--model", path, "--no-labels", "--json"]
+    )
+    assert command.exit_code == 0, command.output
+    found = json.loads(command.stdout)
+    assert found["frames"] == 3
+    session, reference = tidlq.load(folder), ort.InferenceSession(path)
+    fixed, floats = (
+        np.stack([runner.run(None, frame)[0] for frame in frames(3)])
+        for runner in (session, reference)
+    )
+    error, signal = np.sum(np.square(fixed - floats)), np.sum(np.square(floats))
+    (output,) = found["outputs"]
+    assert output["sqnr_db"] == pytest.approx(10 * np.log10(signal / error), abs=0.1)
+    assert output["max_abs_error"] == pytest.approx(np.abs(fixed - floats).max(), rel=1e-4)
+
+
+def test_labels_of_a_static_batch_are_refused(tmp_path: Path) -> None:
+    compiled = tidlq.compile(network(), frames(2), {"accuracy_level": 0})
+    folder = str(compiled.save(tmp_path / "artifacts"))
+    np.savez(tmp_path / "data.npz", input0=frames(1)[0]["input0"][np.newaxis], y=np.array([1]))
+    data = str(tmp_path / "data.npz")
+    command = CliRunner().invoke(app, ["evaluate", folder, "--data", data])
+    assert command.exit_code == 1, command.output
+    assert "class scores" in command.output

@@ -48,6 +48,9 @@ def test_an_export_is_the_network_again(case: OperatorCase, setting: str) -> Non
         for output, got, want in zip(
             session.get_outputs(), session.run(None, frame), runtime.run(None, frame), strict=True
         ):
+            if want.dtype == np.int64:
+                np.testing.assert_array_equal(got, want)
+                continue
             step = compiled.plan.features[output.name].scale
             assert np.abs(got - want).max() <= 2.01 * step, case.name
 

@@ -82,6 +82,9 @@ def test_operator_differs_from_onnx_runtime_by_its_rounding_only(
             session.get_outputs(), session.run(None, feed), oracle.run(None, feed), strict=True
         ):
             assert got.shape == want.shape
+            if want.dtype == np.int64:
+                np.testing.assert_array_equal(got, want, strict=True)
+                continue
             if case.operator == "Softmax":
                 # Both are float32; exp and the sum round differently.
                 np.testing.assert_allclose(got, want, atol=2e-6)

@@ -81,7 +81,7 @@ def test_second_run_equals_the_first(data: st.DataObject) -> None:
 def test_engine_describes_its_tensors_as_the_network_does(data: st.DataObject) -> None:
     network = data.draw(networks())
     engine = Engine(pack_file(network))
-    names = {1: "u8", 2: "s8", 3: "u16", 4: "s16", 5: "f32"}
+    names = {1: "u8", 2: "s8", 3: "u16", 4: "s16", 5: "f32", 6: "s32", 7: "s64"}
     expected = [
         (t.name, names[t.element_type], tuple(t.shape), t.scale, t.zero_point)
         for t in network.tensors

@@ -15,8 +15,12 @@ Array = NDArray[np.generic]
 # Inputs from this one on are parameters, which a network knows.
 _PARAMETERS_FROM = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "PRelu", "BatchNormalization"), 1),
+    **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), 1),
     **dict.fromkeys(("Clip", "Pad", "Resize", "Upsample", "Slice", "Expand", "Tile"), 1),
 }
+
+# Features, and positions.
+_WRITTEN = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +76,8 @@ def _example(
         return "no float input"
     if any(value.size == 0 for value in values.values() if value.dtype.kind == "f"):
         return "an empty tensor"
-    if any(info.type.tensor_type.elem_type != 1 for info in source.graph.output[:1]):
-        return "no float output"
+    if any(info.type.tensor_type.elem_type not in _WRITTEN for info in source.graph.output):
+        return "an output of another type"
     passages = [
         helper.make_node("Max", [key, key], [f"{key}/same"], name=f"{key}/same") for key in feeds
     ]

@@ -89,14 +89,19 @@ def prepare(graph: Graph, options: Options, *, has_data: bool = False) -> Prepar
 
 
 def unquantized_outputs(graph: Graph, parts: Partition, use: Statements) -> frozenset[str]:
-    """Outputs of fixed-point layers that stay float32 because the model does not quantize them.
+    """Outputs of fixed-point layers that have no scale.
+
+    These are positions, and what stays float32 because the model does not quantize it.
 
     Args:
         graph: the canonical Graph.
         parts: its stages.
         use: what the statements are used for.
     """
-    return float_outputs(graph, parts.layers) if use is Statements.KEPT else frozenset()
+    positions = frozenset(layer.output for layer in parts.layers if layer.writes_positions)
+    return positions | (
+        float_outputs(graph, parts.layers) if use is Statements.KEPT else frozenset()
+    )
 
 
 def _left_in_float(whole: Partition, placed: Partition) -> list[str]:

@@ -39,6 +39,8 @@ class LayerKind(enum.Enum):
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
     SOFTMAX = "softmax"
+    TOP_K = "top k"
+    POSITIONS = "positions"
 
     @property
     def keeps_float(self) -> bool:
@@ -68,7 +70,7 @@ _MOVING = frozenset(
         LayerKind.REARRANGEMENT,
     }
 )
-_KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.RESIZE}
+_KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.RESIZE, LayerKind.TOP_K}
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,23 @@ class AxisAttributes:
     """The axis of a concat or softmax, 0 or more."""
 
     axis: int
+
+
+@dataclass(frozen=True)
+class OrderAttributes:
+    """The first elements of an axis in order of their size; the output's shape says how many.
+
+    Attributes:
+        axis: 0 or more.
+        least: the least ones, otherwise the greatest.
+        higher_first: of equal elements the one at the higher position comes first.
+        count: elements that are taken.
+    """
+
+    axis: int
+    least: bool = False
+    higher_first: bool = False
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -317,6 +336,7 @@ Attributes = (
     | ProductAttributes
     | ExtremumAttributes
     | AxisAttributes
+    | OrderAttributes
     | ReductionAttributes
     | GatherAttributes
     | RearrangementAttributes
@@ -369,6 +389,11 @@ class Layer:
         if isinstance(self.attributes, ReductionAttributes):
             return self.attributes.reduction.selects
         return self.kind in _KEEPING
+
+    @property
+    def writes_positions(self) -> bool:
+        """The output holds positions along an axis: integers without a scale, no feature map."""
+        return self.kind is LayerKind.POSITIONS
 
     def fused(
         self, node: str, output: str, *, clamp: Clamp | None = None, bias: str | None = None

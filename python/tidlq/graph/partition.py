@@ -24,7 +24,8 @@ class StageKind(enum.Enum):
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the network that one executor runs; its border tensors are float32 features.
+    """A part of the network that one executor runs; its border tensors are float32 features, or
+    positions that it writes.
 
     Attributes:
         kind: the integer engine or ONNX Runtime.

@@ -141,7 +141,9 @@ def has_computed_gain(graph: Graph, layer: Layer) -> bool:
 
 
 def float_outputs(graph: Graph, layers: Iterable[Layer]) -> frozenset[str]:
-    """Outputs that layers write in float32: the model quantizes all of such a layer but its output.
+    """Outputs without a quantization: positions, and what layers write in float32.
+
+    The model quantizes all of such a layer but its output.
 
     Only where no other of the layers reads them: these read integers.
 
@@ -173,7 +175,7 @@ def _missing_of(
     graph: Graph, layer: Layer, known: Mapping[str, FeatureQuant], *, needs_ranges: bool
 ) -> str | None:
     assert graph.stated is not None
-    is_free = not needs_ranges and _may_write_float(graph, layer)
+    is_free = layer.writes_positions or (not needs_ranges and _may_write_float(graph, layer))
     for name in (*layer.inputs, *(() if is_free else (layer.output,))):
         if name not in known and graph.constant(name) is None:
             return f"the model states no scale for feature map {name!r}"

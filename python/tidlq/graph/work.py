@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tidlq.graph.layers import Layer, LayerKind, PoolAttributes
+from tidlq.graph.layers import Layer, LayerKind, OrderAttributes, PoolAttributes
 from tidlq.graph.model import Graph
 
 
@@ -15,6 +15,8 @@ def element_count(graph: Graph, tensor: str) -> int:
 
 def operation_count(graph: Graph, layer: Layer) -> int:
     """Multiply-accumulates of a layer with a weight or a window, else the elements it writes.
+
+    What puts elements in order counts those that it reads.
 
     Args:
         graph: the canonical Graph.
@@ -31,6 +33,8 @@ def operation_count(graph: Graph, layer: Layer) -> int:
             case LayerKind.INNER_PRODUCT:
                 columns = (graph.shape(layer.output) or (1,))[-1]
                 return written * weight.size // columns
+    if isinstance(layer.attributes, OrderAttributes):
+        return element_count(graph, layer.inputs[0])
     if isinstance(layer.attributes, PoolAttributes):
         return written * math.prod(layer.attributes.window.kernel)
     return written

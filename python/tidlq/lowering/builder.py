@@ -114,6 +114,12 @@ class NetworkBuilder:
             tensor.constant = np.ascontiguousarray(constant, dtype).tobytes()
         return len(self.network.tensors) - 1
 
+    def add_positions(self, name: str, shape: Sequence[int], bits: int) -> int:
+        """A new tensor of positions, which have no scale; 32 or 64 bits."""
+        tensor = self.network.tensors.add(name=_unique(name, self._tensor_names), shape=shape)
+        tensor.element_type = pb.ELEMENT_TYPE_S64 if bits == 64 else pb.ELEMENT_TYPE_S32
+        return len(self.network.tensors) - 1
+
     def add_layer(self, name: str, inputs: Sequence[int], output: int) -> pb.Layer:
         """A new layer whose operator the caller fills in."""
         return self.network.layers.add(
@@ -127,7 +133,7 @@ class NetworkBuilder:
         self._integer.setdefault(name, []).append(Placed(index, layout))
 
     def place_float(self, name: str, index: int, layout: Layout) -> None:
-        """Records a float form of a Graph tensor."""
+        """Records a form of a Graph tensor in float, or as the positions that it holds."""
         self._float.setdefault(name, []).append(Placed(index, layout))
 
     def new_integer(self, name: str, layout: Layout) -> int:

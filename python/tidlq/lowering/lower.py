@@ -8,7 +8,7 @@ from types import MappingProxyType
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
-from tidlq.lowering import elementwise, gathers, movement, reductions, spatial, weighted
+from tidlq.lowering import elementwise, gathers, movement, order, reductions, spatial, weighted
 from tidlq.lowering.builder import NetworkBuilder, identity
 from tidlq.lowering.forms import float_joins
 from tidlq.lowering.network_pb2 import Network
@@ -40,6 +40,8 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.SCATTER: gathers.lower_scatter,
         LayerKind.REARRANGEMENT: gathers.lower_rearrangement,
         LayerKind.REDUCTION: reductions.lower_reduction,
+        LayerKind.TOP_K: order.lower_top_k,
+        LayerKind.POSITIONS: order.lower_positions,
     }
 )
 
@@ -47,10 +49,11 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
 def lower_stage(graph: Graph, stage: Stage, plan: QuantPlan, name: str) -> Network:
     """The integer program of one fixed stage.
 
-    Its inputs and outputs are float32 in ONNX's layout, in the stage's order; quantization and
-    dequantization are layers of the program. Integer tensors keep their Graph names, float32
-    forms end in `/float`. A concat that leaves the stage, at once or after layers that only move
-    elements, joins float32 forms: boxes and scores of a detector need not share a scale. A plan
+    Its inputs and outputs are float32 in ONNX's layout, in the stage's order, but for positions,
+    which are integers; quantization and dequantization are layers of the program. Integer tensors
+    keep their Graph names, float32 forms end in `/float`. A concat that leaves the stage, at once
+    or after layers that only move elements, joins float32 forms: boxes and scores of a detector
+    need not share a scale. A plan
     that the model states has it as the model does.
 
     Args:

@@ -43,6 +43,11 @@ class _ElementTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ElementTy
     ELEMENT_TYPE_U16: _ElementType.ValueType  # 3
     ELEMENT_TYPE_S16: _ElementType.ValueType  # 4
     ELEMENT_TYPE_F32: _ElementType.ValueType  # 5
+    ELEMENT_TYPE_S32: _ElementType.ValueType  # 6
+    """Positions, without scale: they are written by a TopK, given another shape by a Reshape, and
+    leave the network. No input and no constant has them.
+    """
+    ELEMENT_TYPE_S64: _ElementType.ValueType  # 7
 
 class ElementType(_ElementType, metaclass=_ElementTypeEnumTypeWrapper): ...
 
@@ -52,6 +57,11 @@ ELEMENT_TYPE_S8: ElementType.ValueType  # 2
 ELEMENT_TYPE_U16: ElementType.ValueType  # 3
 ELEMENT_TYPE_S16: ElementType.ValueType  # 4
 ELEMENT_TYPE_F32: ElementType.ValueType  # 5
+ELEMENT_TYPE_S32: ElementType.ValueType  # 6
+"""Positions, without scale: they are written by a TopK, given another shape by a Reshape, and
+leave the network. No input and no constant has them.
+"""
+ELEMENT_TYPE_S64: ElementType.ValueType  # 7
 Global___ElementType: _TypeAlias = ElementType  # noqa: Y015
 
 @_typing.final
@@ -113,9 +123,11 @@ class Tensor(_message.Message):
     """Unique and not empty."""
     element_type: Global___ElementType.ValueType
     scale: _builtins.float
-    """Step of one integer unit; finite and positive for integer tensors, unused (0) for F32."""
+    """Step of one integer unit; finite and positive for integers of 8 and 16 bits, unused (0) for F32
+    and for positions.
+    """
     zero_point: _builtins.int
-    """Within the range of element_type; 0 for F32."""
+    """Within the range of element_type; 0 for F32 and for positions."""
     constant: _builtins.bytes
     """Constant tensors only: elements in row-major order, little-endian, exactly
     product(shape) * element size bytes.
@@ -305,6 +317,7 @@ class Layer(_message.Message):
     GATHER_FIELD_NUMBER: _builtins.int
     REDUCE_FIELD_NUMBER: _builtins.int
     DIVISION_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
     output: _builtins.int
@@ -358,6 +371,8 @@ class Layer(_message.Message):
     def reduce(self) -> Global___Reduce: ...
     @_builtins.property
     def division(self) -> Global___Division: ...
+    @_builtins.property
+    def top_k(self) -> Global___TopK: ...
     def __init__(
         self,
         *,
@@ -388,12 +403,13 @@ class Layer(_message.Message):
         gather: Global___Gather | None = ...,
         reduce: Global___Reduce | None = ...,
         division: Global___Division | None = ...,
+        top_k: Global___TopK | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "top_k"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1273,3 +1289,31 @@ class Division(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Division: _TypeAlias = Division  # noqa: Y015
+
+@_typing.final
+class TopK(_message.Message):
+    """The K greatest elements along the middle axis of (N, R, C), greatest first, or the K least, least
+    first; output (N, K, C), K at most R, R at most 2^28. Of equal elements the one at the lower
+    position comes first; with `higher_first`, the one at the higher. An output of the input's type has
+    its scale and zero point and holds the elements; one of S32 or S64 holds their positions, 0 .. R - 1.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEAST_FIELD_NUMBER: _builtins.int
+    HIGHER_FIRST_FIELD_NUMBER: _builtins.int
+    least: _builtins.bool
+    higher_first: _builtins.bool
+    def __init__(
+        self,
+        *,
+        least: _builtins.bool = ...,
+        higher_first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["higher_first", b"higher_first", "least", b"least"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TopK: _TypeAlias = TopK  # noqa: Y015

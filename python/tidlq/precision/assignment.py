@@ -204,7 +204,8 @@ class _Names:
             if entry in self._inputs and entry not in self._by_name:
                 found[entry] = entry
             else:
-                found |= {layer.output: layer.name for layer in self.layers(_FEATURES, entry)}
+                layers = (x for x in self.layers(_FEATURES, entry) if not x.writes_positions)
+                found |= {layer.output: layer.name for layer in layers}
         return found
 
     def layers(self, option: str, entry: str) -> tuple[Layer, ...]:

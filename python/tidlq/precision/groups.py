@@ -176,7 +176,7 @@ def _joined_features(graph: Graph, partition: Partition) -> list[tuple[str, ...]
     for name in _features(graph, partition):
         parent[name] = name
     for layer in partition.layers:
-        if is_of_one_precision(layer):
+        if is_of_one_precision(layer) and not layer.writes_positions:
             for name in layer.inputs:
                 if name in parent:
                     parent[root(name)] = root(layer.output)
@@ -191,7 +191,7 @@ def _features(graph: Graph, partition: Partition) -> Iterator[str]:
     for stage in partition.stages:
         if stage.kind is StageKind.FIXED:
             yield from (name for name in stage.inputs if graph.constant(name) is None)
-            yield from (layer.output for layer in stage.layers)
+            yield from (x.output for x in stage.layers if not x.writes_positions)
 
 
 def _states(

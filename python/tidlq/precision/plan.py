@@ -133,7 +133,8 @@ def ranged_features(partition: Partition) -> tuple[str, ...]:
             continue
         kept = {layer.output for layer in stage.layers if layer.keeps_quantization}
         names |= dict.fromkeys(stage.inputs)
-        names |= dict.fromkeys(x.output for x in stage.layers if x.output not in kept)
+        own = (x for x in stage.layers if x.output not in kept and not x.writes_positions)
+        names |= dict.fromkeys(x.output for x in own)
     return tuple(names)
 
 
@@ -223,6 +224,9 @@ class _Planner:
 
     def add(self, layer: Layer) -> None:
         """Plans one layer; its inputs are planned already."""
+        if layer.writes_positions:
+            self.layers[layer.name] = LayerQuant(self.exact_mode)
+            return
         if layer.keeps_quantization:
             self._add_kept(layer)
         elif layer.kind.has_weight:

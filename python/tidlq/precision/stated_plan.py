@@ -159,6 +159,9 @@ class _StatedPlanner:
 
     def add(self, layer: Layer) -> None:
         """Plans one layer; its inputs are planned already."""
+        if layer.writes_positions:
+            self.layers[layer.name] = LayerQuant(self.scheme.requantization)
+            return
         if layer.output in self.floats:
             weight, _ = self._weight(layer)
             assert weight is not None

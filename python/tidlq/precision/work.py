@@ -55,7 +55,8 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
     return LayerWork(
         layer.name,
         tuple((name, element_count(graph, name)) for name in features),
-        layer.output,
+        # Positions have no bits to choose; they count as features that stay as they are.
+        features[0] if layer.writes_positions else layer.output,
         element_count(graph, layer.output),
         parameters,
         matrix,

@@ -50,6 +50,8 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
+        LayerKind.TOP_K: TidlLayerType.TOP_K,
+        LayerKind.POSITIONS: TidlLayerType.ARG_MAX,
     }
 )
 _NAMED_ALIKE = (
@@ -86,6 +88,7 @@ _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
         "ScatterElements": TidlLayerType.SCATTER_ELEMENTS,
         "ScatterND": TidlLayerType.SCATTER_ELEMENTS,
         "GridSample": TidlLayerType.GRID_SAMPLE,
+        "TopK": TidlLayerType.TOP_K,
     }
 )
 

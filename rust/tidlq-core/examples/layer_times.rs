@@ -20,6 +20,9 @@ fn input(element_type: ElementType, elements: usize) -> Values {
             let value = |index| (noise(index) % 1000) as f32 / 250.0 - 2.0;
             Values::F32((0..elements).map(value).collect())
         }
+        // No input of a network has them.
+        ElementType::S32 => Values::S32(vec![0; elements]),
+        ElementType::S64 => Values::S64(vec![0; elements]),
     }
 }
 

@@ -15,10 +15,14 @@ pub enum ElementType {
     S16,
     /// IEEE float32.
     F32,
+    /// Positions of 32 bits, without scale.
+    S32,
+    /// Positions of 64 bits, without scale.
+    S64,
 }
 
 impl ElementType {
-    /// The four integer types.
+    /// The four types of quantized values.
     pub const INTEGERS: [Self; 4] = [Self::U8, Self::S8, Self::U16, Self::S16];
 
     /// The name that the Python side uses.
@@ -29,6 +33,8 @@ impl ElementType {
             Self::U16 => "u16",
             Self::S16 => "s16",
             Self::F32 => "f32",
+            Self::S32 => "s32",
+            Self::S64 => "s64",
         }
     }
 
@@ -37,18 +43,24 @@ impl ElementType {
         match self {
             Self::U8 | Self::S8 => 1,
             Self::U16 | Self::S16 => 2,
-            Self::F32 => 4,
+            Self::F32 | Self::S32 => 4,
+            Self::S64 => 8,
         }
     }
 
-    /// Least and greatest integer, or `None` for float.
+    /// Whether it holds positions: integers that stand for themselves.
+    pub const fn is_position(self) -> bool {
+        matches!(self, Self::S32 | Self::S64)
+    }
+
+    /// Least and greatest integer of quantized values, `None` for float and for positions.
     pub const fn range(self) -> Option<(i32, i32)> {
         match self {
             Self::U8 => Some((0, 255)),
             Self::S8 => Some((-128, 127)),
             Self::U16 => Some((0, 65_535)),
             Self::S16 => Some((-32_768, 32_767)),
-            Self::F32 => None,
+            Self::F32 | Self::S32 | Self::S64 => None,
         }
     }
 }
@@ -109,7 +121,7 @@ element! {
 }
 
 /// Binds `$type` to the Rust type of an integer [`ElementType`] and evaluates the expression;
-/// a float type evaluates `$float`.
+/// a float type, and one of positions, evaluates `$float`.
 macro_rules! with_element {
     ($element_type:expr, $type:ident => $body:expr, float => $float:expr) => {
         match $element_type {
@@ -129,7 +141,9 @@ macro_rules! with_element {
                 type $type = i16;
                 $body
             }
-            $crate::element::ElementType::F32 => $float,
+            $crate::element::ElementType::F32
+            | $crate::element::ElementType::S32
+            | $crate::element::ElementType::S64 => $float,
         }
     };
 }
@@ -162,6 +176,8 @@ mod tests {
         assert_eq!(ElementType::S8.range(), Some((i8::LOWEST, i8::HIGHEST)));
         assert_eq!(ElementType::U16.range(), Some((u16::LOWEST, u16::HIGHEST)));
         assert_eq!(ElementType::S16.range(), Some((i16::LOWEST, i16::HIGHEST)));
-        assert_eq!(ElementType::F32.range(), None);
+        for without_scale in [ElementType::F32, ElementType::S32, ElementType::S64] {
+            assert_eq!(without_scale.range(), None);
+        }
     }
 }

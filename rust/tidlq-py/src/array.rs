@@ -119,5 +119,7 @@ pub(crate) fn output_array(
         Values::U16(values) => PyArray1::from_vec(py, values).reshape(shape)?.into_any(),
         Values::S16(values) => PyArray1::from_vec(py, values).reshape(shape)?.into_any(),
         Values::F32(values) => PyArray1::from_vec(py, values).reshape(shape)?.into_any(),
+        Values::S32(values) => PyArray1::from_vec(py, values).reshape(shape)?.into_any(),
+        Values::S64(values) => PyArray1::from_vec(py, values).reshape(shape)?.into_any(),
     })
 }

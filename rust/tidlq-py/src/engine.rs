@@ -29,7 +29,7 @@ pub(crate) fn isa_active(py: Python<'_>) -> PyResult<&'static str> {
 pub(crate) struct TensorInfo {
     #[pyo3(get)]
     name: String,
-    /// One of "u8", "s8", "u16", "s16", "f32".
+    /// One of "u8", "s8", "u16", "s16", "f32"; of positions "s32" or "s64".
     #[pyo3(get)]
     element_type: &'static str,
     shape: Vec<usize>,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oracle.bigint import elementwise, floats, movement, real, reductions, softmax, windows
+from oracle.bigint import elementwise, floats, movement, order, real, reductions, softmax, windows
 from oracle.bigint.tensors import Array, constant_of, dtype_of, shape_of
 from tidlq.lowering import network_pb2 as pb
 
@@ -98,6 +98,8 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return movement.gather(op, xs[0])
         case "reduce":
             return reductions.reduce(op, xs[0], sources[0], output)
+        case "top_k":
+            return order.top_k(op, xs[0], output)
         case "division":
             return reductions.division(op, xs, sources, output)
         case "resize":

@@ -16,6 +16,8 @@ DTYPES: dict[int, np.dtype[np.generic]] = {
     pb.ELEMENT_TYPE_U16: np.dtype("<u2"),
     pb.ELEMENT_TYPE_S16: np.dtype("<i2"),
     pb.ELEMENT_TYPE_F32: np.dtype("<f4"),
+    pb.ELEMENT_TYPE_S32: np.dtype("<i4"),
+    pb.ELEMENT_TYPE_S64: np.dtype("<i8"),
 }
 
 

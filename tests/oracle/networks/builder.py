@@ -17,6 +17,12 @@ _TYPE_OF_DTYPE = {
     "int16": pb.ELEMENT_TYPE_S16,
     "float32": pb.ELEMENT_TYPE_F32,
 }
+_QUANTIZED = {
+    pb.ELEMENT_TYPE_U8,
+    pb.ELEMENT_TYPE_S8,
+    pb.ELEMENT_TYPE_U16,
+    pb.ELEMENT_TYPE_S16,
+}
 
 
 class NetworkBuilder:
@@ -33,13 +39,13 @@ class NetworkBuilder:
         self, element_type: int, shape: Sequence[int], scale: float = 1.0, zero_point: int = 0
     ) -> int:
         """Adds a tensor for a layer to write."""
-        is_float = element_type == pb.ELEMENT_TYPE_F32
+        has_no_scale = element_type not in _QUANTIZED
         self.network.tensors.add(
             name=f"t{len(self.network.tensors)}",
             element_type=element_type,
             shape=shape,
-            scale=0.0 if is_float else scale,
-            zero_point=0 if is_float else zero_point,
+            scale=0.0 if has_no_scale else scale,
+            zero_point=0 if has_no_scale else zero_point,
         )
         return len(self.network.tensors) - 1
 

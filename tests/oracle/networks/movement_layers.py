@@ -98,6 +98,16 @@ def gather(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     return net.layer([source], output, gather=pb.Gather(axis=axis, index=index))
 
 
+def top_k(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Some elements of the middle axis of three in order, or their positions."""
+    outer, rows, columns = net.tensor(source).shape
+    shape = (outer, draw(st.integers(1, rows)), columns)
+    kind = draw(st.sampled_from([0, pb.ELEMENT_TYPE_S32, pb.ELEMENT_TYPE_S64]))
+    output = net.feature(kind, shape) if kind else draws.feature_like(net, shape, source)
+    layer = pb.TopK(least=draw(st.booleans()), higher_first=draw(st.booleans()))
+    return net.layer([source], output, top_k=layer)
+
+
 def resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """Nearest or linear maps, whatever positions they name; axes may stay as they are."""
     shape = list(net.tensor(source).shape)

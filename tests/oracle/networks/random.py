@@ -29,19 +29,23 @@ class LayerKind:
         ranks: ranks of that tensor.
         takes_integers: integer tensors are accepted.
         takes_floats: float32 tensors are accepted.
+        takes_positions: tensors of positions are accepted.
     """
 
     append: Append
     ranks: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     takes_integers: bool = True
     takes_floats: bool = False
+    takes_positions: bool = False
 
     def accepts(self, tensor: pb.Tensor) -> bool:
         """Whether a layer of this kind may read the tensor."""
-        is_float = tensor.element_type == pb.ELEMENT_TYPE_F32
-        return len(tensor.shape) in self.ranks and (
-            self.takes_floats if is_float else self.takes_integers
-        )
+        is_taken = self.takes_integers
+        if tensor.element_type == pb.ELEMENT_TYPE_F32:
+            is_taken = self.takes_floats
+        elif tensor.element_type in (pb.ELEMENT_TYPE_S32, pb.ELEMENT_TYPE_S64):
+            is_taken = self.takes_positions
+        return len(tensor.shape) in self.ranks and is_taken
 
 
 _FEATURES = (3, 4)
@@ -56,6 +60,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "inner_product": LayerKind(window_layers.inner_product, _NOT_SCALAR),
     "gather": LayerKind(movement_layers.gather, _NOT_SCALAR, takes_floats=True),
     "reduce": LayerKind(window_layers.reduce, (3,)),
+    "top_k": LayerKind(movement_layers.top_k, (3,)),
     "division": LayerKind(element_layers.division),
     "sum": LayerKind(element_layers.sum_operands),
     "extremum": LayerKind(element_layers.extremum),
@@ -65,7 +70,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "lookup": LayerKind(element_layers.lookup),
     "prelu": LayerKind(element_layers.prelu, _NOT_SCALAR),
     "concat": LayerKind(movement_layers.concat, _NOT_SCALAR, takes_floats=True),
-    "reshape": LayerKind(movement_layers.reshape, takes_floats=True),
+    "reshape": LayerKind(movement_layers.reshape, takes_floats=True, takes_positions=True),
     "transpose": LayerKind(movement_layers.transpose, takes_floats=True),
     "pad": LayerKind(movement_layers.pad, _NOT_SCALAR),
     "slice": LayerKind(movement_layers.slice_axes, _NOT_SCALAR, takes_floats=True),

@@ -15,6 +15,7 @@ from tidlq.graph.recognition import (
     functions,
     gathers,
     movement,
+    order,
     pools,
     reductions,
     resize,
@@ -70,6 +71,9 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "Tile": gathers.recognise_repetition,
         "DepthToSpace": gathers.recognise_depth_to_space,
         "SpaceToDepth": gathers.recognise_space_to_depth,
+        "ArgMax": order.recognise_arg_extreme,
+        "ArgMin": order.recognise_arg_extreme,
+        "TopK": order.recognise_top_k,
         "Slice": movement.recognise_slice,
         "Split": movement.recognise_split,
         "Resize": resize.recognise_resize,
@@ -197,6 +201,9 @@ def _absorb_successors(graph: Graph, layer: Layer, denied: Mapping[str, str]) ->
             return layer
         node = NodeReader(graph, successor)
         grown = _absorb_bias(layer, node) or _absorb_clamp(layer, node)
+        grown = grown or order.absorb_cast(layer, node)
+        if _stated(graph, layer.output) is None:
+            grown = grown or order.absorb_arg_extreme(layer, node)
         if grown is None:
             return layer
         layer = grown

@@ -31,6 +31,7 @@ mod rescale;
 mod resize;
 mod select;
 mod softmax;
+mod top_k;
 mod transposed;
 mod windows;
 mod work;

@@ -1,6 +1,7 @@
 //! Plain versions of every operation: the semantics of `proto/network.proto` written down as loops,
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
+mod order;
 mod reduce;
 mod resize;
 mod softmax;
@@ -181,6 +182,7 @@ impl Step<'_> {
             Op::Gather { axis, index } => self.gather_axis(*axis, index),
             Op::Reduce(reduce) => self.reduce(reduce),
             Op::Division(requantizer) => self.division(requantizer),
+            Op::TopK(spec) => self.top_k(spec),
         }
     }
 

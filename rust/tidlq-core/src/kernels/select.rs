@@ -23,6 +23,7 @@ use super::requantize::RowRequantizer;
 use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
 use super::resize::ResizeKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
+use super::top_k::TopKKernel;
 use super::transposed::{TransposedKernel, TransposedSource};
 use super::windows::{WindowSource, Windows};
 use crate::element::ElementType;
@@ -95,6 +96,14 @@ pub(crate) fn kernel_for(
             output_type: output.element_type,
             rows: input.shape[1],
             columns: input.shape[2],
+        }),
+        Op::TopK(spec) => Box::new(TopKKernel {
+            spec: *spec,
+            input_type: input.element_type,
+            output_type: output.element_type,
+            rows: input.shape[1],
+            columns: input.shape[2],
+            count: output.shape[1],
         }),
         Op::Division(requantizer) => Box::new(DivisionKernel {
             broadcast: scope.broadcast(),

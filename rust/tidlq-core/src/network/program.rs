@@ -136,6 +136,7 @@ pub(crate) enum Op {
     Gather { axis: usize, index: Vec<usize> },
     Reduce(Reduce),
     Division(Requantizer),
+    TopK(TopK),
 }
 
 impl Op {
@@ -320,6 +321,13 @@ pub(crate) struct Reduce {
     pub kind: ReduceKind,
     /// Of sums; what selects has none.
     pub requantizer: Option<Requantizer>,
+}
+
+/// Elements in order of their size, or where they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TopK {
+    pub least: bool,
+    pub higher_first: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

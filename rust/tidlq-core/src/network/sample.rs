@@ -167,7 +167,7 @@ pub(crate) fn requantize(requantizer: &Requantizer) -> Option<proto::Requantize>
 pub(crate) fn bytes_of(element_type: ElementType, values: &[i32]) -> Vec<u8> {
     values
         .iter()
-        .flat_map(|value| value.to_le_bytes()[..element_type.size_bytes()].to_vec())
+        .flat_map(|value| i64::from(*value).to_le_bytes()[..element_type.size_bytes()].to_vec())
         .collect()
 }
 
@@ -184,7 +184,7 @@ impl Sample {
         let mut tensor = proto::Tensor {
             name: format!("t{index}"),
             shape: shape.iter().map(|&size| size as u32).collect(),
-            scale: if element_type == ElementType::F32 { 0.0 } else { 0.125 },
+            scale: if element_type.range().is_none() { 0.0 } else { 0.125 },
             zero_point,
             ..Default::default()
         };
@@ -194,6 +194,8 @@ impl Sample {
             ElementType::U16 => proto::ElementType::U16,
             ElementType::S16 => proto::ElementType::S16,
             ElementType::F32 => proto::ElementType::F32,
+            ElementType::S32 => proto::ElementType::S32,
+            ElementType::S64 => proto::ElementType::S64,
         });
         self.network.tensors.push(tensor);
         index

@@ -71,7 +71,7 @@ macro_rules! values {
     };
 }
 
-values!(U8(u8), S8(i8), U16(u16), S16(i16), F32(f32));
+values!(U8(u8), S8(i8), U16(u16), S16(i16), F32(f32), S32(i32), S64(i64));
 
 fn zeroed<T: Clone + Default>(elements: usize) -> Result<Vec<T>> {
     let mut values = Vec::new();

@@ -3,6 +3,7 @@
 mod elements;
 mod input_sums;
 mod movement;
+mod order;
 mod products;
 mod rows;
 mod windows;

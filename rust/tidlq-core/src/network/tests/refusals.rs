@@ -367,6 +367,62 @@ fn broken_reductions_are_refused() {
 }
 
 #[test]
+fn broken_orders_of_elements_are_refused() {
+    let top_k = || Op::TopK(proto::TopK { least: false, higher_first: false });
+    let from = |input: &[usize], shape: &[usize]| computed(&[input], shape, top_k());
+    assert_eq!(from(&[2, 3, 4], &[2, 2, 4]), None);
+    assert!(from(&[2, 3, 4], &[2, 4, 4]).is_some());
+    assert!(from(&[2, 3, 4], &[2, 2, 3]).is_some());
+    assert!(from(&[2, 3, 4], &[1, 2, 4]).is_some());
+    assert!(from(&[6, 4], &[2, 4]).is_some());
+    assert!(computed(&[&[2, 3, 4], &[2, 3, 4]], &[2, 2, 4], top_k()).is_some());
+}
+
+#[test]
+fn positions_only_leave_a_network() {
+    use crate::element::ElementType;
+    let positions = || {
+        let mut sample = Sample::default();
+        let x = sample.input(ElementType::U8, &[2, 3, 4], 0);
+        let y = sample.tensor(ElementType::S64, &[2, 1, 4], 0);
+        let op = proto::TopK { least: false, higher_first: false };
+        sample.output_layer(&[x], y, Op::TopK(op));
+        (sample, y)
+    };
+    let error = |sample: &Sample| Engine::load(&sample.file(), Isa::Scalar, 1).err();
+    let (mut sample, y) = positions();
+    assert_eq!(error(&sample), None);
+    let flat = sample.tensor(ElementType::S64, &[8], 0);
+    sample.output_layer(&[y], flat, Op::Reshape(proto::Reshape {}));
+    assert_eq!(error(&sample), None);
+    let read = |op: Op, to: ElementType| {
+        let (mut sample, y) = positions();
+        let z = sample.tensor(to, &[2, 1, 4], 0);
+        sample.output_layer(&[y], z, op);
+        error(&sample).map(|error| error.to_string()).unwrap_or_default()
+    };
+    let transpose = || Op::Transpose(proto::Transpose { perm: vec![0, 1, 2] });
+    assert!(read(transpose(), ElementType::S64).contains("an input's element type"));
+    assert!(read(Op::Reshape(proto::Reshape {}), ElementType::S32).contains("element type"));
+    let mut sample = Sample::default();
+    let x = sample.input(ElementType::S32, &[2, 1, 4], 0);
+    let y = sample.tensor(ElementType::S32, &[8], 0);
+    sample.output_layer(&[x], y, Op::Reshape(proto::Reshape {}));
+    assert!(matches!(error(&sample), Some(Error::Network { fault: Fault::Mismatch { .. } })));
+    let (mut sample, _) = positions();
+    sample.constant(ElementType::S32, &[1], 0, &[1]);
+    assert!(matches!(error(&sample), Some(Error::Tensor { fault: Fault::Mismatch { .. }, .. })));
+    let (mut sample, _) = positions();
+    sample.network.tensors[1].zero_point = 1;
+    assert!(error(&sample).is_some());
+    let mut sample = Sample::default();
+    let x = sample.input(ElementType::U8, &[2, 3, 4], 0);
+    let y = sample.tensor(ElementType::S64, &[2, 3, 4], 0);
+    sample.output_layer(&[x], y, transpose());
+    assert!(matches!(error(&sample), Some(Error::Layer { .. })));
+}
+
+#[test]
 fn broken_divisions_are_refused() {
     let divide = |rounding: Rounding| {
         let requantize = requantize(&Requantizer { rounding, ..requantizer(0) });

@@ -4,6 +4,7 @@
 mod check;
 mod layer;
 mod movement;
+mod order;
 mod reduce;
 mod requantize;
 mod window;
@@ -15,7 +16,7 @@ use self::layer::Scope;
 pub(super) use self::layer::bias;
 use super::buffer::AlignedBuffer;
 use super::program::{LayerSpec, Program, TensorSpec};
-use super::proto;
+use super::proto::{self, layer::Op as Message};
 use crate::element::ElementType;
 use crate::error::{Error, Fault, Result};
 
@@ -69,6 +70,8 @@ fn tensor(message: proto::Tensor) -> Checked<Result<TensorSpec>> {
         proto::ElementType::U16 => ElementType::U16,
         proto::ElementType::S16 => ElementType::S16,
         proto::ElementType::F32 => ElementType::F32,
+        proto::ElementType::S32 => ElementType::S32,
+        proto::ElementType::S64 => ElementType::S64,
         proto::ElementType::Unspecified => return Err(Fault::Missing { what: "element_type" }),
     };
     in_range("the rank", message.shape.len(), 0, MAX_RANK as i128)?;
@@ -80,8 +83,8 @@ fn tensor(message: proto::Tensor) -> Checked<Result<TensorSpec>> {
     if bytes > MAX_BYTES {
         return Err(Fault::TooLarge { what: "the tensor", got: bytes, bound: MAX_BYTES });
     }
-    if element_type == ElementType::F32 {
-        in_range("zero_point of a float tensor", message.zero_point, 0, 0)?;
+    if element_type.range().is_none() {
+        in_range("zero_point of a tensor without scale", message.zero_point, 0, 0)?;
     } else {
         let is_good = |scale: f32| scale.is_finite() && scale > 0.0;
         floats("scale", &[message.scale], "a positive finite number", is_good)?;
@@ -90,6 +93,9 @@ fn tensor(message: proto::Tensor) -> Checked<Result<TensorSpec>> {
         in_range("zero_point", message.zero_point, i128::from(low), i128::from(high))?;
     }
     if let Some(constant) = &message.constant {
+        if element_type.is_position() {
+            return Err(no_positions("a constant's element type", element_type));
+        }
         count("the constant's byte string", constant.len(), bytes as usize)?;
     }
     let constant =
@@ -129,8 +135,29 @@ fn layer(message: proto::Layer, tensors: &[TensorSpec]) -> Checked<LayerSpec> {
         .collect::<Checked<Vec<usize>>>()?;
     let output = index("output", message.output, tensors.len())?;
     let scope = Scope { tensors, inputs: &inputs, output };
+    positions(&scope, message.op.as_ref())?;
     let op = layer::op(&scope, message.op)?;
     Ok(LayerSpec { name: message.name, inputs, output, op })
+}
+
+fn no_positions(what: &'static str, got: ElementType) -> Fault {
+    let want = "a quantized or float type".to_owned();
+    Fault::Mismatch { what, want, got: got.name().to_owned() }
+}
+
+/// Positions are written by a TopK and read by a Reshape alone.
+fn positions(scope: &Scope<'_>, op: Option<&Message>) -> Checked<()> {
+    let is_reshape = matches!(op, Some(Message::Reshape(_)));
+    let inputs = (0..scope.inputs.len()).map(|position| scope.input(position).element_type);
+    if let Some(input) = inputs.filter(|_| !is_reshape).find(|input| input.is_position()) {
+        return Err(no_positions("an input's element type", input));
+    }
+    let output = scope.output().element_type;
+    let is_writer = is_reshape || matches!(op, Some(Message::TopK(_)));
+    if output.is_position() && !is_writer {
+        return Err(no_positions("the output's element type", output));
+    }
+    Ok(())
 }
 
 /// Every tensor has one source, and every reader comes after it.
@@ -144,6 +171,10 @@ fn order(
     let fault = |tensor, state| Fault::Order { tensor: name(tensor), state };
     let mut has_value: Vec<bool> = tensors.iter().map(|tensor| tensor.constant.is_some()).collect();
     for &input in inputs {
+        if tensors[input].element_type.is_position() {
+            let fault = no_positions("an input's element type", tensors[input].element_type);
+            return Err(Error::Network { fault });
+        }
         if std::mem::replace(&mut has_value[input], true) {
             let fault = fault(input, "is an input twice, or an input and a constant");
             return Err(Error::Network { fault });
