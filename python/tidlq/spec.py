@@ -107,6 +107,22 @@ def absolute_maxima(ranges: Sequence[Range]) -> NDArray[np.float64]:
     return np.array([item.absolute_max for item in ranges], np.float64)
 
 
+class Fusion(enum.Enum):
+    """What is computed without rounding in between; each can be left out.
+
+    SILU, HARD_SWISH, MISH, GELU: an activation that several nodes spell out is one table.
+    SCALED_ACTIVATION: so is an activation with numbers that multiply it and are added to it.
+    WIDE_PRE_ACTIVATION: what only functions read has 16 bits where all else has 8.
+    """
+
+    SILU = "silu"
+    HARD_SWISH = "hard-swish"
+    MISH = "mish"
+    GELU = "gelu"
+    SCALED_ACTIVATION = "scaled-activation"
+    WIDE_PRE_ACTIVATION = "wide-pre-activation"
+
+
 class ParameterRole(enum.Enum):
     """What a parameter does in its layer."""
 

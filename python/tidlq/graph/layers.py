@@ -139,10 +139,23 @@ class BatchNormAttributes:
 
 @dataclass(frozen=True)
 class FunctionAttributes:
-    """An element-wise function by its ONNX name, with its parameters."""
+    """y = gain * f(x) + shift, with f an element-wise function by its ONNX name.
+
+    Attributes:
+        function: its name.
+        parameters: of the function, by name.
+        gain, shift: what numbers behind the function multiply and add.
+    """
 
     function: str
     parameters: tuple[tuple[str, float], ...] = ()
+    gain: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing is multiplied or added behind the function."""
+        return self.gain == 1.0 and self.shift == 0.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition
-from tidlq.spec import Precision
+from tidlq.precision.wide_pre_activations import find_wide_pre_activations
+from tidlq.spec import Fusion, Precision
 from tidlq.target import Options, TidlLayerType, is_asymmetric
 
 _PARAMETERS = "advanced_options:params_16bit_names_list"
@@ -20,7 +21,8 @@ def precision_of(options: Options, graph: Graph, partition: Partition) -> Precis
     """The precision that the options ask for: `tensor_bits` everywhere but in the named layers.
 
     A layer whose output features have 16 bits has 16-bit parameters too. Layers that hand values on
-    (reshape, max pool and the like) share the precision of what they read.
+    (reshape, max pool and the like) share the precision of what they read. What only functions read
+    has 16 bits, unless that is left out.
 
     Args:
         options: `tensor_bits` 8 or 16, `output_feature_16bit_names_list` and
@@ -45,6 +47,12 @@ def precision_of(options: Options, graph: Graph, partition: Partition) -> Precis
     for layer in partition.layers:
         if layer.output in features and _has_parameters(graph, layer):
             parameters[layer.name] = 16
+    if options.tensor_bits == 8 and Fusion.WIDE_PRE_ACTIVATION not in options.left_out:
+        inner = find_wide_pre_activations(graph, partition)
+        features |= inner
+        # One gain per channel, all of one scale: with 8 bits the smallest ones would be lost.
+        gains = [x for x in partition.layers if x.kind is LayerKind.BATCH_NORM]
+        parameters |= {layer.name: 16 for layer in gains if layer.output in inner}
     return Precision(options.tensor_bits, dict.fromkeys(sorted(features), 16), parameters)
 
 

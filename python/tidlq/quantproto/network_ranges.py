@@ -61,6 +61,9 @@ _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
         "Elu": TidlLayerType.ELU,
         "Exp": TidlLayerType.EXP,
         "Gelu": TidlLayerType.GELU,
+        "Mish": TidlLayerType.MISH,
+        # TIDL runs a sigmoid and a product, whose output this is.
+        "Swish": TidlLayerType.ELTWISE,
         "Log": TidlLayerType.LOG,
         "Neg": TidlLayerType.NEG,
         "Sqrt": TidlLayerType.SQRT,

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from tidlq.errors import OptionError, nearest_names
+from tidlq.spec import Fusion
 from tidlq.target.ingredients import (
     CalibrationIngredients,
     CalibrationMethod,
@@ -26,6 +27,7 @@ from tidlq.target.option_values import (
     DeviceName,
     Equalization,
     Factor,
+    Fusions,
     Method,
     Names,
     OptionalSwitch,
@@ -146,6 +148,10 @@ class Options(BaseModel):
         description="Rescaling of channels between layers; auto: with accuracy_level 1 and 9, "
         "where it lowers the error (weights with a scale per channel: networks with gates only).",
     )
+    leave_out_fusions: Fusions = Field(
+        default=(),
+        description="Fusions that are not made: their nodes are layers, rounded one by one.",
+    )
 
     @model_validator(mode="wrap")
     @classmethod
@@ -202,6 +208,11 @@ class Options(BaseModel):
         """`to_tidl` without the options that have no influence on the network."""
         idle = {OPTION_NAMES[field] for field in ("quant_params_proto_path", "debug_level")}
         return {name: value for name, value in self.to_tidl().items() if name not in idle}
+
+    @property
+    def left_out(self) -> frozenset[Fusion]:
+        """Fusions that are not made."""
+        return frozenset(map(Fusion, self.leave_out_fusions))
 
     @property
     def ingredients(self) -> CalibrationIngredients:

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from tidlq.graph.layers import FloatNode, InnerProductAttributes, Layer, LayerKind, LayerTable
 from tidlq.graph.model import Graph
 from tidlq.graph.recognition import elementwise, movement, pools, resize, weighted
+from tidlq.graph.recognition.fusions import FusionChoice, find_fusions
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.spec import FeatureQuant
 
@@ -41,6 +42,7 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "Identity": elementwise.recognise_requantization,
         **dict.fromkeys(elementwise.FUNCTION_DEFAULTS, elementwise.recognise_function),
         **dict.fromkeys(elementwise.STATED_FUNCTIONS, elementwise.recognise_stated_function),
+        "Gelu": elementwise.recognise_gelu,
         "Softmax": elementwise.recognise_softmax,
         "Concat": movement.recognise_concat,
         "Flatten": movement.recognise_reshape,
@@ -83,6 +85,7 @@ def find_layers(
     graph: Graph,
     denied: Mapping[str, str] | None = None,
     allowed: Collection[str] | None = None,
+    fusions: FusionChoice | None = None,
 ) -> LayerTable:
     """Splits a Graph's nodes into fixed-point layers and float nodes.
 
@@ -90,6 +93,7 @@ def find_layers(
         graph: the canonical Graph.
         denied: node names that must stay in float, each with the reason.
         allowed: node names that may lead a layer; what they absorb comes along. None allows all.
+        fusions: which ones are allowed; None allows all.
 
     Returns:
         Every node exactly once, layers with their fused successors, in execution order.
@@ -99,9 +103,14 @@ def find_layers(
     float_nodes: list[FloatNode] = []
     absorbed: set[str] = set()
     taken = {node.name or "" for node in graph.nodes}
+    fused = find_fusions(graph, denied, allowed, fusions or FusionChoice())
+    inside = {name for layer in fused.values() for name in layer.nodes}
     for node in graph.nodes:
         reader = NodeReader(graph, node)
         if reader.name in absorbed:
+            continue
+        if reader.name in inside:
+            layers += [fused[reader.name]] if reader.name in fused else []
             continue
         try:
             if allowed is not None and reader.name not in allowed:
