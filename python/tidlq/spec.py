@@ -112,6 +112,7 @@ class Fusion(enum.Enum):
 
     SILU, HARD_SWISH, MISH, GELU: an activation that several nodes spell out is one table.
     SCALED_ACTIVATION: so is an activation with numbers that multiply it and are added to it.
+    LAYER_NORM, RMS_NORM: a normalization that several nodes spell out is one layer.
     WIDE_PRE_ACTIVATION: what only functions read has 16 bits where all else has 8.
     """
 
@@ -120,6 +121,8 @@ class Fusion(enum.Enum):
     MISH = "mish"
     GELU = "gelu"
     SCALED_ACTIVATION = "scaled-activation"
+    LAYER_NORM = "layer-norm"
+    RMS_NORM = "rms-norm"
     WIDE_PRE_ACTIVATION = "wide-pre-activation"
 
 

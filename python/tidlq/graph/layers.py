@@ -34,6 +34,8 @@ class LayerKind(enum.Enum):
     SLICE = "slice"
     RESIZE = "resize"
     SOFTMAX = "softmax"
+    MATRIX_PRODUCT = "matrix product"
+    NORMALIZATION = "normalization"
 
     @property
     def keeps_float(self) -> bool:
@@ -248,6 +250,26 @@ class ResizeAttributes:
 
 
 @dataclass(frozen=True)
+class NormalizationAttributes:
+    """y = gain * (x - mean) / sqrt(variance + epsilon) + shift, over some axes.
+
+    Attributes:
+        axes: logical axes over which mean and variance are taken.
+        epsilon: added to the variance.
+        centred: the mean is taken off; otherwise it counts as 0 (RMS).
+        gain, shift: constants by name; None for 1 and 0.
+        is_per_channel: they have an entry per index of axis 1, otherwise one per place of `axes`.
+    """
+
+    axes: tuple[int, ...]
+    epsilon: float
+    centred: bool = True
+    gain: str | None = None
+    shift: str | None = None
+    is_per_channel: bool = False
+
+
+@dataclass(frozen=True)
 class NoAttributes:
     """The shapes say everything."""
 
@@ -266,6 +288,7 @@ Attributes = (
     | PadAttributes
     | SliceAttributes
     | ResizeAttributes
+    | NormalizationAttributes
     | NoAttributes
 )
 

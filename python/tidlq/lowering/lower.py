@@ -8,7 +8,7 @@ from types import MappingProxyType
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
-from tidlq.lowering import elementwise, movement, spatial, weighted
+from tidlq.lowering import elementwise, movement, rows, spatial, weighted
 from tidlq.lowering.builder import NetworkBuilder, identity
 from tidlq.lowering.forms import float_joins
 from tidlq.lowering.network_pb2 import Network
@@ -27,6 +27,8 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.PRODUCT: elementwise.lower_product,
         LayerKind.EXTREMUM: elementwise.lower_extremum,
         LayerKind.SOFTMAX: elementwise.lower_softmax,
+        LayerKind.MATRIX_PRODUCT: rows.lower_matrix_product,
+        LayerKind.NORMALIZATION: rows.lower_normalization,
         LayerKind.MAX_POOL: spatial.lower_pool,
         LayerKind.AVERAGE_POOL: spatial.lower_pool,
         LayerKind.RESIZE: spatial.lower_resize,

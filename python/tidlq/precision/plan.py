@@ -45,6 +45,7 @@ IsAsymmetric = Callable[[LayerKind | None], bool]
 ChooseRange = Callable[[str, FeatureScales], Range]
 """The range of a feature map, by its tensor's name and the scales that it may have."""
 
+_FREE = (LayerKind.FUNCTION, LayerKind.SOFTMAX, LayerKind.NORMALIZATION)
 FREE_SHIFT = -64
 """Least shift of layers whose multipliers can also refine their inputs' scale."""
 
@@ -195,9 +196,9 @@ class _Planner:
             self._add_kept(layer)
         elif layer.kind.has_weight:
             self._add_weighted(layer)
-        elif layer.kind is LayerKind.PRODUCT:
+        elif layer.kind in (LayerKind.PRODUCT, LayerKind.MATRIX_PRODUCT):
             self._add_product(layer)
-        elif layer.kind in (LayerKind.FUNCTION, LayerKind.SOFTMAX):
+        elif layer.kind in _FREE:
             self.features[layer.output] = self.free_feature(layer.kind, layer.output)
             self.layers[layer.name] = LayerQuant(self.exact_mode)
         else:

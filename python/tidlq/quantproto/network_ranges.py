@@ -45,6 +45,8 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SLICE: TidlLayerType.SLICE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
+        LayerKind.MATRIX_PRODUCT: TidlLayerType.INNER_PRODUCT,
+        LayerKind.NORMALIZATION: TidlLayerType.LAYER_NORM,
     }
 )
 _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
@@ -61,6 +63,7 @@ _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
         "Elu": TidlLayerType.ELU,
         "Exp": TidlLayerType.EXP,
         "Gelu": TidlLayerType.GELU,
+        "InstanceNormalization": TidlLayerType.INSTANCE_NORM,
         "Mish": TidlLayerType.MISH,
         # TIDL runs a sigmoid and a product, whose output this is.
         "Swish": TidlLayerType.ELTWISE,

@@ -10,19 +10,30 @@ import onnx_ir as ir
 
 from tidlq.graph.layers import FloatNode, InnerProductAttributes, Layer, LayerKind, LayerTable
 from tidlq.graph.model import Graph
-from tidlq.graph.recognition import elementwise, movement, pools, resize, weighted
+from tidlq.graph.recognition import elementwise, movement, pools, resize, rows, weighted
 from tidlq.graph.recognition.fusions import FusionChoice, find_fusions
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.spec import FeatureQuant
 
 Recogniser = Callable[[NodeReader], Layer | tuple[Layer, ...]]
 
+
+def _recognise_matmul(node: NodeReader) -> Layer:
+    """A product with a constant matrix, or of two feature maps."""
+    is_weighted = any(node.is_constant(index) for index in range(2))
+    recognise = weighted.recognise_matmul if is_weighted else rows.recognise_matrix_product
+    return recognise(node)
+
+
 RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
     {
         "Conv": weighted.recognise_convolution,
         "ConvTranspose": weighted.recognise_transposed_convolution,
         "Gemm": weighted.recognise_gemm,
-        "MatMul": weighted.recognise_matmul,
+        "MatMul": _recognise_matmul,
+        "LayerNormalization": rows.recognise_layer_norm,
+        "RMSNormalization": rows.recognise_layer_norm,
+        "InstanceNormalization": rows.recognise_instance_norm,
         "BatchNormalization": weighted.recognise_batch_norm,
         "PRelu": weighted.recognise_prelu,
         "MaxPool": pools.recognise_max_pool,

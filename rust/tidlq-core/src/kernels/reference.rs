@@ -2,6 +2,7 @@
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
 mod resize;
+mod rows;
 mod softmax;
 mod transposed;
 
@@ -169,6 +170,8 @@ impl Step<'_> {
             Op::Resize(resize) => self.resize(resize),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
+            Op::MatrixProduct(requantizer) => self.matrix_product(requantizer),
+            Op::Normalization(spec) => self.normalization(spec),
             Op::TransposedConvolution(convolution) => self.transposed_convolution(convolution),
             Op::Extremum { least } => {
                 let best =

@@ -27,8 +27,8 @@ pub use values::{Values, ValuesView};
 
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
-    AveragePool, Convolution, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Op, PRelu, Pad,
-    PadMode, Resize, ResizeAxis, Softmax, Sum, Window,
+    AveragePool, Convolution, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op,
+    PRelu, Pad, PadMode, Resize, ResizeAxis, Softmax, Sum, Window,
 };
 
 /// Generated from `proto/network.proto`.

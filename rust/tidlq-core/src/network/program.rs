@@ -105,6 +105,8 @@ pub(crate) enum Op {
     IntegerSoftmax(IntegerSoftmax),
     TransposedConvolution(Convolution),
     Extremum { least: bool },
+    MatrixProduct(Requantizer),
+    Normalization(Normalization),
 }
 
 impl Op {
@@ -271,6 +273,17 @@ pub(crate) struct Softmax {
     pub exponential: Vec<f32>,
     /// Of integer outputs.
     pub requantizer: Option<Requantizer>,
+}
+
+/// Rows brought to one mean and variance.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Normalization {
+    pub centred: bool,
+    pub epsilon: f64,
+    pub gain: Vec<f64>,
+    pub shift: Vec<f64>,
+    /// The lists have an entry per row.
+    pub by_row: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

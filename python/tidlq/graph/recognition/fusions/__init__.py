@@ -9,6 +9,7 @@ from types import MappingProxyType
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
 from tidlq.graph.recognition.fusions.activations import fuse_activation
+from tidlq.graph.recognition.fusions.layer_norm import fuse_layer_norm
 from tidlq.graph.recognition.fusions.scaled_activations import fuse_scaled_activation
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.spec import Fusion
@@ -17,8 +18,10 @@ Fuse = Callable[[NodeReader, Collection[Fusion]], Layer | None]
 
 FUSIONS: Mapping[str, tuple[Fuse, ...]] = MappingProxyType(
     {
-        **dict.fromkeys(("Mul", "Div"), (fuse_activation, fuse_scaled_activation)),
-        **dict.fromkeys(("Add", "Sub"), (fuse_scaled_activation,)),
+        "Mul": (fuse_activation, fuse_scaled_activation, fuse_layer_norm),
+        "Div": (fuse_activation, fuse_scaled_activation, fuse_layer_norm),
+        "Add": (fuse_scaled_activation, fuse_layer_norm),
+        "Sub": (fuse_scaled_activation,),
     }
 )
 """What may be fused into one layer, by the operator of the last node."""

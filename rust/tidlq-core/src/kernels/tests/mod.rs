@@ -4,6 +4,7 @@ mod elements;
 mod input_sums;
 mod movement;
 mod products;
+mod row_products;
 mod rows;
 mod windows;
 

@@ -5,7 +5,7 @@ use super::check::{
     same_quantization,
 };
 use super::requantize::{Lists, of_channels, requantizer};
-use super::{movement, window};
+use super::{movement, rows, window};
 use crate::element::ElementType;
 use crate::error::Fault;
 use crate::fixed::Rounding;
@@ -126,6 +126,8 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
             Op::TransposedConvolution(window::transposed_convolution(scope, message)?)
         }
         Message::Extremum(message) => extremum(scope, &message)?,
+        Message::MatrixProduct(message) => rows::matrix_product(scope, message)?,
+        Message::Normalization(message) => rows::normalization(scope, message)?,
     })
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod layer;
 mod movement;
 mod requantize;
+mod rows;
 mod window;
 
 use std::collections::HashMap;
