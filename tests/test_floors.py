@@ -10,13 +10,13 @@ import pytest
 
 # Rooms of the package by floor; rooms of one floor do not see each other.
 FLOORS = {
-    0: {"spec", "errors", "version", "float_runtime", "_core"},
+    0: {"spec", "errors", "version", "atomic_writes", "float_runtime", "_core"},
     1: {"graph", "passes", "target", "demo_data"},
     2: {"importers", "quantproto", "lowering", "equalization", "engine", "artifacts"},
     3: {"calibration", "precision", "analysis", "report", "session"},
     4: {"decision", "inference", "export"},
-    5: {"compilation", "inspection"},
-    6: {"evaluate", "ranges", "recompilation"},
+    5: {"compilation", "inspection", "linting"},
+    6: {"evaluate", "ranges", "recompilation", "tracing"},
     7: {"cli", "__main__"},
 }
 # Floor 0 is no stack of rooms: these two may serve the others of the floor.

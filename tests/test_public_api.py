@@ -18,9 +18,11 @@ PUBLIC = [
     "ArtifactError",
     "Compiled",
     "DataError",
+    "Finding",
     "GateError",
     "InferenceSession",
     "InternalError",
+    "LintReport",
     "ModelError",
     "OptionError",
     "Options",
@@ -30,6 +32,7 @@ PUBLIC = [
     "TidlqError",
     "__version__",
     "compile",
+    "lint",
     "load",
 ]
 MODULES = sorted(

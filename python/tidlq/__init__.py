@@ -20,6 +20,7 @@ from tidlq.version import __version__
 
 if TYPE_CHECKING:
     from tidlq.compilation import Compiled, compile  # noqa: A004 - users write tidlq.compile
+    from tidlq.linting import Finding, LintReport, lint
     from tidlq.ranges import RangeTable
     from tidlq.session import InferenceSession, load
     from tidlq.target.options import Options
@@ -28,9 +29,11 @@ __all__ = [
     "ArtifactError",
     "Compiled",
     "DataError",
+    "Finding",
     "GateError",
     "InferenceSession",
     "InternalError",
+    "LintReport",
     "ModelError",
     "OptionError",
     "Options",
@@ -40,15 +43,19 @@ __all__ = [
     "TidlqError",
     "__version__",
     "compile",
+    "lint",
     "load",
 ]
 
 _ROOMS = {
     "Compiled": "tidlq.compilation",
+    "Finding": "tidlq.linting",
     "InferenceSession": "tidlq.session",
+    "LintReport": "tidlq.linting",
     "Options": "tidlq.target.options",
     "RangeTable": "tidlq.ranges",
     "compile": "tidlq.compilation",
+    "lint": "tidlq.linting",
     "load": "tidlq.session",
 }
 

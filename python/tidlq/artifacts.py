@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
-import shutil
-import stat
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from tidlq.errors import ArtifactError, OutputError
+from tidlq.atomic_writes import check_folder, replace_folder
+from tidlq.errors import ArtifactError
 from tidlq.graph.model import TensorSignature
 from tidlq.graph.partition import StageKind
 from tidlq.spec import FeatureQuant, IntegerType
@@ -40,6 +37,7 @@ class StageFile:
         file: name in the folder.
         inputs, outputs: border tensors, in the order of the file's own inputs and outputs.
         content: the file's bytes.
+        keeps_layout: an island whose convolutions sum in the order of the plain layout.
     """
 
     kind: StageKind
@@ -47,6 +45,7 @@ class StageFile:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     content: bytes = field(repr=False)
+    keeps_layout: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,11 @@ class Artifacts:
     quant_params: bytes
     report: Mapping[str, Any]
 
+    @property
+    def networks(self) -> tuple[bytes, ...]:
+        """Files of the fixed-point stages, in execution order."""
+        return tuple(stage.content for stage in self.stages if stage.kind is StageKind.FIXED)
+
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the folder whole or not at all; earlier artifacts in it are replaced.
 
@@ -88,30 +92,14 @@ class Artifacts:
         """
         target = Path(folder)
         check_target(target)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        except OSError as error:
-            raise OutputError(
-                f"Cannot write to {str(target.parent)!r}: {error.strerror}."
-            ) from None
-        try:
-            self._write_files(partial)
-            partial.chmod(0o777 & ~_umask())
-            _put_in_place(partial, target)
-        except OSError as error:
-            raise OutputError(f"Cannot write {str(target)!r}: {error.strerror}.") from None
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        replace_folder(target, self._files())
         return target
 
-    def _write_files(self, folder: Path) -> None:
-        for stage in self.stages:
-            (folder / stage.file).write_bytes(stage.content)
+    def _files(self) -> dict[str, bytes]:
+        files = {stage.file: stage.content for stage in self.stages}
         if self.quant_params:
-            (folder / QUANT_PARAMS).write_bytes(self.quant_params)
-        (folder / REPORT).write_text(_json(self.report), encoding="utf-8")
-        (folder / MANIFEST).write_text(_json(self._manifest()), encoding="utf-8")
+            files[QUANT_PARAMS] = self.quant_params
+        return {**files, REPORT: _json(self.report), MANIFEST: _json(self._manifest())}
 
     def _manifest(self) -> dict[str, Any]:
         return {
@@ -130,6 +118,7 @@ class Artifacts:
                     "inputs": list(stage.inputs),
                     "outputs": list(stage.outputs),
                 }
+                | ({"keeps_layout": True} if stage.keeps_layout else {})
                 for stage in self.stages
             ],
             "options": dict(self.options),
@@ -153,6 +142,7 @@ def load_artifacts(folder: str | os.PathLike[str]) -> Artifacts:
                 tuple(stage["inputs"]),
                 tuple(stage["outputs"]),
                 _read(path, stage["file"]),
+                bool(stage.get("keeps_layout", False)),
             )
             for stage in manifest["stages"]
         )
@@ -220,26 +210,7 @@ def check_target(folder: str | os.PathLike[str]) -> None:
     Raises:
         OutputError: The place is a file, or holds something else than artifacts.
     """
-    target = Path(folder)
-    try:
-        found = target.stat()
-        is_folder = stat.S_ISDIR(found.st_mode)
-        entries = sorted(entry.name for entry in target.iterdir()) if is_folder else []
-        foreign = _foreign_entry(target, entries)
-        is_same = os.path.samestat(found, target.stat())
-    except OSError:
-        # Nothing is there, or writing will say what is wrong.
-        return
-    if not is_folder:
-        raise OutputError(f"{str(target)!r} is a file; name a folder.")
-    if foreign is not None and not is_same:
-        # Another compilation has replaced the folder while it was read.
-        check_target(target)
-    elif foreign is not None:
-        raise OutputError(
-            f"{str(target)!r} holds something else than artifacts ({foreign!r}); "
-            "name a new or empty folder."
-        )
+    check_folder(Path(folder), "artifacts", _foreign_entry)
 
 
 def _foreign_entry(folder: Path, entries: Sequence[str]) -> str | None:
@@ -255,50 +226,9 @@ def _foreign_entry(folder: Path, entries: Sequence[str]) -> str | None:
     return next((entry for entry in entries if entry not in known), None)
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
-    """Renames; what stood there before is kept until the new folder is in place.
-
-    Of several compilations into one folder the last one stays.
-    """
-    if target.is_symlink():
-        target = target.resolve()
-    while True:
-        backup = _set_aside(target, partial.with_name(partial.name + ".old"))
-        try:
-            partial.rename(target)
-        except BaseException as error:
-            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                # Another compilation has put its folder there in the meantime.
-                _remove(backup)
-                continue
-            if backup is not None:
-                backup.rename(target)
-            raise
-        _remove(backup)
-        return
-
-
-def _set_aside(target: Path, backup: Path) -> Path | None:
-    """Moves what stands at the target away, if anything does."""
-    try:
-        return target.rename(backup)
-    except FileNotFoundError:
-        return None
-
-
-def _remove(backup: Path | None) -> None:
-    if backup is not None:
-        shutil.rmtree(backup, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def _json(content: Mapping[str, Any]) -> bytes:
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode()
 
 
 def _signature_to_json(signature: TensorSignature) -> dict[str, Any]:

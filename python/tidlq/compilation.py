@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,22 +12,24 @@ from typing import TYPE_CHECKING, Any
 
 from tidlq.artifacts import PROGRESS, Artifacts, StageFile
 from tidlq.calibration import BiasCalibration
-from tidlq.decision import Decision, Progress, decide, prepare
-from tidlq.errors import DataError, ModelError, OptionError
-from tidlq.export import qdq_model
+from tidlq.decision import Decision, MixedPrecision, Progress, decide, prepare
+from tidlq.errors import DataError, ModelError, OptionError, QuantProtoError
+from tidlq.export import BUNDLE_CONFIG, TidlBundle, qdq_model, tidl_bundle
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.graph.statements import rounded_features
 from tidlq.importers.frames import Data, FrameSource, open_frames
 from tidlq.importers.model import import_model
 from tidlq.importers.preprocessing import Preprocessing
-from tidlq.lowering.island import build_island
+from tidlq.importers.zoo_config import read_zoo_config
+from tidlq.lowering.island import build_island, keeps_layout
 from tidlq.lowering.lower import lower_stage
-from tidlq.lowering.network_file import pack_network
+from tidlq.lowering.network_file import pack_network, without_fingerprint
 from tidlq.quantproto import find_left_out, find_unsuitable, write_quant_params
 from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.calibration import calibration_report
 from tidlq.report.layers import layer_report
+from tidlq.report.precision import precision_report
 from tidlq.spec import QuantPlan, Ranges
 from tidlq.target import EqualizationChoice, Options
 from tidlq.version import __version__
@@ -53,6 +56,7 @@ class Compiled:
         bias: what bias calibration did; None where there was none.
         resumed_frames: calibration frames that an interrupted compilation had measured.
         notices: what the user should know, in plain sentences.
+        mixed: the automatic choice of 16-bit layers; None where there was none.
     """
 
     graph: Graph
@@ -64,6 +68,7 @@ class Compiled:
     bias: BiasCalibration | None = None
     resumed_frames: int = 0
     notices: tuple[str, ...] = ()
+    mixed: MixedPrecision | None = None
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Writes the artifacts, whole or not at all.
@@ -84,6 +89,52 @@ class Compiled:
                 f"The network {self.graph.name!r} runs in float only; QDQ needs scales."
             )
         return qdq_model(self.graph, self.partition, self.plan)
+
+    def to_tidl(self) -> TidlBundle:
+        """The network as a bundle for TI's tools: prepared float model, strict proto, options.
+
+        The bundle is compiled before it is returned: it gives these Networks, byte for byte. Of a
+        pre-quantized model whose scales were converted, their fingerprint is another.
+
+        Raises:
+            ModelError: The network runs in float only, keeps a pre-quantized model's scales, is too
+                large for one file, or is one whose Networks a bundle does not give again.
+        """
+        if self.plan is None:
+            raise ModelError(
+                f"The network {self.graph.name!r} runs in float only; a TI bundle needs ranges."
+            )
+        saved = self.artifacts
+        bundle = tidl_bundle(
+            self.graph, self.partition, self.ranges, self.plan, saved.options, saved.preprocessing
+        )
+        _check_bundle(bundle, saved, is_stated=self.graph.stated is not None)
+        return bundle
+
+
+def _check_bundle(bundle: TidlBundle, artifacts: Artifacts, *, is_stated: bool) -> None:
+    """Refuses a bundle that does not give the Networks of the artifacts.
+
+    What a pre-quantized model states counts in the fingerprint, and is not in the bundle.
+    """
+    with tempfile.TemporaryDirectory(prefix="tidlq-") as folder:
+        stated = read_zoo_config(bundle.save(Path(folder) / "bundle") / BUNDLE_CONFIG)
+        assert stated.model_path is not None
+        try:
+            again = compile(stated.model_path, None, stated.options)
+        except (ModelError, OptionError, QuantProtoError, DataError) as error:
+            raise ModelError(
+                f"The network {artifacts.name!r} cannot be bundled: importing the bundle fails "
+                f"({error})"
+            ) from error
+    made, wanted = again.artifacts.networks, artifacts.networks
+    if is_stated:
+        made, wanted = (tuple(map(without_fingerprint, files)) for files in (made, wanted))
+    if made != wanted:
+        raise ModelError(
+            f"The network {artifacts.name!r} cannot be bundled: importing the prepared model with "
+            "the strict quantization proto would give another network."
+        )
 
 
 def _silent(_step: str, _done: int, _total: int | None) -> None:
@@ -178,6 +229,7 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         decided.bias,
         decided.resumed_frames,
         (*prepared.notices, *decided.notices, *strict_notices),
+        decided.mixed,
     )
 
 
@@ -232,13 +284,12 @@ def _assemble(
         if stage.kind is StageKind.FIXED:
             assert decided.plan is not None
             network = lower_stage(graph, stage, decided.plan, name)
-            file, content = f"{name}.tidlq", pack_network(network)
+            file, content, is_plain = f"{name}.tidlq", pack_network(network), False
         else:
-            file, content = (
-                f"{name}.onnx",
-                build_island(graph, stage, name, rounded).SerializeToString(),
-            )
-        stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content))
+            island = build_island(graph, stage, name, rounded)
+            file, content = f"{name}.onnx", island.SerializeToString()
+            is_plain = is_stated and keeps_layout(graph, stage)
+        stages.append(StageFile(stage.kind, file, stage.inputs, stage.outputs, content, is_plain))
     known = Ranges(
         feature_ranges(parts, decided.ranges), decided.ranges.parameters, decided.ranges.channels
     )
@@ -257,6 +308,7 @@ def _assemble(
         report={
             **layer_report(graph, parts, known, decided.plan),
             "calibration": calibration_report(decided.ranges.equalization, decided.bias),
+            "precision": precision_report(decided.assignment, decided.mixed),
         },
     )
 

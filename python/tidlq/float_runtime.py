@@ -34,7 +34,12 @@ class FloatSession(Protocol):
 
 
 def open_float_session(
-    model: bytes, *, threads: int = 0, is_optimized: bool = True, is_spinning: bool = True
+    model: bytes,
+    *,
+    threads: int = 0,
+    is_optimized: bool = True,
+    is_spinning: bool = True,
+    keeps_layout: bool = False,
 ) -> FloatSession:
     """Opens an ONNX model on the CPU.
 
@@ -42,6 +47,8 @@ def open_float_session(
         model: serialized ONNX model.
         threads: threads of one run; 0 means one per core.
         is_optimized: let ONNX Runtime rewrite the graph.
+        keeps_layout: let it not rewrite convolutions to its blocked layout, which sums in another
+            order.
         is_spinning: idle threads wait actively; they then take the cores from other work.
 
     Raises:
@@ -56,6 +63,8 @@ def open_float_session(
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     if not is_optimized:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    elif keeps_layout:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     if not is_spinning:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session: FloatSession = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])

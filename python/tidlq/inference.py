@@ -121,7 +121,7 @@ def write_outputs(
                 )
                 for index, item in enumerate(signatures)
             }
-            _write_archive(folder / "outputs.npz", arrays)
+            write_archive(folder / "outputs.npz", arrays)
             (folder / "outputs.npz").replace(target)
     return tuple(
         WrittenOutput(name, str(array.dtype), tuple(array.shape)) for name, array in arrays.items()
@@ -173,8 +173,8 @@ def _map(path: Path, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Arr
     return np.memmap(path, dtype, "r", shape=shape)
 
 
-def _write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
-    """An `.npz` file without the time of day, and free in its choice of names."""
+def write_archive(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Writes an `.npz` file without the time of day, and free in its choice of names."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:

@@ -9,8 +9,8 @@ from tidlq.artifacts import QUANT_PARAMS, Artifacts, load_artifacts
 from tidlq.compilation import PROTO_OPTION, Compiled
 from tidlq.compilation import compile as compile_
 from tidlq.errors import ArtifactError, ModelError, OptionError, QuantProtoError
-from tidlq.graph.partition import StageKind
 from tidlq.importers.model import import_model
+from tidlq.importers.preprocessing import Preprocessing
 from tidlq.quantproto import read_quant_params
 from tidlq.target import Options
 from tidlq.version import __version__
@@ -42,21 +42,18 @@ def recompile(artifacts: str | os.PathLike[str], model: str | os.PathLike[str]) 
     read_quant_params(proto)
     options = Options.parse({**saved.options, PROTO_OPTION: str(proto)})
     shapes = {item.name: item.shape for item in saved.inputs if all(item.shape)}
+    declared = Preprocessing.parse(saved.preprocessing) if saved.preprocessing else None
     try:
-        compiled = compile_(Path(model), None, options, input_shapes=shapes)
+        compiled = compile_(Path(model), None, options, input_shapes=shapes, preprocessing=declared)
     except (QuantProtoError, OptionError) as error:
         raise _another_model(model, folder, saved) from error
     except ModelError as error:
         # Unless the file is at fault by itself, its inputs are others than the artifacts'.
         import_model(Path(model))
         raise _another_model(model, folder, saved) from error
-    if _networks(compiled.artifacts) != _networks(saved):
+    if compiled.artifacts.networks != saved.networks:
         raise _another_model(model, folder, saved)
     return compiled
-
-
-def _networks(artifacts: Artifacts) -> list[bytes]:
-    return [stage.content for stage in artifacts.stages if stage.kind is StageKind.FIXED]
 
 
 def _another_model(model: str | os.PathLike[str], folder: Path, artifacts: Artifacts) -> ModelError:

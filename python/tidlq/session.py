@@ -61,7 +61,9 @@ class _FloatStage:
 
     def __init__(self, stage: StageFile, threads: int) -> None:
         try:
-            self._session = open_float_session(stage.content, threads=threads)
+            self._session = open_float_session(
+                stage.content, threads=threads, keeps_layout=stage.keeps_layout
+            )
         except Exception as error:
             raise ArtifactError(
                 f"ONNX Runtime refuses island {stage.file!r}: {refusal_reason(error)}."

@@ -90,6 +90,12 @@ class ChannelRanges(Sequence[Range]):
             return ChannelRanges(self.low[index], self.high[index], self.origin)
         return Range(float(self.low[index]), float(self.high[index]), self.origin)
 
+    @classmethod
+    def of(cls, ranges: Sequence[Range]) -> ChannelRanges:
+        """Measured ranges as arrays; each of them a range of float32 values."""
+        low = np.array([item.min for item in ranges], np.float32)
+        return cls(low, np.array([item.max for item in ranges], np.float32))
+
     def __len__(self) -> int:
         return len(self.low)
 

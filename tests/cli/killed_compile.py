@@ -54,7 +54,7 @@ if __name__ == "__main__":
     moments.before(BiasSweeps, "_visit")
     moments.before(CheckpointFile, "save")
     moments.before(Path, "replace")
-    moments.before(Artifacts, "_write_files")
+    moments.before(Artifacts, "_files")
     try:
         main()
     finally:

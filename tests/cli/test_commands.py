@@ -76,7 +76,7 @@ def test_compile_writes_the_artifacts_and_describes_them(tidlq: Command, tmp_pat
     assert set(document) == {
         "artifacts", "bias_calibration", "calibration", "calibration_frames", "feature_bytes",
         "fixed_layers", "float_nodes", "island_bytes", "model", "network_bytes", "notices",
-        "quant_params", "resumed_frames", "scheme", "seconds", "stages",
+        "precision", "quant_params", "resumed_frames", "scheme", "seconds", "stages",
     }  # fmt: skip
     assert document["calibration_frames"] == 16
     assert document["network_bytes"] == (folder / "stage_0.tidlq").stat().st_size
@@ -310,8 +310,11 @@ def test_inspect_shows_where_a_model_would_run(tidlq: Command) -> None:
     assert denied["op_type"] == "Softmax"
     assert "denied" in denied["reason"]
     text = tidlq(*arguments).stdout
+    for part in ("stage 0  fixed", "stage 1  float  1 node", "operator Softmax is denied", "out: "):
+        assert part in text
+    text = tidlq(*arguments, "--layer", "Softmax").stdout
     assert "float because" in text
-    assert "denied" in text
+    assert "stage 1" not in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 120, 200])

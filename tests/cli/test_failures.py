@@ -314,7 +314,7 @@ def test_earlier_artifacts_survive_a_failed_write(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     outcome = tidlq("compile", classifier, "--calib", frames, "-o", artifacts)
     monkeypatch.undo()
     refused(outcome, 1, "No space left on device")

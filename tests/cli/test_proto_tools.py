@@ -189,7 +189,7 @@ def test_strict_conversion_tells_what_it_leaves_out(
     assert "left out: the tensors' names" in outcome.stderr
     assert "tidlq" not in target.read_text()
     document = tidlq("proto", "convert", proto, "-o", target, "--tidl-strict", "--json").document
-    assert len(document["left_out"]) == 2
+    assert len(document["left_out"]) == 1
     assert document["unsuitable"] == []
 
 
@@ -206,6 +206,23 @@ def test_show_filters_by_layer_and_sorts_by_range(tidlq: Command, proto: Path) -
     outcome = tidlq("proto", "show", proto, "--layer", "conv2")
     assert outcome.exit_code == 2
     assert "Did you mean 'conv1'" in outcome.stderr
+
+
+def test_the_published_sample_shows_the_documented_scales(
+    tidlq: Command, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = repository / "tests" / "unit" / "quantproto" / "published_sample.prototxt"
+    assert tidlq("proto", "validate", sample).exit_code == 0
+    monkeypatch.setenv("COLUMNS", "160")
+    lines = tidlq("proto", "show", sample).stdout.splitlines()
+    for role, scale in (("weight", "14435.3"), ("output", "56.3878"), ("bias", "120.28")):
+        assert any(role in line.split() and scale in line.split() for line in lines)
+    document = tidlq("proto", "show", sample, "--json").document
+    data, conv = document["layers"]
+    assert data["outputs"][0]["scales"] == [1.0]
+    assert conv["weights"][0]["scales"] == [14435.275390625]
+    assert conv["outputs"][0]["scales"] == [56.387794494628906]
+    assert conv["bias"][0]["scales"] == [120.27982330322266]
 
 
 def test_show_marks_outliers_and_explains_them(tidlq: Command, tmp_path: Path) -> None:

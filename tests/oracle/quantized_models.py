@@ -34,11 +34,10 @@ MODELS = {
     f"{QAT}/brevitas_resnet20_pc_fbias_dynamo18.onnx": Expected(37, 20, 0, 1, steps=ROUNDING),
     f"{QAT}/brevitas_resnet20_pc_ts13.onnx": Expected(37, 20, 20, 1, steps=ROUNDING),
     f"{QAT}/brevitas_resnet20_pow2_pt_ts13.onnx": Expected(38, 20, 20),
-    # One convolution reads a tensor raw that a sum reads quantized; here both read it quantized.
-    f"{QAT}/incomplete_resnet20_A_conv_no_actqdq.onnx": Expected(37, 20, 20, 1, steps=1.0),
-    f"{QAT}/incomplete_resnet20_B_conv_all_float.onnx": Expected(37, 19, 19, 1, 1, steps=1.0),
+    f"{QAT}/incomplete_resnet20_A_conv_no_actqdq.onnx": Expected(37, 20, 19, 2, steps=ROUNDING),
+    f"{QAT}/incomplete_resnet20_B_conv_all_float.onnx": Expected(37, 19, 19, 2, 1, steps=ROUNDING),
     f"{QAT}/incomplete_resnet20_C_weights_float_acts_qdq.onnx": Expected(37, 0, 0, 1, 20),
-    # The integer kernels of ONNX Runtime against float ones.
+    # Integer kernels of ONNX Runtime against float ones.
     f"{QAT}/ort_resnet20_u8s8_pc_qoperator.onnx": Expected(38, 20, 20, steps=1.0),
     f"{QAT}/pt2e_resnet20_pc_dynamo18.onnx": Expected(40, 20, 0),
     f"{QAT}/pt2e_resnet20_pc_dynamo21.onnx": Expected(40, 20, 0),

@@ -94,10 +94,10 @@ def test_a_failed_write_leaves_the_earlier_artifacts(
 ) -> None:
     artifacts().save(tmp_path / "a")
 
-    def full(self: Path, text: str, encoding: str) -> int:
+    def full(self: Path, content: bytes) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OutputError, match="No space left on device"):
         dataclasses.replace(artifacts(), name="other").save(tmp_path / "a")
     monkeypatch.undo()

@@ -1,10 +1,12 @@
 """Calibration: what data say about the range of every feature, the weights and the biases."""
 
 from tidlq.calibration.bias import (
+    LEAST_FRAMES,
     BiasCalibration,
     BiasFrames,
     BiasSweeps,
     LayerCorrection,
+    PlanTrials,
     load_frames,
     output_error,
 )
@@ -23,6 +25,7 @@ from tidlq.calibration.stated import find_stated_ranges, is_trained_for
 from tidlq.calibration.weight_ranges import clip_weights
 
 __all__ = [
+    "LEAST_FRAMES",
     "BiasCalibration",
     "BiasFrames",
     "BiasSweeps",
@@ -34,6 +37,7 @@ __all__ = [
     "LayerCorrection",
     "MeasuredFeatures",
     "NoCheckpoints",
+    "PlanTrials",
     "RangeChoice",
     "RangeRule",
     "RangeSearch",

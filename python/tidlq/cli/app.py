@@ -22,6 +22,7 @@ from tidlq.cli import (
     demo,
     evaluate,
     export,
+    lint,
     proto_convert,
     proto_diff,
     proto_export,
@@ -32,6 +33,7 @@ from tidlq.cli import (
     proto_show,
     proto_validate,
     run,
+    trace,
 )
 from tidlq.cli import inspect as inspect_
 from tidlq.cli.failures import (
@@ -177,6 +179,8 @@ _register(app, "compile", compile_.compile_model)
 _register(app, "run", run.run_network)
 _register(app, "evaluate", evaluate.evaluate_network)
 _register(app, "inspect", inspect_.inspect_network)
+_register(app, "trace", trace.trace_network)
+_register(app, "lint", lint.lint_model)
 _register(app, "export", export.export_network)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)

@@ -211,6 +211,7 @@ def describe_compilation(
         "calibration": {
             key: value for key, value in artifacts.report["calibration"].items() if key != "bias"
         },
+        "precision": artifacts.report.get("precision", {}),
         "bias_calibration": _bias(artifacts.report["calibration"].get("bias")),
         "quant_params": str(folder / QUANT_PARAMS) if artifacts.quant_params else None,
         "seconds": round(seconds, 3),
@@ -234,6 +235,9 @@ def compilation_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         bounds = rescaled["bounds_per_channel"]
         extra = f", {bounds} with a bound per channel" if bounds else ""
         facts.append(("equalized", count_of(rescaled["rescaled_layers"], "layer") + extra))
+    mixed = document["precision"].get("mixed")
+    if mixed is not None:
+        facts += mixed_facts(mixed)
     bias = document["bias_calibration"]
     if bias is not None:
         facts.append(("biases", _bias_words(bias)))
@@ -241,6 +245,20 @@ def compilation_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("float islands", format_bytes(document["island_bytes"])))
     facts.append(("artifacts", document["artifacts"]))
     return facts
+
+
+def mixed_facts(mixed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The automatic choice of 16-bit layers, for people."""
+    chosen = mixed["groups"]
+    wide = sum(len(group["layers"]) for group in chosen if group["feature_bits"] == 16)
+    deep = sum(len(group["layers"]) for group in chosen if group["feature_bits"] == 8)
+    latency = (
+        f"T_8 {mixed['latency_8_ms']:.3f} ms, T_16 {mixed['latency_16_ms']:.3f} ms, "
+        f"T_MP {mixed['latency_ms']:.3f} ms ({mixed['factor']:.3f} x T_8), "
+        f"{mixed['latency_model']}"
+    )
+    layers = f"{count_of(wide, 'layer')} of 16 bits, {deep} more with 16-bit parameters"
+    return [("latency", latency), ("mixed precision", layers)]
 
 
 def _bias(report: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +15,13 @@ from tidlq.cli.layer_tables import (
     model_layers,
     select_layers,
 )
+from tidlq.cli.stage_drawing import draw_stages
 from tidlq.cli.tables import count_of, facts_table, format_bytes, format_shape
 from tidlq.cli.terminal import Terminal
 from tidlq.errors import OptionError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 def inspect_network(
@@ -41,6 +45,8 @@ def inspect_network(
     quiet: p.Quiet = False,
 ) -> None:
     """Show every layer: where it runs and why, shape, range, scale, weights and accumulator.
+
+    Below the layers it draws the stages: what each reads, runs and writes, in integers or in float.
 
     Headroom counts the bits that the largest possible sum leaves of an accumulator's 32 (64 with
     16-bit operands).
@@ -89,7 +95,7 @@ def _inspect_artifacts(terminal: Terminal, folder: Path, patterns: list[str]) ->
     }
     table, left_out = artifact_layers(features, stages, terminal.width)
     terminal.result(
-        document, table, *float_reasons(stages, terminal.width), "", facts_table(_facts(document))
+        document, table, *_places(document, patterns, terminal), "", facts_table(_facts(document))
     )
     if left_out:
         terminal.remark(f"No room for: {', '.join(left_out)}. A wider terminal or --json shows it.")
@@ -121,8 +127,18 @@ def _inspect_model(
         terminal.warn(notice)
     table, _ = model_layers(stages, terminal.width)
     terminal.result(
-        document, table, *float_reasons(stages, terminal.width), "", facts_table(_facts(document))
+        document, table, *_places(document, patterns, terminal), "", facts_table(_facts(document))
     )
+
+
+def _places(
+    document: dict[str, Any], patterns: list[str], terminal: Terminal
+) -> list[RenderableType]:
+    """Where the layers run and why: all stages, or the reasons of the layers asked for."""
+    stages = document["stages"]
+    if patterns:
+        return float_reasons(stages, terminal.width)
+    return ["", draw_stages(stages, document["inputs"], document["outputs"])]
 
 
 def _signature(item: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def export_proto(
     if model is None and (options or shapes):
         raise OptionError("--option and --input-shape need a --model.")
 
-    from tidlq.quantproto.files import replace_file
+    from tidlq.atomic_writes import replace_file
     from tidlq.quantproto.peers import format_aimet
 
     saved = s.read_proto(file)

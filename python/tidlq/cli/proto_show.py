@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,7 @@ _COLUMNS = (
     Column("outlier", rank=1),
     Column("range is", rank=3),
     Column("step", is_number=True, rank=2),
+    Column("TIDL scale", is_number=True, rank=5),
     Column("zero", is_number=True, rank=4),
     Column("values", is_number=True, rank=6),
     Column("channels", is_number=True, rank=7),
@@ -153,7 +155,8 @@ def _row(entry: _Entry) -> list[str]:
         format_number(None if known is None else known.max),
         "" if entry.outlier is None else f"x{entry.outlier:.2g}",
         "unknown" if known is None else known.origin.value,
-        _step(tensor),
+        _spread([1.0 / scale for scale in tensor.scales if scale], 4),
+        _spread(tensor.scales, 6),
         _zero_point(tensor),
         str(len(tensor.values)) if tensor.values else "",
         str(len(tensor.channels)) if tensor.channels else "",
@@ -180,12 +183,12 @@ def _bits(entry: _Entry) -> str:
     return str(bits_of(entry.layer, entry.role)) if entry.role != "bias" else ""
 
 
-def _step(tensor: SavedTensor) -> str:
-    steps = [1.0 / scale for scale in tensor.scales if scale]
-    if not steps:
+def _spread(numbers: Sequence[float], digits: int) -> str:
+    """A number, or the least and the greatest of several."""
+    if not numbers:
         return ""
-    low, high = min(steps), max(steps)
-    return f"{low:.4g}" if low == high else f"{low:.2g} .. {high:.2g}"
+    low, high = min(numbers), max(numbers)
+    return f"{low:.{digits}g}" if low == high else f"{low:.2g} .. {high:.2g}"
 
 
 def _zero_point(tensor: SavedTensor) -> str:

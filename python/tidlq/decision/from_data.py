@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from tidlq.calibration import (
+    LEAST_FRAMES,
     BiasCalibration,
     BiasFrames,
     BiasSweeps,
     Checkpoints,
     KeptFrames,
     MeasuredFeatures,
+    PlanTrials,
     RangeChoice,
     RangeRule,
     RangeSearch,
@@ -31,6 +33,8 @@ from tidlq.calibration import (
     output_error,
 )
 from tidlq.decision.given import Given
+from tidlq.decision.latency import latency_model
+from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.placement import place_layers, rescalable_groups, rescale
 from tidlq.equalization import (
@@ -39,11 +43,12 @@ from tidlq.equalization import (
     EqualizationGain,
     find_equalization,
 )
+from tidlq.errors import DataError
 from tidlq.graph.channels import input_axis
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.graph.recognition.fusions import NO_FUSION
-from tidlq.precision.assignment import asymmetry_of, precision_of
+from tidlq.precision.assignment import Assignment, assign_precision, asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
 from tidlq.precision.weights import largest_bias_code
@@ -121,6 +126,7 @@ class DataDecision:
         self.scheme = scheme_of(options)
         self.groups: tuple[ChannelGroup, ...] = ()
         self.notices: list[str] = []
+        self.mixed: MixedPrecision | None = None
         self.ingredients = self._ingredients()
 
     def _ingredients(self) -> CalibrationIngredients:
@@ -155,7 +161,8 @@ class DataDecision:
         chosen = self._candidate(graph, parts, self.given.equalization)
         count, resumed = chosen.measured.frames, chosen.measured.resumed
         held = None
-        if self.graph.inputs and (self.groups or self.ingredients.bias_calibration):
+        is_judged = self.groups or self.ingredients.bias_calibration or self.options.is_mixed
+        if self.graph.inputs and is_judged:
             held = load_frames(self.frames, count, self._frame_bytes())
             if held is None:
                 self.notices.append(
@@ -163,10 +170,14 @@ class DataDecision:
                     "biases are not calibrated, and channels are not rescaled unless asked for."
                 )
         chosen, sweeps = self._equalized(chosen, held)
+        if self.options.is_mixed and self.graph.inputs:
+            chosen = self._mixed(chosen, held)
+            sweeps = self._sweeps(chosen, held)
         bias = None
         if sweeps is not None:
             chosen, bias = self._with_biases(chosen, sweeps)
         self._tell_given(chosen)
+        assignment = self._assignment(chosen.graph, chosen.parts)
         saved = to_saved(
             chosen.graph,
             chosen.parts,
@@ -185,7 +196,9 @@ class DataDecision:
             saved,
             bias,
             resumed,
-            (*self.checkpoints.notices, *self.notices),
+            (*self.checkpoints.notices, *self.notices, *assignment.notices),
+            assignment,
+            self.mixed,
         )
 
     def _candidate(self, graph: Graph, parts: Partition, equalization: Equalization) -> _Candidate:
@@ -204,12 +217,7 @@ class DataDecision:
                 has_bias_calibration=self.ingredients.bias_calibration,
             )
         chosen = self.given.over(chosen, own)
-        choose = RangeChoice(
-            self._range_search(),
-            measured.features,
-            stated,
-            {bits: _relevant(graph, parts, measured, bits) for bits in (8, 16)},
-        )
+        choose = self._choice(graph, parts, measured)
         plan = self._plan(graph, parts, chosen, choose)
         ranges = replace(chosen, features=dict(choose.chosen), equalization=equalization)
         return _Candidate(graph, parts, ranges, plan, measured)
@@ -261,13 +269,15 @@ class DataDecision:
         if held is None or not self.ingredients.bias_calibration:
             return None
         graph = candidate.graph
-        kept = self.checkpoints.of(f"{graph.fingerprint} {candidate.measured.digest}")
-        names = {x.name for x in candidate.parts.layers if x.kind.has_weight}
-        fixed = {x for x in names if _bias_of(x) in self.given.ranges.biases}
-        if fixed == names:
+        basis = f"{graph.fingerprint} {candidate.measured.digest}"
+        if self.mixed is not None:
+            basis += f" {self.mixed.chosen.states}"
+        kept = self.checkpoints.of(basis)
+        fixed = self._fixed_biases(candidate.parts)
+        if all(x.name in fixed for x in candidate.parts.layers if x.kind.has_weight):
             return None
         plan = candidate.plan
-        return BiasSweeps(graph, candidate.parts, plan, held, self.threads, kept, frozenset(fixed))
+        return BiasSweeps(graph, candidate.parts, plan, held, self.threads, kept, fixed)
 
     def _equalized(
         self, plain: _Candidate, held: BiasFrames | None
@@ -324,6 +334,73 @@ class DataDecision:
             return sweeps.outcome.error_after
         return output_error(candidate.graph, candidate.parts, candidate.plan, held, self.threads)
 
+    def _mixed(self, narrow: _Candidate, held: BiasFrames | None) -> _Candidate:
+        """The candidate with the layers of 16 bits that are worth their latency."""
+        if held is None:
+            raise DataError(
+                "The choice of 16-bit layers (mixed_precision_factor, target_sqnr) is judged on "
+                f"calibration frames that are held out; it needs at least {LEAST_FRAMES} frames."
+            )
+        graph, parts, precision = narrow.graph, narrow.parts, self._precision
+        fixed = frozenset({*self.given.features, *self.given.parameters})
+        trials = PlanTrials(
+            graph,
+            parts,
+            held,
+            self.threads,
+            has_bias_calibration=self.ingredients.bias_calibration,
+            fixed=self._fixed_biases(parts),
+        )
+        choice = PrecisionChoice(
+            graph,
+            parts,
+            self.options,
+            precision(graph, parts),
+            latency_model(self.options),
+            lambda bits: trials.error(self._variant(narrow, bits).plan),
+            self.checkpoints.of(f"{graph.fingerprint} {narrow.measured.digest}"),
+            fixed=fixed,
+            tell=lambda done, total: self.report("choose 16-bit layers", done, total),
+        )
+        self.mixed = choice.run()
+        self.notices += self.mixed.notices
+        return self._variant(narrow, self.mixed.precision)
+
+    def _variant(self, narrow: _Candidate, precision: Precision) -> _Candidate:
+        """A candidate with other bits: 16-bit parameters are not clipped."""
+        graph, parts = narrow.graph, narrow.parts
+        own = measure_parameters(graph, parts.layers)
+        wide = [x.name for x in parts.layers if precision.parameter_bits(x.name) > 8]
+        names = {parameter_name(x, role) for x in wide for role in ParameterRole}
+        ranges = replace(
+            narrow.ranges,
+            parameters={
+                n: (own if n in names else narrow.ranges).parameters[n] for n in own.parameters
+            },
+            channels={n: (own if n in names else narrow.ranges).channels[n] for n in own.channels},
+        )
+        ranges = self.given.over(ranges, own)
+        choose = self._choice(graph, parts, narrow.measured)
+        plan = make_plan(
+            graph,
+            parts,
+            ranges,
+            self.scheme,
+            precision=precision,
+            is_asymmetric=asymmetry_of(self.options),
+            choose=choose,
+        )
+        return replace(narrow, ranges=replace(ranges, features=dict(choose.chosen)), plan=plan)
+
+    def _choice(self, graph: Graph, parts: Partition, measured: MeasuredFeatures) -> RangeChoice:
+        relevant = {bits: _relevant(graph, parts, measured, bits) for bits in (8, 16)}
+        stated = find_stated_ranges(graph, parts.layers) | dict(self.given.ranges.features)
+        return RangeChoice(self._range_search(), measured.features, stated, relevant)
+
+    def _fixed_biases(self, parts: Partition) -> frozenset[str]:
+        names = {x.name for x in parts.layers if x.kind.has_weight}
+        return frozenset(x for x in names if _bias_of(x) in self.given.ranges.biases)
+
     def _with_biases(
         self, chosen: _Candidate, sweeps: BiasSweeps
     ) -> tuple[_Candidate, BiasCalibration]:
@@ -351,7 +428,12 @@ class DataDecision:
         )
 
     def _precision(self, graph: Graph, parts: Partition) -> Precision:
-        return self.given.over_precision(precision_of(self.options, graph, parts))
+        if self.mixed is not None:
+            return self.mixed.precision
+        return self.given.over_precision(self._assignment(graph, parts).precision)
+
+    def _assignment(self, graph: Graph, parts: Partition) -> Assignment:
+        return assign_precision(self.options, graph, parts)
 
     def _is_given(self, group: ChannelGroup) -> bool:
         """Ranges are given that hold for the channels as they are."""

@@ -9,6 +9,9 @@ from tidlq.decision.given import with_channels
 from tidlq.decision.outcome import Decision
 from tidlq.decision.saved_file import OpenedProto
 from tidlq.decision.statements import Prepared
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.precision.assignment import precision_of
 from tidlq.quantproto import (
     ProtoForm,
     check_complete,
@@ -17,7 +20,7 @@ from tidlq.quantproto import (
 )
 from tidlq.quantproto.network_ranges import to_saved
 from tidlq.quantproto.outline import parameter_digests
-from tidlq.spec import QuantPlan, Ranges
+from tidlq.spec import Precision, QuantPlan, Ranges
 from tidlq.target import Options
 from tidlq.version import __version__
 
@@ -35,12 +38,33 @@ def decide_from_proto(prepared: Prepared, options: Options, opened: OpenedProto)
     """
     check_complete(opened.saved, opened.expected, opened.where)
     decisions = resolve_ranges(opened.saved, opened.expected)
-    ranges = with_channels(opened.own, decisions.ranges)
+    ranges = with_channels(opened.own, decisions.ranges, opened.graph.channel_ranges)
     ranges = replace(ranges, biases=decisions.values, equalization=opened.saved.equalization)
     graph, parts, use = opened.graph, opened.partition, prepared.statements
-    plan = plan_of_statements(graph, parts, ranges, options, use, decisions.precision)
+    precision = decisions.precision
+    if opened.saved.provenance is None:
+        precision = _with_listed_parameters(precision, options, graph, parts)
+    plan = plan_of_statements(graph, parts, ranges, options, use, precision)
     content = _content(prepared, opened, ranges, plan)
-    return Decision(graph, parts, ranges, plan, quant_params=content, notices=opened.notices)
+    notices = opened.notices
+    if options.is_mixed:
+        notices = (*notices, f"No 16-bit layers are chosen: {opened.where} decides the bits.")
+    return Decision(graph, parts, ranges, plan, quant_params=content, notices=notices)
+
+
+def _with_listed_parameters(
+    precision: Precision, options: Options, graph: Graph, parts: Partition
+) -> Precision:
+    """Bits of parameters as the options have them: the published schema cannot say them."""
+    asked = precision_of(options, graph, parts)
+    wide = {layer: bits for layer, bits in asked.parameters.items() if bits > 8}
+    # Only what stands in front of an activation has wide features from narrow parameters.
+    narrow = {
+        layer.name: 8
+        for layer in parts.layers
+        if asked.features.get(layer.output) == 16 and asked.parameter_bits(layer.name) == 8
+    }
+    return replace(precision, parameters={**precision.parameters, **wide, **narrow})
 
 
 def _content(prepared: Prepared, opened: OpenedProto, ranges: Ranges, plan: QuantPlan) -> bytes:

@@ -13,7 +13,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.graph.statements import resolve_features
 from tidlq.importers.frame_source import FrameSource
-from tidlq.precision.assignment import asymmetry_of, precision_of
+from tidlq.precision.assignment import assign_precision, asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import make_plan, ranged_features
 from tidlq.precision.stated_plan import make_stated_plan, stated_scheme
@@ -23,6 +23,11 @@ from tidlq.quantproto.outline import parameter_digests
 from tidlq.spec import FeatureScales, Precision, QuantPlan, Range, Ranges, Scheme
 from tidlq.target import Options, scheme_of
 from tidlq.version import __version__
+
+_NOT_MIXED = (
+    "No 16-bit layers are chosen: the model's own scales are used "
+    "(advanced_options:prequantized_model 0 and calibration data would choose)."
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class StatementsDecision:
         own = measure_parameters(graph, parts.layers)
         ranges = replace(given.over(own, own), features=features, equalization=given.equalization)
         scheme = scheme_in_use(graph, self.options, self.use)
-        precision = given.over_precision(precision_of(self.options, graph, parts))
+        assignment = assign_precision(self.options, graph, parts)
+        precision = given.over_precision(assignment.precision)
         plan = plan_of_statements(graph, parts, ranges, self.options, self.use, precision)
         provenance = Provenance(
             tool_version=__version__,
@@ -81,7 +87,20 @@ class StatementsDecision:
         )
         digests = parameter_digests(self.graph, self.parts)
         saved = to_saved(graph, parts, ranges, plan, provenance, digests)
-        return Decision(graph, parts, ranges, plan, frames, format_quant_params(saved), saved)
+        notices = assignment.notices
+        if self.options.is_mixed:
+            notices = (*notices, _NOT_MIXED)
+        return Decision(
+            graph,
+            parts,
+            ranges,
+            plan,
+            frames,
+            format_quant_params(saved),
+            saved,
+            notices=notices,
+            assignment=assignment,
+        )
 
     def _measure(self, graph: Graph, names: list[str]) -> tuple[Mapping[str, Range], int]:
         """Ranges of feature maps without a statement, and the number of frames behind them."""

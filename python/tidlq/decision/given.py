@@ -95,11 +95,21 @@ class Given:
         return not known.isdisjoint(names)
 
 
-def with_channels(own: Ranges, ranges: Ranges) -> Ranges:
-    """Channel ranges that are not stated are the weights' own, within the whole's range."""
+def with_channels(
+    own: Ranges, ranges: Ranges, others: Mapping[str, Sequence[Range]] | None = None
+) -> Ranges:
+    """Channel ranges that are not stated are the weights' own, within the whole's range.
+
+    Args:
+        own: ranges of the parameters as the graph has them.
+        ranges: stated ones.
+        others: channel ranges that stand in for the weights' own.
+    """
     channels: dict[str, Sequence[Range]] = {**own.channels, **ranges.channels}
     for name in own.channels.keys() - ranges.channels.keys():
-        whole = ranges.parameters[name]
-        if own.parameters[name].clipped(whole) != own.parameters[name]:
+        whole, found = ranges.parameters[name], (others or {}).get(name, ())
+        if len(found) == len(own.channels[name]):
+            channels[name] = tuple(channel.clipped(whole) for channel in found)
+        elif own.parameters[name].clipped(whole) != own.parameters[name]:
             channels[name] = tuple(channel.clipped(whole) for channel in own.channels[name])
     return replace(ranges, channels=channels)

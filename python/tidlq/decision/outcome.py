@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tidlq.calibration import BiasCalibration
+from tidlq.decision.mixed_precision import MixedPrecision
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
+from tidlq.precision.assignment import Assignment
 from tidlq.quantproto import SavedRanges
 from tidlq.spec import QuantPlan, Ranges
 
@@ -30,6 +32,8 @@ class Decision:
         bias: what bias calibration did; None where there was none.
         resumed_frames: calibration frames that an interrupted compilation had measured.
         notices: what the user should know, in plain sentences.
+        assignment: the precision that the options asked for; None where a saved proto decided.
+        mixed: the automatic choice of 16-bit layers; None where there was none.
     """
 
     graph: Graph
@@ -42,3 +46,5 @@ class Decision:
     bias: BiasCalibration | None = None
     resumed_frames: int = 0
     notices: tuple[str, ...] = field(default=())
+    assignment: Assignment | None = None
+    mixed: MixedPrecision | None = None

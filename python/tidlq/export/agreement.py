@@ -72,7 +72,9 @@ class IntegerTrace:
         self._stages: list[_TracedStage | _Island] = []
         for stage, file in zip(partition.stages, stages, strict=True):
             if stage.kind is StageKind.FLOAT:
-                session = open_float_session(file.content, threads=threads)
+                session = open_float_session(
+                    file.content, threads=threads, keeps_layout=file.keeps_layout
+                )
                 self._stages.append(_Island(session, file.inputs, file.outputs))
                 continue
             builder = build_stage(graph, stage, plan, "trace")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 import onnx
 
+from tidlq.atomic_writes import replace_file
 from tidlq.errors import OutputError
 
 _SUFFIX = ".onnx"
@@ -38,18 +38,6 @@ def write_export(model: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
         OutputError: The file cannot be written.
     """
     check_export_file(path)
-    target = Path(path)
     content = model.SerializeToString(deterministic=True)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            beside.replace(target)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"export {str(target)!r} cannot be written: {error.strerror or error}."
-        ) from None
+    replace_file(Path(path), content, "export")
     return len(content)

@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from tidlq.spec import FeatureQuant, IntegerType, StatedQuantization
+from tidlq.spec import ChannelRanges, FeatureQuant, IntegerType, StatedQuantization
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class Graph:
             so a batch is executed as independent frames.
         interface_shapes: shapes of inputs and outputs as the source model declares them.
         stated: scales and zero points of a pre-quantized model; None for a float model.
+        channel_ranges: ranges of the output channels of weights, by parameter name, that the model
+            gives for the case that saved ranges replace calibration and do not say them. They are
+            no part of what the Graph computes, nor of its fingerprint.
     """
 
     model: ir.Model
@@ -72,6 +75,7 @@ class Graph:
     free_batch: bool = False
     interface_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     stated: StatedQuantization | None = None
+    channel_ranges: Mapping[str, ChannelRanges] = field(default_factory=dict)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self.fingerprint == other.fingerprint

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from tidlq.graph.layers import FloatNode, Layer, LayerKind, LayerTable
 from tidlq.graph.model import Graph
+from tidlq.graph.work import element_count, operation_count
 
 Unit = Layer | FloatNode
 
@@ -95,8 +96,9 @@ def unit_outputs(unit: Unit) -> tuple[str, ...]:
 def partition(graph: Graph, table: LayerTable, max_fixed_stages: int = 16) -> Partition:
     """Groups layers and float nodes into stages that run one after another.
 
-    A fixed stage without arithmetic (only moved elements), one that a sequence would have to pass
-    by, and the smallest ones beyond `max_fixed_stages`, become float.
+    A fixed stage becomes float when it has no arithmetic (it only moves elements), when a sequence
+    would have to pass by, when it computes less than its border to float islands costs, and, of
+    more than `max_fixed_stages`, when it computes least.
     """
     units = _ordered_units(graph, table)
     while True:
@@ -107,13 +109,52 @@ def partition(graph: Graph, table: LayerTable, max_fixed_stages: int = 16) -> Pa
         if not dropped:
             dropped = _passed_by_sequences(graph, stages)
             reason = "a sequence of tensors would have to pass by its fixed-point stage"
+        if not dropped and graph.stated is None:
+            dropped = _outweighed_by_border(graph, stages)
+            reason = "its fixed-point stage would compute less than its border costs"
         if not dropped and len(fixed) > max_fixed_stages:
-            dropped = [min(fixed, key=lambda stage: len(stage.layers))]
+            dropped = [min(fixed, key=lambda stage: _work(graph, stage))]
             reason = f"the network has more than {max_fixed_stages} fixed-point stages"
         if not dropped:
             return Partition(tuple(stages))
         names = {layer.name for stage in dropped for layer in stage.layers}
         units = _demote(graph, units, names, reason)
+
+
+def _work(graph: Graph, stage: Stage) -> int:
+    return sum(operation_count(graph, layer) for layer in stage.layers)
+
+
+def _outweighed_by_border(graph: Graph, stages: Sequence[Stage]) -> list[Stage]:
+    """The fixed stage with the least work, if that is less than the elements it makes cross.
+
+    Quantizing or dequantizing an element costs about as much as one operation on it. A stage that
+    becomes float saves this for all that it exchanges with float islands, and adds it for what it
+    exchanges with other fixed stages. A pre-quantized model states its arithmetic, so its stages
+    stay.
+    """
+    kind_of = {name: stage.kind for stage in stages for name in stage.outputs}
+    readers: dict[str, list[StageKind]] = {}
+    for stage in stages:
+        for name in stage.inputs:
+            readers.setdefault(name, []).append(stage.kind)
+    found: list[tuple[int, int]] = []
+    for place, stage in enumerate(stages):
+        if stage.kind is not StageKind.FIXED:
+            continue
+        saved = 0
+        for name in stage.inputs:
+            if name in kind_of:
+                sign = 1 if kind_of[name] is StageKind.FLOAT else -1
+                saved += sign * element_count(graph, name)
+        for name in stage.outputs:
+            if name in readers:
+                sign = 1 if StageKind.FIXED not in readers[name] else -1
+                saved += sign * element_count(graph, name)
+        work = _work(graph, stage)
+        if work < saved:
+            found.append((work, place))
+    return [stages[min(found)[1]]] if found else []
 
 
 def _passed_by_sequences(graph: Graph, stages: Sequence[Stage]) -> list[Stage]:

@@ -45,7 +45,8 @@ def canonicalize(
     # A list: both rewrite.
     if any([DynamicToFloat()(model).modified, LiftIntegers()(model).modified]):
         _simplify(model, has_no_ops=has_no_ops)
-    if StripQuantization()(model).modified and not is_fully_stated:
+    strip = StripQuantization(is_fully_stated=is_fully_stated)
+    if strip(model).modified and not is_fully_stated:
         SpreadStatements()(model)
     if StateBiases()(model).modified:
         if has_open_shapes(model.graph):

@@ -36,7 +36,7 @@ def import_model(
     Raises:
         ModelError: The model cannot be read, is not valid, or has a shape that is not known.
     """
-    if not isinstance(source, onnx.ModelProto) and _is_tflite(source):
+    if not isinstance(source, onnx.ModelProto) and is_tflite(source):
         # Its readers are only loaded for those who need them.
         from tidlq.importers.tflite.model import import_tflite
 
@@ -46,7 +46,10 @@ def import_model(
     return import_onnx(source, input_shapes=input_shapes, pre_batchnorm_fold=pre_batchnorm_fold)
 
 
-def _is_tflite(source: str | os.PathLike[str] | bytes) -> bool:
+def is_tflite(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> bool:
+    """Whether a model is a TFLite one, by its first bytes."""
+    if isinstance(source, onnx.ModelProto):
+        return False
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source[4:8]) == TFLITE_IDENTIFIER
     return begins_like_tflite(Path(source))

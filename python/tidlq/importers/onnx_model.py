@@ -13,6 +13,7 @@ from onnx_ir.passes import common
 
 from tidlq.errors import ModelError
 from tidlq.graph.model import Graph
+from tidlq.importers.bundle_facts import BundleFacts
 from tidlq.importers.canonical import canonicalize
 from tidlq.importers.export_facts import ExportFacts
 from tidlq.importers.onnx_checks import check_structure
@@ -68,6 +69,8 @@ def import_onnx(
         model = _to_ir(origin)
         ToOnnxDomain()(model)
         WidenFloats()(model)
+        bundle = BundleFacts.of_model(origin.proto)
+        bundle.free_batch([*model.graph.inputs, *model.graph.outputs])
         batch = fix_shapes(model, input_shapes)
         _check_operators(InferShapes().call(model).message)
         if QOperatorsToQdq()(model).modified:
@@ -83,7 +86,9 @@ def import_onnx(
         refuse_absurd_sizes(model, _LARGEST_TENSOR)
         stated = _collect_stated(model.graph, facts)
     free_batch, shapes = interface_shapes(model.graph, batch)
-    return Graph(model, origin.name, free_batch, MappingProxyType(shapes), stated)
+    return Graph(
+        model, origin.name, free_batch, MappingProxyType(shapes), stated, bundle.channel_ranges
+    )
 
 
 def _properties(proto: onnx.ModelProto) -> Mapping[str, str]:

@@ -10,7 +10,12 @@ from typing import Any
 import yaml
 
 from tidlq.errors import OptionError, nearest_names
-from tidlq.importers.preprocessing import Interpolation, Preprocessing
+from tidlq.importers.preprocessing import (
+    ChannelOrder,
+    Interpolation,
+    Padding,
+    Preprocessing,
+)
 from tidlq.target.devices import find_device
 from tidlq.target.option_names import fields_of, is_option_name, known_option_names
 from tidlq.target.options import Options
@@ -124,7 +129,8 @@ def read_zoo_config(path: Path) -> ZooConfig:
 
     Options stand in `session.runtime_options` (nested groups such as `advanced_options` allowed),
     in `runtime_options` or `compile_options`, or at the top of the file. `session.input_mean` and
-    `session.input_scale` are in the order of the network's channels.
+    `session.input_scale` are in the order of the network's channels. The model and an existing
+    quantization proto are looked for in the file's folder first.
 
     Args:
         path: the YAML file.
@@ -160,7 +166,9 @@ def read_zoo_config(path: Path) -> ZooConfig:
         preprocessing = Preprocessing.parse(_preprocessing(session, preprocess))
     except OptionError as error:
         raise OptionError(f"{where}: {error}") from None
-    return ZooConfig(options, preprocessing, _model_path(session, path, where))
+    return ZooConfig(
+        _with_proto_beside(options, path), preprocessing, _model_path(session, path, where)
+    )
 
 
 def _load(path: Path, where: str) -> Mapping[str, Any]:
@@ -218,6 +226,37 @@ def _preprocessing(session: Mapping[str, Any], preprocess: Mapping[str, Any]) ->
     }
 
 
+def preprocessing_sections(
+    preprocessing: Preprocessing,
+) -> tuple[dict[str, object], dict[str, object]]:
+    """What a configuration file says of preprocessing, in its sections `session` and `preprocess`.
+
+    Args:
+        preprocessing: as `read_zoo_config` then returns it.
+    """
+    values = preprocessing.to_mapping()
+    padding = preprocessing.resize_with_pad
+    session = {
+        "input_mean": values["mean"],
+        "input_scale": values["scale"],
+        "input_data_layout": values.get("layout"),
+    }
+    preprocess = {
+        "resize": values.get("resize"),
+        "crop": values.get("crop"),
+        "data_layout": values.get("layout"),
+        "reverse_channels": preprocessing.channel_order is ChannelOrder.BGR,
+        "backend": "pil",
+        "interpolation": _PILLOW_FILTERS.index(preprocessing.interpolation),
+        "resize_with_pad": [True, "corner"]
+        if padding is Padding.CORNER
+        else padding is Padding.CENTRE,
+        "pad_color": values["pad_color"],
+    }
+    stated = {key: value for key, value in session.items() if value is not None}
+    return stated, {key: value for key, value in preprocess.items() if value is not None}
+
+
 def _interpolation(preprocess: Mapping[str, Any]) -> object:
     number = preprocess.get("interpolation")
     filters = _OPENCV_FILTERS if preprocess.get("backend") == "cv2" else _PILLOW_FILTERS
@@ -231,6 +270,14 @@ def _padding(value: object) -> object:
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], bool):
         return value[1] if value[0] else False
     return value
+
+
+def _with_proto_beside(options: Options, path: Path) -> Options:
+    """A quantization proto that is there counts from the file's folder, as the model does."""
+    proto = options.quant_params_proto_path
+    if proto is None or not (path.parent / proto).exists():
+        return options
+    return options.override({"quant_params_proto_path": str(path.parent / proto)})
 
 
 def _model_path(session: Mapping[str, Any], path: Path, where: str) -> Path | None:

@@ -62,6 +62,26 @@ def _weighted_features(node: ir.Node) -> list[str | None]:
     return [value.name for value in node.inputs[:1] if value and node.op_type in _WEIGHTED]
 
 
+def keeps_layout(graph: Graph, stage: Stage) -> bool:
+    """Whether ONNX Runtime executes the source of the island in the plain layout.
+
+    It leaves convolutions between Q/DQ as they are, and moves others to a blocked layout, where
+    float32 sums have another order.
+
+    Args:
+        graph: the canonical Graph.
+        stage: a float stage of its partition.
+    """
+    if graph.stated is None:
+        return False
+    weighted = [node for node in stage.float_nodes if node.op_type in _WEIGHTED]
+    return any(
+        name in graph.stated.parameters or name in graph.stated.features
+        for node in weighted
+        for name in node.inputs[:2]
+    )
+
+
 def build_island(
     graph: Graph, stage: Stage, name: str, rounded: Mapping[str, FeatureQuant] | None = None
 ) -> onnx.ModelProto:

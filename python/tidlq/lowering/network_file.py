@@ -38,3 +38,14 @@ def unpack_network(file: bytes) -> Network:
     network = Network()
     network.ParseFromString(payload)
     return network
+
+
+def without_fingerprint(file: bytes) -> bytes:
+    """The same `.tidlq` file without the graph's fingerprint, which is informative.
+
+    Raises:
+        ArtifactError: As `unpack_network`.
+    """
+    network = unpack_network(file)
+    network.ClearField("graph_fingerprint")
+    return pack_network(network)

@@ -3,13 +3,15 @@
 What: a QuantizeLinear and the DequantizeLinears behind it go; the tensor between them, now float,
     states the type, scale and zero point. A tensor that is quantized anywhere is quantized for all
     its readers; where the same values are quantized in a second way, an Identity leads to a second
-    tensor. A node that no pair belongs to stays, and runs in float: a DequantizeLinear behind an
-    integer input, a QuantizeLinear before an integer output or an integer operator.
+    tensor, and so it does to the first where an operator with weights reads the values as they are:
+    such a layer the model leaves in float. A node that no pair belongs to stays, and runs in float:
+    a DequantizeLinear behind an integer input, a QuantizeLinear before an integer output or an
+    integer operator.
 When: once constants are folded.
 Before -> After: `Conv(DequantizeLinear(QuantizeLinear(x, s, z), s, z), w)` -> `Conv(x, w)` with x
     stated as (s, z). A graph output keeps its name: x takes it.
 Numerics: the Graph computes without the rounding to integers, which whoever executes it by its
-    statements restores; a reader of the unquantized tensor then sees it quantized.
+    statements restores; a reader without weights of the unquantized tensor then sees it quantized.
 """
 
 from __future__ import annotations
@@ -18,13 +20,23 @@ import onnx_ir as ir
 
 from tidlq.passes.linear_quant import is_dequantize, is_quantize, read_linear_quant
 from tidlq.passes.node_editing import FreshNames, bypass
-from tidlq.passes.node_reading import is_constant
+from tidlq.passes.node_reading import is_constant, is_op
 from tidlq.passes.stated import state_feature, stated_feature
 from tidlq.spec import FeatureQuant
 
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
 
 class StripQuantization(ir.passes.InPlacePass):
-    """Turns pairs of QuantizeLinear and DequantizeLinear into statements."""
+    """Turns pairs of QuantizeLinear and DequantizeLinear into statements.
+
+    Args:
+        is_fully_stated: what reads a tensor as it is before quantization says so itself.
+    """
+
+    def __init__(self, *, is_fully_stated: bool = False) -> None:
+        super().__init__()
+        self._keeps_raw = not is_fully_stated
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Visits the nodes of the main graph in order."""
@@ -33,7 +45,7 @@ class StripQuantization(ir.passes.InPlacePass):
             quant = _feature_quant(node)
             if quant is None:
                 continue
-            stripper = stripper or _Stripper(model.graph)
+            stripper = stripper or _Stripper(model.graph, keeps_raw=self._keeps_raw)
             if is_quantize(node):
                 stripper.strip(node, quant)
             else:
@@ -58,8 +70,9 @@ def _feature_quant(node: ir.Node) -> FeatureQuant | None:
 class _Stripper:
     """Rewrites one graph; remembers the second forms of its tensors."""
 
-    def __init__(self, graph: ir.Graph) -> None:
+    def __init__(self, graph: ir.Graph, *, keeps_raw: bool) -> None:
         self._graph = graph
+        self._keeps_raw = keeps_raw
         self._names = FreshNames(graph)
         self._others: dict[tuple[ir.Value, FeatureQuant], ir.Value] = {}
 
@@ -80,7 +93,7 @@ class _Stripper:
 
     def _form(self, data: ir.Value, quant: FeatureQuant, before: ir.Node) -> ir.Value:
         """The tensor that holds the data in this form: itself, or one behind an Identity."""
-        if stated_feature(data) is None:
+        if stated_feature(data) is None and not (self._keeps_raw and _is_weighed(data)):
             state_feature(data, _main_form(data))
         if stated_feature(data) == quant:
             return data
@@ -104,6 +117,11 @@ class _Stripper:
         dequantize.resize_inputs(1)
         dequantize.replace_input_with(0, feature)
         state_feature(dequantize.outputs[0], quant)
+
+
+def _is_weighed(data: ir.Value) -> bool:
+    """Whether an operator with weights reads the tensor itself."""
+    return any(is_op(use.node, *_WEIGHTED) for use in data.uses())
 
 
 def _main_form(data: ir.Value) -> FeatureQuant:

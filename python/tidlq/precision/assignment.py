@@ -2,95 +2,174 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from tidlq.errors import OptionError, nearest_names
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import operand_index
-from tidlq.graph.partition import Partition
-from tidlq.precision.wide_pre_activations import find_wide_pre_activations
+from tidlq.graph.partition import Partition, StageKind
+from tidlq.precision.groups import (
+    GroupState,
+    PrecisionGroup,
+    find_precision_groups,
+    has_parameters,
+)
+from tidlq.precision.wide_pre_activations import with_wide_pre_activations
 from tidlq.spec import Fusion, Precision
 from tidlq.target import Options, TidlLayerType, is_asymmetric
 
 _PARAMETERS = "advanced_options:params_16bit_names_list"
 _FEATURES = "advanced_options:output_feature_16bit_names_list"
+_SHOWN_NAMES = 6
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A precision, and what asking for it took along.
+
+    Attributes:
+        precision: bits of features and parameters.
+        asked: layers, or inputs of stages, whose features were asked to have 16 bits.
+        taken_along: layers, or inputs of stages, that share a precision with one of them.
+        notices: what the user should know, in plain sentences.
+    """
+
+    precision: Precision
+    asked: tuple[str, ...] = ()
+    taken_along: tuple[str, ...] = ()
+    notices: tuple[str, ...] = field(default=())
 
 
 def precision_of(options: Options, graph: Graph, partition: Partition) -> Precision:
+    """The precision that the options ask for; `assign_precision` says how."""
+    return assign_precision(options, graph, partition).precision
+
+
+def assign_precision(options: Options, graph: Graph, partition: Partition) -> Assignment:
     """The precision that the options ask for: `tensor_bits` everywhere but in the named layers.
 
-    A layer whose output features have 16 bits has 16-bit parameters too. Layers that hand values on
-    (reshape, max pool and the like) share the precision of what they read. What only functions read
-    has 16 bits, unless that is left out.
+    A layer whose output features have 16 bits has 16-bit parameters too, and so have all the layers
+    that share its precision (`tidlq.precision.groups`). Where no device is named, what stands in
+    front of an activation has 16 bits, unless that is left out.
 
     Args:
         options: `tensor_bits` 8 or 16, `output_feature_16bit_names_list` and
-            `params_16bit_names_list`: layers by their name or their first output's name.
+            `params_16bit_names_list`: layers by their name or their first output's name, or
+            `start:end` for all layers from one to another in the order of the model. The first
+            list also takes inputs of the network.
         graph: the canonical Graph.
         partition: its stages.
 
     Raises:
         OptionError: A name is not a layer's, or the layer runs in float, or is to have 16-bit
-            parameters and has none.
+            parameters and has none; or the device does not have its layers in 16 bits.
     """
-    parameters: dict[str, int] = {}
-    for layer in _named(_PARAMETERS, options.params_16bit_names_list, graph, partition):
-        if not _has_parameters(graph, layer):
+    groups = find_precision_groups(graph, partition, options.device)
+    names = _Names(graph, partition)
+    parameters = {layer.name: layer for layer in _with_parameters(names, options, graph)}
+    asked = names.features(options.output_feature_16bit_names_list)
+    wide = [group for group in groups if not asked.keys().isdisjoint(group.features)]
+    for group in groups:
+        if group in wide or not parameters.keys().isdisjoint(group.layers):
+            option = _FEATURES if group in wide else _PARAMETERS
+            _check_device(group, options, option)
+    bits: dict[str, int] = {name: 16 for group in wide for name in group.features}
+    depth = dict.fromkeys(parameters, 16)
+    depth |= {name: 16 for group in wide for name in group.parameters}
+    notices: tuple[str, ...] = ()
+    if options.tensor_bits == 16:
+        bits, depth, notices = _where_offered(groups, bits, depth, options)
+    precision = Precision(options.tensor_bits, dict(sorted(bits.items())), depth)
+    if _has_wide_pre_activations(options):
+        precision = with_wide_pre_activations(precision, graph, partition)
+    taken = _taken_along(wide, asked)
+    if taken:
+        notices = (*notices, _taken_notice(wide, asked))
+    return Assignment(precision, tuple(asked.values()), taken, notices)
+
+
+def _has_wide_pre_activations(options: Options) -> bool:
+    is_left_out = Fusion.WIDE_PRE_ACTIVATION in options.left_out
+    return options.tensor_bits == 8 and not is_left_out and options.device is None
+
+
+def _with_parameters(names: _Names, options: Options, graph: Graph) -> Iterator[Layer]:
+    """Layers whose parameters alone are to have 16 bits."""
+    for entry in options.params_16bit_names_list:
+        found = names.layers(_PARAMETERS, entry)
+        fitting = [layer for layer in found if has_parameters(graph, layer)]
+        if not fitting and len(found) == 1:
             raise OptionError(
-                f"option {_PARAMETERS!r} names layer {layer.name!r} ({layer.op_type}), which has "
-                "no parameters."
+                f"option {_PARAMETERS!r} names layer {found[0].name!r} ({found[0].op_type}), which "
+                "has no parameters."
             )
-        parameters[layer.name] = 16
-    wide = _named(_FEATURES, options.output_feature_16bit_names_list, graph, partition)
-    features = _sharing(partition, {layer.output for layer in wide})
-    for layer in partition.layers:
-        if layer.output in features and _has_parameters(graph, layer):
-            parameters[layer.name] = 16
-    if options.tensor_bits == 8 and Fusion.WIDE_PRE_ACTIVATION not in options.left_out:
-        inner = find_wide_pre_activations(graph, partition)
-        features |= inner
-        # One gain per channel, all of one scale: with 8 bits the smallest ones would be lost.
-        gains = [x for x in partition.layers if x.kind is LayerKind.BATCH_NORM]
-        parameters |= {layer.name: 16 for layer in gains if layer.output in inner}
-    return Precision(options.tensor_bits, dict.fromkeys(sorted(features), 16), parameters)
-
-
-def _has_parameters(graph: Graph, layer: Layer) -> bool:
-    return layer.weight is not None or operand_index(graph, layer) is not None
-
-
-def _sharing(partition: Partition, tensors: set[str]) -> set[str]:
-    """The tensors, and all that share their quantization with one of them."""
-    found = set(tensors)
-    while True:
-        before = len(found)
-        for layer in partition.layers:
-            if layer.keeps_quantization and found & {layer.inputs[0], layer.output}:
-                found |= {layer.inputs[0], layer.output}
-        if len(found) == before:
-            return found
-
-
-def _named(
-    option: str, names: Iterable[str], graph: Graph, partition: Partition
-) -> tuple[Layer, ...]:
-    layers = _layers_by_name(graph, partition)
-    floats = {
-        name: node.name for node in partition.float_nodes for name in (*node.outputs[:1], node.name)
-    }
-    for name in names:
-        if name in floats and name not in layers:
+        if not fitting:
             raise OptionError(
-                f"option {option!r} names layer {name!r}, which runs in float; only fixed-point "
-                "layers have 16 bits."
+                f"option {_PARAMETERS!r} names {entry!r}, where no layer has parameters."
             )
-        if name not in layers:
-            raise OptionError(
-                f"option {option!r} names layer {name!r}, which the network does not have."
-                f"{nearest_names(name, sorted({*layers, *floats} - {''}))}"
-            )
-    return tuple(layers[name] for name in names)
+        yield from fitting
+
+
+def _check_device(group: PrecisionGroup, options: Options, option: str) -> None:
+    if GroupState.WIDE in group.states:
+        return
+    assert options.device is not None
+    raise OptionError(
+        f"option {option!r} asks for 16 bits in {group.name!r}, which shares its precision with a "
+        f"deconvolution; {options.device.value} has 8-bit deconvolution only."
+    )
+
+
+def _where_offered(
+    groups: Iterable[PrecisionGroup],
+    features: Mapping[str, int],
+    parameters: Mapping[str, int],
+    options: Options,
+) -> tuple[dict[str, int], dict[str, int], tuple[str, ...]]:
+    """Bits of an all-16-bit network, with 8 where the device has no others."""
+    narrow = [group for group in groups if GroupState.WIDE not in group.states]
+    bits = {**features, **{name: 8 for group in narrow for name in group.features}}
+    depth = {**parameters, **{name: 8 for group in narrow for name in group.parameters}}
+    if not narrow:
+        return bits, depth, ()
+    assert options.device is not None
+    layers = [name for group in narrow for name in group.layers]
+    notice = (
+        f"{options.device.value} has 8-bit deconvolution only, so these layers stay at 8 bits: "
+        f"{_listed(layers)}."
+    )
+    return bits, depth, (notice,)
+
+
+def _members(group: PrecisionGroup) -> tuple[str, ...]:
+    return group.layers or group.features
+
+
+def _taken_along(groups: Sequence[PrecisionGroup], asked: Mapping[str, str]) -> tuple[str, ...]:
+    names = set(asked.values())
+    return tuple(name for group in groups for name in _members(group) if name not in names)
+
+
+def _taken_notice(groups: Sequence[PrecisionGroup], asked: Mapping[str, str]) -> str:
+    """What was taken along, by the first group that took something."""
+    names = set(asked.values())
+    texts = [
+        f"{_listed(rest)} with {_listed([x for x in _members(group) if x in names])}"
+        for group in groups
+        if (rest := [name for name in _members(group) if name not in names])
+    ]
+    more = f"; and so on in {len(texts) - 3} more groups" if len(texts) > 3 else ""
+    return (
+        "Layers that share a precision have 16 bits together, which takes along "
+        f"{'; '.join(texts[:3])}{more}."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:_SHOWN_NAMES]))
+    more = len(names) - _SHOWN_NAMES
+    return shown + (f" and {more} more" if more > 0 else "")
 
 
 def asymmetry_of(options: Options) -> Callable[[LayerKind | None], bool]:
@@ -105,6 +184,83 @@ def asymmetry_of(options: Options) -> Callable[[LayerKind | None], bool]:
     return lambda kind: (
         options.device is None or (kind in types and is_asymmetric(types[kind], options.device))
     )
+
+
+class _Names:
+    """What the entries of a list mean."""
+
+    def __init__(self, graph: Graph, partition: Partition) -> None:
+        self._by_name = _layers_by_name(graph, partition)
+        self._floats = {
+            name: node.name
+            for node in partition.float_nodes
+            for name in (*node.outputs[:1], node.name)
+        }
+        position = {node.name or "": index for index, node in enumerate(graph.nodes)}
+        self._ordered = sorted(partition.layers, key=lambda x: position[x.nodes[0]])
+        self._position = position
+        self._inputs = {
+            name
+            for stage in partition.stages
+            if stage.kind is StageKind.FIXED
+            for name in stage.inputs
+        } - {layer.output for layer in partition.layers}
+
+    def features(self, entries: Iterable[str]) -> dict[str, str]:
+        """Feature maps by their layer's name, or their own where no layer writes them."""
+        found: dict[str, str] = {}
+        for entry in entries:
+            if entry in self._inputs and entry not in self._by_name:
+                found[entry] = entry
+            else:
+                found |= {layer.output: layer.name for layer in self.layers(_FEATURES, entry)}
+        return found
+
+    def layers(self, option: str, entry: str) -> tuple[Layer, ...]:
+        """The layers that an entry names: one, or a range of them."""
+        if entry in self._by_name:
+            return (self._by_name[entry],)
+        if entry in self._floats:
+            raise OptionError(
+                f"option {option!r} names layer {entry!r}, which runs in float; only fixed-point "
+                "layers have 16 bits."
+            )
+        ends = self._ends(entry)
+        if ends is None:
+            known = sorted({*self._by_name, *self._floats, *self._inputs} - {""})
+            raise OptionError(
+                f"option {option!r} names layer {entry!r}, which the network does not have."
+                f"{nearest_names(entry, known)}"
+            )
+        first, last = (self._place(name) for name in ends)
+        if first > last:
+            raise OptionError(
+                f"option {option!r} has the range {entry!r}, but layer {ends[1]!r} comes before "
+                f"{ends[0]!r}; write the earlier one first."
+            )
+        found = tuple(x for x in self._ordered if first <= self._position[x.nodes[0]] <= last)
+        if not found:
+            raise OptionError(
+                f"option {option!r} has the range {entry!r}, all of which runs in float; only "
+                "fixed-point layers have 16 bits."
+            )
+        return found
+
+    def _ends(self, entry: str) -> tuple[str, str] | None:
+        """Both ends of a range; names may contain colons themselves."""
+        parts = entry.split(":")
+        for count in range(1, len(parts)):
+            start, end = ":".join(parts[:count]), ":".join(parts[count:])
+            if self._is_known(start) and self._is_known(end):
+                return start, end
+        return None
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._by_name or name in self._floats
+
+    def _place(self, name: str) -> int:
+        layer = self._by_name.get(name)
+        return self._position[layer.nodes[0] if layer else self._floats[name]]
 
 
 def _layers_by_name(graph: Graph, partition: Partition) -> dict[str, Layer]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
-from tidlq.errors import OutputError, QuantProtoError
+from tidlq.atomic_writes import replace_file
+from tidlq.errors import QuantProtoError
 from tidlq.quantproto import codec
 from tidlq.quantproto import quant_params_pb2 as pb
 from tidlq.quantproto.faults import find_faults
@@ -111,24 +111,6 @@ def read_content(path: Path) -> bytes:
         raise QuantProtoError(
             f"{name_of(path)} cannot be read: {error.strerror or error}."
         ) from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file beside its target and renames it; folders are created.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            beside.write_bytes(content)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{str(path)!r} cannot be written: {error.strerror or error}.") from error
 
 
 def _encode(saved: SavedRanges, where: str, *, strict: bool) -> pb.TIDLNetQuantParams:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tidlq.quantproto.model import SavedLayer, SavedRanges, SavedTensor
+from tidlq.spec import RangeOrigin
 from tidlq.target import TidlLayerType
 
 
@@ -73,8 +74,12 @@ def _names(saved: SavedRanges) -> str | None:
 
 
 def _origins(saved: SavedRanges) -> str | None:
-    known = [tensor.range for tensor in _tensors(saved) if tensor.range is not None]
-    return None if not known else "whether a range was measured, stated or read from a parameter"
+    origins = {tensor.range.origin for tensor in _tensors(saved) if tensor.range is not None}
+    return (
+        None
+        if origins <= {RangeOrigin.SAVED}
+        else "whether a range was measured, stated or read from a parameter"
+    )
 
 
 def _provenance(saved: SavedRanges) -> str | None:

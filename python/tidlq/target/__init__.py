@@ -1,5 +1,6 @@
 """The TI target: its options, devices, schemes and layer types."""
 
+from tidlq.target.cost import LayerBits, LayerWork, MatrixWork, layer_cycles
 from tidlq.target.devices import Device, DeviceFacts, find_device
 from tidlq.target.ingredients import (
     CalibrationIngredients,
@@ -18,6 +19,9 @@ __all__ = [
     "Device",
     "DeviceFacts",
     "EqualizationChoice",
+    "LayerBits",
+    "LayerWork",
+    "MatrixWork",
     "OptionInfo",
     "Options",
     "RequantizationChoice",
@@ -25,5 +29,6 @@ __all__ = [
     "describe_options",
     "find_device",
     "is_asymmetric",
+    "layer_cycles",
     "scheme_of",
 ]

@@ -43,6 +43,8 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "percentile": "tidlq:percentile",
         "cross_layer_equalization": "tidlq:cross_layer_equalization",
         "leave_out_fusions": "tidlq:leave_out_fusions",
+        "target_sqnr": "tidlq:target_sqnr",
+        "cost_model": "tidlq:cost_model",
     }
 )
 """Published name of every option, by field of `Options`."""

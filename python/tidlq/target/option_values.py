@@ -15,6 +15,9 @@ from tidlq.spec import Fusion
 from tidlq.target.devices import Device, find_device
 from tidlq.target.ingredients import CalibrationMethod, EqualizationChoice
 
+LARGEST_TARGET = 200.0
+"""Decibels; more than 16 bits can give."""
+
 Choice = TypeVar("Choice", bound=enum.Enum)
 
 _FUSIONS = tuple(fusion.value for fusion in Fusion)
@@ -117,6 +120,23 @@ def _read_percentile(value: object) -> float:
     return percentile
 
 
+def _read_decibels(value: object) -> float | None:
+    if value is None or value == "":
+        return None
+    decibels = _read_number(value)
+    if not 0 < decibels <= LARGEST_TARGET:
+        raise ValueError("no sensible ratio")
+    return decibels
+
+
+def _read_cost_model(value: object) -> str:
+    if isinstance(value, Path):
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("neither a model nor a path")
+    return value.strip()
+
+
 def _read_equalization(value: object) -> EqualizationChoice:
     # YAML takes a bare on or off for a boolean.
     if isinstance(value, bool):
@@ -181,4 +201,10 @@ Requantizing = Annotated[
 Method = Annotated[CalibrationMethod, _choice_of(CalibrationMethod), _words_of(CalibrationMethod)]
 Equalization = Annotated[
     EqualizationChoice, BeforeValidator(_read_equalization), _words_of(EqualizationChoice)
+]
+Decibels = Annotated[
+    float | None, BeforeValidator(_read_decibels), Allowed("decibels above 0, up to 200")
+]
+CostModelName = Annotated[
+    str, BeforeValidator(_read_cost_model), Allowed("device, host, the path of a CSV file")
 ]

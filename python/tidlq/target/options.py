@@ -22,8 +22,10 @@ from tidlq.target.option_names import OPTION_NAMES, fields_of
 from tidlq.target.option_values import (
     AccuracyLevel,
     Allowed,
+    CostModelName,
     Count,
     DebugLevel,
+    Decibels,
     DeviceName,
     Equalization,
     Factor,
@@ -98,10 +100,13 @@ class Options(BaseModel):
         default=True, description="Fold a batch-norm that stands before the first convolution."
     )
     output_feature_16bit_names_list: Names = Field(
-        default=(), description="Layers whose output features and parameters have 16 bits."
+        default=(),
+        description="Layers whose output features and parameters have 16 bits, by name or as "
+        "start:end; layers that share their precision go with them.",
     )
     params_16bit_names_list: Names = Field(
-        default=(), description="Layers whose parameters alone have 16 bits."
+        default=(),
+        description="Layers whose parameters alone have 16 bits, by name or as start:end.",
     )
     mixed_precision_factor: Factor = Field(
         default=-1.0,
@@ -153,6 +158,17 @@ class Options(BaseModel):
         description="Fusions that are not made: their nodes are layers, rounded one by one.",
     )
 
+    target_sqnr: Decibels = Field(
+        default=None,
+        description="Instead of mixed_precision_factor: the cheapest 16-bit layers whose outputs "
+        "have this signal-to-noise ratio, dB.",
+    )
+    cost_model: CostModelName = Field(
+        default="device",
+        description="Latency of layers for the choice of 16-bit ones: a model of the device, this "
+        "machine's own time, or a CSV of measured cycles.",
+    )
+
     @model_validator(mode="wrap")
     @classmethod
     def _speak_in_sentences(cls, data: Any, handler: ModelWrapValidatorHandler[Options]) -> Options:
@@ -167,7 +183,6 @@ class Options(BaseModel):
             field = str(first["loc"][0])
             raise OptionError(_not_allowed(field, first["input"])) from None
         _check_together(options)
-        _check_supported(options)
         return options
 
     @classmethod
@@ -213,6 +228,11 @@ class Options(BaseModel):
     def left_out(self) -> frozenset[Fusion]:
         """Fusions that are not made."""
         return frozenset(map(Fusion, self.leave_out_fusions))
+
+    @property
+    def is_mixed(self) -> bool:
+        """16-bit layers are to be chosen automatically."""
+        return self.mixed_precision_factor > 0 or self.target_sqnr is not None
 
     @property
     def ingredients(self) -> CalibrationIngredients:
@@ -270,7 +290,7 @@ def describe_options() -> tuple[OptionInfo, ...]:
 def _plain(value: object) -> str | int | float:
     if isinstance(value, bool):
         return int(value)
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float, str)):
         return value
     if isinstance(value, tuple):
         return ",".join(value)
@@ -294,6 +314,17 @@ def _not_allowed(field: str, found: object) -> str:
 
 
 def _check_together(options: Options) -> None:
+    if options.is_mixed and options.tensor_bits == 16:
+        name = "target_sqnr" if options.target_sqnr is not None else "mixed_precision_factor"
+        raise OptionError(
+            f"option {OPTION_NAMES[name]!r} chooses 16-bit layers for a network of 8 bits, but "
+            "option 'tensor_bits' is 16; allowed with it: 8."
+        )
+    if options.mixed_precision_factor > 0 and options.target_sqnr is not None:
+        raise OptionError(
+            "options 'advanced_options:mixed_precision_factor' and 'tidlq:target_sqnr' are both "
+            "given: a latency to keep to, and a target whatever it takes; allowed: one of them."
+        )
     if (
         options.device is not None
         and options.quantization_scale_type == 4
@@ -312,15 +343,3 @@ def _check_together(options: Options) -> None:
             f"quantization_scale_type {options.quantization_scale_type}, whose scales are made for "
             "shifts; allowed with this scale type: auto."
         )
-
-
-def _check_supported(options: Options) -> None:
-    unsupported = {
-        "mixed_precision_factor": (options.mixed_precision_factor > 0, "-1 (off)"),
-    }
-    for field, (is_unsupported, supported) in unsupported.items():
-        if is_unsupported:
-            raise OptionError(
-                f"option {OPTION_NAMES[field]!r} is {_plain(getattr(options, field))!r}, "
-                f"this version supports {supported}."
-            )

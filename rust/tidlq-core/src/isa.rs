@@ -5,10 +5,17 @@
 //! source for each. A [`Cpu`] exists only for an instruction set that the CPU has; this is the
 //! proof that the call is sound.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod simd;
+
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use simd::{Scalar, SimdBody};
 
 /// Instruction sets, slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +125,33 @@ impl Cpu {
             _ => body.run(),
         }
     }
+
+    /// Runs a body over the instruction set's vectors.
+    pub(crate) fn run_simd<B: SimdBody>(self, body: B) -> B::Output {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` found AVX2 and FMA on this CPU.
+            Isa::Avx2 => unsafe { run_simd_avx2(body) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: `new` found AVX2, FMA, AVX-512 F, BW, VL, DQ and VNNI on this CPU.
+            Isa::Avx512 => unsafe { run_simd_avx512(body) },
+            _ => body.run(Scalar),
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_simd_avx2<B: SimdBody>(body: B) -> B::Output {
+    // SAFETY: this function is only called on a CPU with AVX2.
+    body.run(unsafe { avx2::Avx2::new() })
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")]
+fn run_simd_avx512<B: SimdBody>(body: B) -> B::Output {
+    // SAFETY: this function is only called on a CPU with these.
+    body.run(unsafe { avx512::Avx512::new() })
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -174,6 +174,18 @@ def test_a_raw_reader_of_a_quantized_tensor_reads_it_quantized() -> None:
     assert [node.inputs[0].name for node in list(graph.nodes)[:2]] == ["x", "x"]
 
 
+def test_weights_that_read_a_quantized_tensor_raw_leave_it_raw() -> None:
+    body = f"""{PAIR} v = DequantizeLinear(w, sw, zw) s = Conv(d, v) t = Conv(x, v)
+        a = Add(s, t) {END}"""
+    graph = assert_same_as_original(network(body, {}))
+    assert ops(graph) == ["Identity", "Conv", "Conv", "Add"]
+    assert graph.stated is not None
+    assert "x" not in graph.stated.features
+    quantized = next(iter(graph.nodes)).outputs[0].name
+    assert graph.stated.features[quantized or ""] == FEATURES["x"]
+    assert [node.inputs[0].name for node in list(graph.nodes)[1:3]] == [quantized, "x"]
+
+
 def test_two_outputs_of_one_quantized_tensor_keep_both_names() -> None:
     body = """a = Relu(x) p = QuantizeLinear(a, sy, zy) y = DequantizeLinear(p, sy, zy)
         z = DequantizeLinear(p, sy, zy)"""

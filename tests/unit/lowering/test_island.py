@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,8 @@ from small_networks import SmallNetwork, random_frame
 from tidlq.float_runtime import open_float_session
 from tidlq.graph.partition import StageKind, partition
 from tidlq.graph.recognition import find_layers
-from tidlq.lowering.island import build_island
-from tidlq.spec import FeatureQuant, IntegerType
+from tidlq.lowering.island import build_island, keeps_layout
+from tidlq.spec import FeatureQuant, IntegerType, StatedQuantization
 
 
 def test_operators_without_weights_run_in_integer_kernels() -> None:
@@ -59,3 +61,17 @@ def test_float_weights_between_roundings_stay_float(bits: int) -> None:
     assert np.mean(steps == 0) > (0.99 if bits == 8 else 0.9)
     assert steps.max() <= 1
     assert np.array_equal(plain / rounded["last_out"].scale % 1, np.zeros_like(plain))
+
+
+@pytest.mark.parametrize("is_stated", [True, False])
+def test_only_convolutions_that_the_model_quantizes_in_part_keep_the_plain_layout(
+    is_stated: bool,
+) -> None:
+    net = SmallNetwork()
+    graph = net.graph(net.conv(net.input(1, 3, 8, 8), (4, 3, 3, 3), name="conv"))
+    (stage,) = partition(graph, find_layers(graph, {"conv": "denied"})).stages
+    source = graph.inputs[0].name if is_stated else "elsewhere"
+    features = {source: FeatureQuant(IntegerType(8, signed=True), 0.5)}
+    stated = StatedQuantization(features, {}, {})
+    assert keeps_layout(replace(graph, stated=stated), stage) == is_stated
+    assert not keeps_layout(graph, stage)

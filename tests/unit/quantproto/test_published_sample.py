@@ -10,6 +10,8 @@ import pytest
 from tidlq.quantproto import (
     Findings,
     SavedRanges,
+    find_left_out,
+    find_unsuitable,
     read_quant_params,
     tidl_scale,
     validate_quant_params,
@@ -74,3 +76,8 @@ def test_bias_has_its_values_and_its_scale(sample: SavedRanges) -> None:
     assert bias.values == (0.28929620981216431, -0.52766174077987671, 0.53365200757980347)
     assert bias.range.min == min(bias.values)
     assert bias.range.max == max(bias.values)
+
+
+def test_the_sample_has_nothing_that_a_strict_file_leaves_out(sample: SavedRanges) -> None:
+    assert find_left_out(sample) == ()
+    assert find_unsuitable(sample) == ()

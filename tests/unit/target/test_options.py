@@ -50,6 +50,7 @@ def test_defaults_are_the_published_ones() -> None:
         "tidlq:percentile": 99.99,
         "tidlq:cross_layer_equalization": "auto",
         "tidlq:leave_out_fusions": "",
+        "tidlq:cost_model": "device",
     }
 
 
@@ -256,10 +257,17 @@ def test_multipliers_are_refused_with_scales_made_for_shifts(scale_type: int) ->
         Options.parse({"quantization_scale_type": scale_type, "requantization": "fixed"})
 
 
-def test_value_that_this_version_lacks_says_what_it_has() -> None:
-    with pytest.raises(OptionError) as caught:
-        Options.parse({"mixed_precision_factor": 1.2})
-    assert "is 1.2, this version supports -1 (off)." in str(caught.value)
+@pytest.mark.parametrize("name", ["mixed_precision_factor", "target_sqnr"])
+def test_16_bit_layers_are_chosen_for_8_bit_networks_only(name: str) -> None:
+    assert Options.parse({name: 1.2}).is_mixed
+    assert Options.parse({name: 1.2, "tensor_bits": 32}).is_mixed
+    with pytest.raises(OptionError, match=f"{name}.*'tensor_bits' is 16"):
+        Options.parse({name: 1.2, "tensor_bits": 16})
+
+
+def test_a_factor_and_a_target_exclude_each_other() -> None:
+    with pytest.raises(OptionError, match="are both given"):
+        Options.parse({"mixed_precision_factor": 1.2, "target_sqnr": 30})
 
 
 def test_prequantized_model_is_on_off_or_not_said() -> None:

@@ -6,16 +6,19 @@ A mean of accumulators is linear in the mean of what the layer's window sees, so
 network's accumulators have to be computed or stored (`means`).
 """
 
-from tidlq.calibration.bias.frames import BiasFrames, load_frames
+from tidlq.calibration.bias.frames import LEAST_FRAMES, BiasFrames, load_frames
 from tidlq.calibration.bias.judge import output_error
 from tidlq.calibration.bias.state import LayerCorrection
 from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
+from tidlq.calibration.bias.trials import PlanTrials
 
 __all__ = [
+    "LEAST_FRAMES",
     "BiasCalibration",
     "BiasFrames",
     "BiasSweeps",
     "LayerCorrection",
+    "PlanTrials",
     "load_frames",
     "output_error",
 ]

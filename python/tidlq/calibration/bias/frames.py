@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,11 @@ class BiasFrames:
     def measured(self) -> range:
         """Indices of the frames that corrections are measured on."""
         return range(self.fitted)
+
+    def selected(self, indices: Sequence[int], fitted: int) -> BiasFrames:
+        """Some of the frames, in the order given; the first `fitted` are those measured on."""
+        rows = list(indices)
+        return BiasFrames({name: array[rows] for name, array in self.inputs.items()}, fitted)
 
     def frame(self, index: int) -> dict[str, Array]:
         """One frame as the float network takes it."""

@@ -15,7 +15,12 @@ from tidlq.calibration.bias.judge import OutputJudge
 from tidlq.calibration.bias.means import accumulator_means, integer_means
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
 from tidlq.calibration.bias.state import LayerCorrection, SweepState
-from tidlq.calibration.bias.targets import float_targets, read_targets, targets_state
+from tidlq.calibration.bias.targets import (
+    Targets,
+    float_targets,
+    read_targets,
+    targets_state,
+)
 from tidlq.calibration.checkpoints import Checkpoints, NoCheckpoints
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
@@ -67,6 +72,8 @@ class BiasSweeps:
         threads: worker threads; 0 means one per core. The result is the same.
         checkpoints: keep the state between sweeps.
         fixed: layers whose biases stay as they are.
+        same: sweeps of another plan of the same graph over the same frames, with which what the
+            float network says is shared.
 
     Raises:
         ModelError: ONNX Runtime fails on the graph.
@@ -81,18 +88,22 @@ class BiasSweeps:
         threads: int = 0,
         checkpoints: Checkpoints | None = None,
         fixed: Collection[str] = (),
+        same: BiasSweeps | None = None,
     ) -> None:
         self._fixed = fixed
         self._checkpoints = checkpoints or NoCheckpoints()
         self._stages = IntegerStages(graph, partition, plan, threads)
         self._frames = frames
-        self._judge = OutputJudge(graph, partition, frames, threads)
+        self._judge: OutputJudge = (
+            same._judge if same else OutputJudge(graph, partition, frames, threads)
+        )
         layers = [weighted.layer for weighted in self._stages.weighted]
-        targets = self._checkpoints.load(_TARGETS, read_targets)
+        targets: Targets | None = same._targets if same else None
+        targets = targets or self._checkpoints.load(_TARGETS, read_targets)
         if targets is None:
             targets = float_targets(graph, layers, frames, threads)
             self._checkpoints.save(_TARGETS, partial(targets_state, targets))
-        self._targets = targets
+        self._targets: Targets = targets
         self._own = {
             x.layer.name: np.asarray(plan.layers[x.layer.name].bias or np.zeros(len(x.weight)))
             for x in self._stages.weighted

@@ -105,10 +105,9 @@ def recognise_clamp(node: NodeReader) -> Layer:
 
 
 def recognise_requantization(node: NodeReader) -> Layer:
-    """An Identity between two tensors of a pre-quantized model: from one form to another."""
+    """An Identity that leads to a stated form of a tensor of a pre-quantized model."""
     stated = node.graph.stated
-    ends = (node.inputs[0], node.outputs[0])
-    if stated is None or not all(name in stated.features for name in ends):
+    if stated is None or node.outputs[0] not in stated.features:
         raise RefusedError("it changes nothing")
     return node.layer(LayerKind.CLAMP)
 

@@ -350,7 +350,8 @@ class _Writer:
                 "rescaled network only"
             )
         if self.biases:
-            yield f"{self.biases} biases: encodings have no values"
+            biases = f"{self.biases} bias{'es' if self.biases > 1 else ''}"
+            yield f"{biases}: encodings have no values"
         if self.unnamed:
             yield f"{self.unnamed} tensors without a name"
         if self.unknown:

@@ -1,49 +1,73 @@
-//! Matrix product of rows of 16-bit numbers with packed weights, requantized: the engine of
-//! convolution and inner product.
+//! Matrix product of rows of input with packed weights, requantized: the engine of convolution and
+//! inner product.
 //!
-//! Elements of all four types are centred to `i16` ([`crate::element::Element::centre`]); weights
-//! are `i16`. The zero point and the centring fold into the bias. Weights are packed in panels of 16
-//! or 32 outputs. 32-bit sums are used over the longest stretch of depth for which they are proven
-//! exact; where that is less than the whole depth, stretches are added in 64 bits.
+//! Elements are stored as unsigned bytes or signed 16-bit numbers, `q - offset`; offset and zero point
+//! fold into the bias. Eight bits against eight are multiplied as bytes, all else as 16-bit numbers;
+//! where sums of full 16-bit weights would leave 32 bits after a few products, a weight is split into
+//! `256 * high + low` and both parts are multiplied like outputs of their own.
+//!
+//! Sums wrap in 32 bits: where the accumulator is proven to fit, its lower 32 bits are the accumulator.
+//! Where it is not, stretches of depth that are proven to fit are added in 64 bits.
 
-use std::ops::Range;
-
+use super::aligned::AlignedWords;
+use super::product::{BLOCK_ROWS, MAX_VECTORS, ProductBody, Rows, Word, panel_vectors};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
+use crate::element::ElementType;
 use crate::fixed::Requantizer;
+use crate::isa::simd::MAX_LANES;
 use crate::isa::{Body, Cpu, Isa};
 
-/// Rows per step.
-pub(crate) const ROWS: usize = 4;
+/// 32-bit sums of a block of rows with a panel.
+const BLOCK_SUMS: usize = BLOCK_ROWS * MAX_VECTORS * MAX_LANES;
 
-/// Greatest number of rows of a tile.
-pub(crate) const MAX_TILE_ROWS: usize = 64;
+/// Bytes of scratch memory that a product needs beside its rows.
+pub(crate) const PRODUCT_BYTES: usize = BLOCK_SUMS * (4 + 8);
 
-/// Greatest number of outputs of a panel.
-const MAX_COLUMNS: usize = 32;
+/// Stretches of fewer words are not worth their overhead: weights are split.
+const SHORT_STRETCH: usize = 64;
 
-/// Stretches shorter than this are not worth their overhead: every product is widened instead.
-const SHORT_STRETCH: usize = 16;
+/// How an input is stored as rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Storage {
+    pub word: Word,
+    /// What is subtracted from an element.
+    pub offset: i32,
+    /// Least and greatest stored element.
+    pub range: (i32, i32),
+}
 
-/// Weights of `groups` matrices, each `columns` by `depth`.
-pub(crate) struct PackedWeights {
-    pub groups: usize,
-    /// Outputs of one group.
-    pub columns: usize,
-    /// Products in one output.
-    pub depth: usize,
-    /// Outputs of a panel: 16 or 32.
-    pub panel_columns: usize,
-    /// `[group][panel][depth][column]`.
-    panels: Vec<i16>,
-    /// Bias of every output, zero point folded in, padded to whole panels: `[group][panel][column]`.
-    bias: Vec<i64>,
-    /// The same, where 32 bits are proven enough.
-    narrow_bias: Vec<i32>,
-    /// Depth over which 32 bits hold every sum.
-    stretch: usize,
-    /// Whether 32 bits hold every whole accumulator, bias included.
-    is_narrow: bool,
-    requantizer: RowRequantizer,
+impl Storage {
+    /// For features and weights of these types.
+    pub fn of(input: ElementType, weights: ElementType) -> Self {
+        match (input, weights) {
+            (ElementType::U8, ElementType::S8) => Self::new(Word::Bytes, 0, (0, 255)),
+            (ElementType::S8, ElementType::S8) => Self::new(Word::Bytes, -128, (0, 255)),
+            _ => Self::halves(input),
+        }
+    }
+
+    /// As 16-bit numbers.
+    pub fn halves(input: ElementType) -> Self {
+        match input {
+            ElementType::U16 => Self::new(Word::Halves, 32_768, (-32_768, 32_767)),
+            _ => Self::new(Word::Halves, 0, input.range().unwrap_or((0, 0))),
+        }
+    }
+
+    const fn new(word: Word, offset: i32, range: (i32, i32)) -> Self {
+        Self { word, offset, range }
+    }
+
+    /// What turns words of the input into words of rows, when no widening is needed: `None` inside
+    /// where they are the same.
+    pub fn flip(&self, input: ElementType) -> Option<Option<i32>> {
+        match (self.word, input) {
+            (Word::Bytes, ElementType::U8) | (Word::Halves, ElementType::S16) => Some(None),
+            (Word::Bytes, ElementType::S8) => Some(Some(0x8080_8080_u32 as i32)),
+            (Word::Halves, ElementType::U16) => Some(Some(0x8000_8000_u32 as i32)),
+            _ => None,
+        }
+    }
 }
 
 /// What [`PackedWeights::new`] packs.
@@ -52,70 +76,140 @@ pub(crate) struct WeightSource<'a> {
     pub groups: usize,
     pub columns: usize,
     pub depth: usize,
+    /// Equal parts of the depth that are apart in the input.
+    pub segments: usize,
     /// `[group][column][depth]`.
     pub weights: &'a [i16],
     pub bias: &'a [i64],
     pub requantizer: &'a Requantizer,
+    pub storage: Storage,
     /// Zero point of the input.
     pub zero_point: i32,
-    /// What centring subtracts from the input.
-    pub offset: i32,
-    /// Least and greatest element of the input type.
-    pub range: (i32, i32),
 }
 
-/// Rows of a tile, and the panels that they are multiplied with.
-pub(crate) struct Tile<'a> {
-    /// Packed rows of `depth` centred elements; whole steps of [`ROWS`], what exceeds `count` is
-    /// arbitrary.
-    pub rows: &'a [i16],
-    /// Rows that exist, at most [`MAX_TILE_ROWS`].
-    pub count: usize,
-    pub group: usize,
-    /// First panel and the one after the last.
-    pub panels: (usize, usize),
+/// Consecutive outputs of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Panel {
+    /// First output.
+    column: usize,
+    /// Outputs that exist.
+    columns: usize,
+    /// Vectors of outputs.
+    vectors: usize,
+    /// Where the weights begin among a group's.
+    start: usize,
+}
+
+/// Weights of `groups` matrices, each `columns` by `depth`.
+pub(crate) struct PackedWeights {
+    pub groups: usize,
+    /// Outputs of one group.
+    pub columns: usize,
+    pub storage: Storage,
+    /// Words of one segment.
+    pub words: usize,
+    segments: usize,
+    lanes: usize,
+    /// Parts that a weight is split into: 1, or 2 for low and high.
+    parts: usize,
+    panels: Vec<Panel>,
+    /// `[group][panel][segment][word][vector][part][lane]`.
+    weights: AlignedWords,
+    /// Biases of whole vectors, zero point folded in: `[group][vector][lane]`.
+    bias: Vec<i64>,
+    narrow_bias: Vec<i32>,
+    /// Words over which 32 bits hold every sum.
+    stretch: usize,
+    /// Whether 32 bits hold every accumulator.
+    is_narrow: bool,
+    requantizer: RowRequantizer,
+}
+
+/// Scratch memory of a product.
+pub(crate) struct Sums<'a> {
+    narrow: &'a mut [i32],
+    wide: &'a mut [i64],
+}
+
+impl<'a> Sums<'a> {
+    /// Takes [`PRODUCT_BYTES`] from scratch memory; the rest is the caller's.
+    pub fn split(scratch: &'a mut [u8]) -> (Self, &'a mut [u8]) {
+        let (wide, scratch) = scratch.split_at_mut(BLOCK_SUMS * 8);
+        let (narrow, scratch) = scratch.split_at_mut(BLOCK_SUMS * 4);
+        let sums =
+            Self { narrow: bytemuck::cast_slice_mut(narrow), wide: bytemuck::cast_slice_mut(wide) };
+        (sums, scratch)
+    }
+}
+
+/// Words of each segment, and the segments, that are summed without widening.
+struct Stretch {
+    segments: std::ops::Range<usize>,
+    words: std::ops::Range<usize>,
 }
 
 impl PackedWeights {
     /// Packs for an instruction set, and proves which sums fit 32 bits.
     pub fn new(isa: Isa, source: &WeightSource<'_>) -> Self {
-        let WeightSource { groups, columns, depth, .. } = *source;
-        let centred_zero = i64::from(source.zero_point - source.offset);
-        let magnitude = greatest_input(source);
-        let panel_columns = panel_columns(isa, columns);
-        let panels_per_group = columns.div_ceil(panel_columns);
-        let mut panels = vec![0; groups * panels_per_group * depth * panel_columns];
-        let mut bias = vec![0; groups * panels_per_group * panel_columns];
-        let (mut bound, mut greatest_weight) = (0_u64, 0_u64);
-        for output in 0..groups * columns {
-            let (group, column) = (output / columns, output % columns);
-            let weights = &source.weights[output * depth..(output + 1) * depth];
-            let panel = group * panels_per_group + column / panel_columns;
-            let lane = column % panel_columns;
-            let (mut sum, mut absolute) = (0_i64, 0_u64);
-            for (k, &weight) in weights.iter().enumerate() {
-                panels[(panel * depth + k) * panel_columns + lane] = weight;
-                sum += i64::from(weight);
-                absolute += u64::from(weight.unsigned_abs());
-                greatest_weight = greatest_weight.max(u64::from(weight.unsigned_abs()));
-            }
-            let folded = source.bias[output] - centred_zero * sum;
-            bias[panel * panel_columns + lane] = folded;
-            bound = bound.max(absolute * magnitude + folded.unsigned_abs());
-        }
-        // One product always fits: 2^15 * 2^15.
-        let stretch = i32::MAX as u64 / (greatest_weight * magnitude).max(1);
-        Self {
+        let WeightSource { groups, columns, depth, segments, storage, .. } = *source;
+        let segment = depth / segments;
+        let words = segment.div_ceil(storage.word.elements());
+        let lanes = isa.lanes();
+        let greatest = source.weights.iter().map(|weight| weight.unsigned_abs()).max();
+        let (parts, stretch) = split(storage, greatest.unwrap_or(0), segments * words);
+        let panels = plan_panels(isa, columns, parts, segments * words);
+        let vectors = columns.div_ceil(lanes);
+        let mut packed = Self {
             groups,
             columns,
-            depth,
-            panel_columns,
+            storage,
+            words,
+            segments,
+            lanes,
+            parts,
             panels,
-            narrow_bias: bias.iter().map(|&bias| bias as i32).collect(),
-            bias,
-            stretch: stretch as usize,
-            is_narrow: bound <= i32::MAX as u64,
-            requantizer: RowRequantizer::new(source.requantizer, bound),
+            weights: AlignedWords::zeroed(groups * vectors * lanes * parts * segments * words),
+            bias: vec![0; groups * vectors * lanes],
+            narrow_bias: Vec::new(),
+            stretch,
+            is_narrow: false,
+            requantizer: RowRequantizer::new(source.requantizer, 0),
+        };
+        let mut bound = 0;
+        for group in 0..groups {
+            for column in 0..columns {
+                let output = group * columns + column;
+                let weights = &source.weights[output * depth..(output + 1) * depth];
+                packed.pack(group, column, segment, weights);
+                let (folded, magnitude) = fold(source, source.bias[output], weights);
+                packed.bias[group * vectors * lanes + column] = folded;
+                bound = bound.max(magnitude);
+            }
+        }
+        packed.is_narrow = bound <= i32::MAX as u64;
+        packed.narrow_bias = packed.bias.iter().map(|&bias| bias as i32).collect();
+        packed.requantizer = RowRequantizer::new(source.requantizer, bound);
+        packed
+    }
+
+    fn pack(&mut self, group: usize, column: usize, segment: usize, weights: &[i16]) {
+        let Some(panel) = self.panels.iter().rfind(|panel| panel.column <= column).copied() else {
+            return;
+        };
+        let elements = self.storage.word.elements();
+        let group_words = self.weights.words().len() / self.groups;
+        let (vector, lane) =
+            ((column - panel.column) / self.lanes, (column - panel.column) % self.lanes);
+        let stride = panel.vectors * self.parts * self.lanes;
+        for (index, weights) in weights.chunks_exact(segment).enumerate() {
+            for (word, weights) in weights.chunks(elements).enumerate() {
+                let step = group * group_words + panel.start + (index * self.words + word) * stride;
+                for part in 0..self.parts {
+                    let place = step + (vector * self.parts + part) * self.lanes + lane;
+                    let word = pack_word(self.storage.word, weights, (part, self.parts));
+                    self.weights.words_mut()[place] = word;
+                }
+            }
         }
     }
 
@@ -124,193 +218,232 @@ impl PackedWeights {
         self.groups * self.columns
     }
 
-    /// Panels of one group.
-    pub fn panels_per_group(&self) -> usize {
-        self.columns.div_ceil(self.panel_columns)
+    /// Number of panels of one group.
+    pub fn panels(&self) -> usize {
+        self.panels.len()
     }
 
-    /// Multiplies a tile. The target's `start` is the first column of the first panel in the first
-    /// row.
-    pub fn multiply(&self, cpu: Cpu, tile: &Tile<'_>, target: Target<'_>) {
-        let (first, end) = tile.panels;
-        let mut narrow = [0_i32; MAX_TILE_ROWS * MAX_COLUMNS];
-        for panel in first..end {
-            let column = panel * self.panel_columns;
-            let layout = Layout {
-                rows: tile.count,
-                columns: self.panel_columns.min(self.columns - column),
-                stride: self.panel_columns,
-            };
-            let target = Target {
-                element_type: target.element_type,
-                bytes: &mut *target.bytes,
-                start: target.start + column - first * self.panel_columns,
-                stride: target.stride,
-            };
-            let entries = Entries::From(tile.group * self.columns + column);
-            let index = tile.group * self.panels_per_group() + panel;
-            if self.is_narrow {
-                let sums = &mut narrow[..tile.count.next_multiple_of(ROWS) * self.panel_columns];
-                self.sums_narrow(cpu, tile, index, sums);
-                self.requantizer.finish(cpu, sums, layout, entries, target);
-            } else {
-                let mut sums = [0_i64; MAX_TILE_ROWS * MAX_COLUMNS];
-                self.sums_wide(cpu, tile, index, &mut narrow, &mut sums);
-                self.requantizer.finish(cpu, &sums, layout, entries, target);
+    /// First output of a panel of a group; the number of outputs for the one after the last.
+    pub fn first_column(&self, panel: usize) -> usize {
+        self.panels.get(panel).map_or(self.columns, |panel| panel.column)
+    }
+
+    /// The panel that an output of a group begins; the number of panels for the number of outputs.
+    pub fn panel_at(&self, column: usize) -> usize {
+        self.panels.iter().take_while(|panel| panel.column < column).count()
+    }
+
+    /// Multiplies rows with the panels `first..end` of a group. The target's `start` is the first
+    /// output of the first panel in the first row.
+    pub fn multiply(
+        &self,
+        cpu: Cpu,
+        rows: Rows<'_>,
+        (group, first, end): (usize, usize, usize),
+        sums: &mut Sums<'_>,
+        target: Target<'_>,
+    ) {
+        let start = target.start;
+        for (block, starts) in rows.starts.chunks(BLOCK_ROWS).enumerate() {
+            let rows = Rows { starts, ..rows };
+            for panel in &self.panels[first..end] {
+                let column = panel.column - self.panels[first].column;
+                let target = Target {
+                    element_type: target.element_type,
+                    bytes: &mut *target.bytes,
+                    start: start + block * BLOCK_ROWS * target.stride + column,
+                    stride: target.stride,
+                };
+                self.block(cpu, rows, (group, panel), sums, target);
             }
         }
     }
 
-    fn panel(&self, index: usize) -> &[i16] {
-        let size = self.depth * self.panel_columns;
-        &self.panels[index * size..(index + 1) * size]
-    }
-
-    /// Where a panel's biases are.
-    fn outputs_of(&self, index: usize) -> Range<usize> {
-        index * self.panel_columns..(index + 1) * self.panel_columns
-    }
-
-    fn sums_narrow(&self, cpu: Cpu, tile: &Tile<'_>, index: usize, sums: &mut [i32]) {
-        for row in sums.chunks_exact_mut(self.panel_columns) {
-            row.copy_from_slice(&self.narrow_bias[self.outputs_of(index)]);
-        }
-        self.add(cpu, tile, index, (0, self.depth), sums);
-    }
-
-    fn sums_wide(
+    fn block(
         &self,
         cpu: Cpu,
-        tile: &Tile<'_>,
-        index: usize,
-        narrow: &mut [i32],
-        sums: &mut [i64],
+        rows: Rows<'_>,
+        (group, panel): (usize, &Panel),
+        sums: &mut Sums<'_>,
+        target: Target<'_>,
     ) {
-        for row in sums.chunks_exact_mut(self.panel_columns) {
-            row.copy_from_slice(&self.bias[self.outputs_of(index)]);
-        }
-        let length = tile.count.next_multiple_of(ROWS) * self.panel_columns;
-        let (narrow, sums) = (&mut narrow[..length], &mut sums[..length]);
-        if self.stretch < SHORT_STRETCH {
-            let (rows, depth, panel) = (tile.rows, self.depth, self.panel(index));
-            if self.panel_columns == 16 {
-                cpu.run(WideProductBody::<16> { rows, depth, panel, sums });
+        let outputs = panel.vectors * self.lanes;
+        let bias = group * self.columns.next_multiple_of(self.lanes) + panel.column;
+        let entries = Entries::From(group * self.columns + panel.column);
+        let count = rows.starts.len();
+        let layout = Layout { rows: count, columns: panel.columns, stride: outputs };
+        let whole = Stretch { segments: 0..self.segments, words: 0..self.words };
+        if self.is_narrow {
+            let narrow = &mut *sums.narrow;
+            if self.parts == 1 {
+                let bias = &self.narrow_bias[bias..bias + outputs];
+                self.product(cpu, rows, (group, panel), whole, (bias, narrow));
             } else {
-                cpu.run(WideProductBody::<32> { rows, depth, panel, sums });
+                self.product(cpu, rows, (group, panel), whole, (&[], narrow));
+                let bias = &self.narrow_bias[bias..bias + outputs];
+                cpu.run(JoinBody { sums: narrow, rows: count, bias, lanes: self.lanes });
+            }
+            self.requantizer.finish(cpu, sums.narrow, layout, entries, target);
+            return;
+        }
+        let bias = &self.bias[bias..bias + outputs];
+        for row in sums.wide.chunks_exact_mut(outputs).take(count) {
+            row.copy_from_slice(bias);
+        }
+        self.for_each_stretch(|stretch| {
+            self.product(cpu, rows, (group, panel), stretch, (&[], sums.narrow));
+            let wide = &mut sums.wide[..count * outputs];
+            let (lanes, parts) = (self.lanes, self.parts);
+            cpu.run(WidenBody { narrow: sums.narrow, wide, lanes, parts });
+        });
+        self.requantizer.finish(cpu, sums.wide, layout, entries, target);
+    }
+
+    fn for_each_stretch(&self, mut body: impl FnMut(Stretch)) {
+        if self.words <= self.stretch {
+            let step = (self.stretch / self.words.max(1)).max(1);
+            for begin in (0..self.segments).step_by(step) {
+                let segments = begin..self.segments.min(begin + step);
+                body(Stretch { segments, words: 0..self.words });
             }
             return;
         }
-        for begin in (0..self.depth).step_by(self.stretch) {
-            narrow.fill(0);
-            self.add(cpu, tile, index, (begin, self.depth.min(begin + self.stretch)), narrow);
-            cpu.run(WidenBody { narrow, sums });
+        for segment in 0..self.segments {
+            for begin in (0..self.words).step_by(self.stretch) {
+                let words = begin..self.words.min(begin + self.stretch);
+                body(Stretch { segments: segment..segment + 1, words });
+            }
         }
     }
 
-    /// Adds the products of a stretch of depth to 32-bit sums.
-    fn add(
+    fn product(
         &self,
         cpu: Cpu,
-        tile: &Tile<'_>,
-        index: usize,
-        (begin, end): (usize, usize),
-        sums: &mut [i32],
+        rows: Rows<'_>,
+        (group, panel): (usize, &Panel),
+        stretch: Stretch,
+        (bias, sums): (&[i32], &mut [i32]),
     ) {
-        let panel = &self.panel(index)[begin * self.panel_columns..end * self.panel_columns];
-        let rows = &tile.rows[begin..];
-        let depth = self.depth;
-        if self.panel_columns == 16 {
-            cpu.run(ProductBody::<16> { rows, depth, panel, sums });
-        } else {
-            cpu.run(ProductBody::<32> { rows, depth, panel, sums });
-        }
+        let vectors = panel.vectors * self.parts;
+        let step = vectors * self.lanes;
+        let group_words = self.weights.words().len() / self.groups;
+        let begin = stretch.segments.start * self.words + stretch.words.start;
+        let count = stretch.segments.len() * stretch.words.len();
+        let begin = group * group_words + panel.start + begin * step;
+        cpu.run_simd(ProductBody {
+            word: self.storage.word,
+            rows: Rows { segments: &rows.segments[stretch.segments], ..rows },
+            words: stretch.words,
+            panel: &self.weights.words()[begin..begin + count * step],
+            vectors,
+            bias,
+            sums,
+        });
     }
 }
 
-/// Greatest magnitude of a centred input element.
-fn greatest_input(source: &WeightSource<'_>) -> u64 {
-    let (low, high) = source.range;
-    let low = (low - source.offset).unsigned_abs();
-    u64::from(low.max((high - source.offset).unsigned_abs()))
+/// Parts of a weight, and the words over which 32 bits hold the sums.
+fn split(storage: Storage, greatest_weight: u16, words: usize) -> (usize, usize) {
+    let magnitude = u64::from(storage.range.0.unsigned_abs().max(storage.range.1.unsigned_abs()));
+    let stretch = |weight: u64| {
+        let word = storage.word.elements() as u64 * magnitude * weight;
+        (i32::MAX as u64 / word.max(1)) as usize
+    };
+    let whole = stretch(greatest_weight.into());
+    if whole >= SHORT_STRETCH.min(words) {
+        return (1, whole.max(1));
+    }
+    // Parts are at most 128 in magnitude.
+    (2, stretch(128))
 }
 
-/// Where the registers hold its sums the wider panel, unless it would waste more than a quarter of
-/// what the narrower one computes.
-fn panel_columns(isa: Isa, columns: usize) -> usize {
-    let is_wasteful = 4 * columns.next_multiple_of(16) <= 3 * columns.next_multiple_of(32);
-    if isa == Isa::Avx512 && !is_wasteful { 32 } else { 16 }
+/// Panels of nearly equal width.
+fn plan_panels(isa: Isa, columns: usize, parts: usize, words: usize) -> Vec<Panel> {
+    let lanes = isa.lanes();
+    let vectors = columns.div_ceil(lanes);
+    let count = vectors.div_ceil(panel_vectors(isa.registers()) / parts);
+    let mut panels = Vec::with_capacity(count);
+    let mut first = 0;
+    for index in 0..count {
+        let width = vectors / count + usize::from(index < vectors % count);
+        let column = first * lanes;
+        panels.push(Panel {
+            column,
+            columns: (width * lanes).min(columns - column),
+            vectors: width,
+            start: column * parts * words,
+        });
+        first += width;
+    }
+    panels
 }
 
-/// Adds `rows * panel` to 32-bit sums, whole steps of rows. Rows that exist have sums that are
-/// proven to fit; the arbitrary others may wrap.
-struct ProductBody<'a, const COLUMNS: usize> {
-    rows: &'a [i16],
-    /// Distance of rows.
-    depth: usize,
-    panel: &'a [i16],
+/// Elements of a word, of one of the parts.
+fn pack_word(word: Word, weights: &[i16], (part, parts): (usize, usize)) -> i32 {
+    let mut packed = 0_u32;
+    for (index, &weight) in weights.iter().enumerate() {
+        let low = weight as i8;
+        let value = match (parts, part) {
+            (1, _) => i32::from(weight),
+            (_, 0) => i32::from(low),
+            _ => (i32::from(weight) - i32::from(low)) >> 8,
+        };
+        let bits = word.element_bytes() * 8;
+        packed |= (value as u32 & ((1 << bits) - 1)) << (index * bits);
+    }
+    packed as i32
+}
+
+/// A bias with offset and zero point folded in, and the greatest magnitude of the accumulator.
+fn fold(source: &WeightSource<'_>, bias: i64, weights: &[i16]) -> (i64, u64) {
+    let zero = i64::from(source.zero_point - source.storage.offset);
+    let (low, high) = source.storage.range;
+    let (low, high) = (i64::from(low) - zero, i64::from(high) - zero);
+    let (mut sum, mut least, mut most) = (0, bias, bias);
+    for &weight in weights {
+        let weight = i64::from(weight);
+        sum += weight;
+        least += (weight * low).min(weight * high);
+        most += (weight * low).max(weight * high);
+    }
+    (bias - zero * sum, least.unsigned_abs().max(most.unsigned_abs()))
+}
+
+/// Adds both parts and the bias, in place; wraps.
+struct JoinBody<'a> {
     sums: &'a mut [i32],
+    rows: usize,
+    bias: &'a [i32],
+    lanes: usize,
 }
 
-impl<const COLUMNS: usize> Body for ProductBody<'_, COLUMNS> {
+impl Body for JoinBody<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let (panel, _) = self.panel.as_chunks::<COLUMNS>();
-        let (steps, _) = self.sums.as_chunks_mut::<COLUMNS>();
-        for (step, sums) in steps.chunks_exact_mut(ROWS).enumerate() {
-            let rows: [&[i16]; ROWS] = std::array::from_fn(|row| {
-                let start = (step * ROWS + row) * self.depth;
-                &self.rows[start..start + panel.len()]
-            });
-            let mut acc: [[i32; COLUMNS]; ROWS] = std::array::from_fn(|row| sums[row]);
-            for (k, weights) in panel.iter().enumerate() {
-                for row in 0..ROWS {
-                    let element = i32::from(rows[row][k]);
-                    for column in 0..COLUMNS {
-                        let product = element * i32::from(weights[column]);
-                        acc[row][column] = acc[row][column].wrapping_add(product);
-                    }
+        let Self { sums, rows, bias, lanes } = self;
+        let outputs = bias.len();
+        for row in 0..rows {
+            for vector in 0..outputs / lanes {
+                for lane in 0..lanes {
+                    let place = row * 2 * outputs + vector * 2 * lanes + lane;
+                    let (low, high) = (sums[place], sums[place + lanes]);
+                    let sum = low.wrapping_add(high.wrapping_shl(8));
+                    let output = vector * lanes + lane;
+                    sums[row * outputs + output] = sum.wrapping_add(bias[output]);
                 }
             }
-            sums.copy_from_slice(&acc);
         }
     }
 }
 
-/// [`ProductBody`] with 64-bit sums.
-struct WideProductBody<'a, const COLUMNS: usize> {
-    rows: &'a [i16],
-    /// Distance of rows.
-    depth: usize,
-    panel: &'a [i16],
-    sums: &'a mut [i64],
-}
-
-impl<const COLUMNS: usize> Body for WideProductBody<'_, COLUMNS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let (panel, _) = self.panel.as_chunks::<COLUMNS>();
-        let (sums, _) = self.sums.as_chunks_mut::<COLUMNS>();
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let elements = &self.rows[row * self.depth..(row + 1) * self.depth];
-            let mut acc = *sums;
-            for (weights, &element) in panel.iter().zip(elements) {
-                for column in 0..COLUMNS {
-                    acc[column] += i64::from(i32::from(element) * i32::from(weights[column]));
-                }
-            }
-            *sums = acc;
-        }
-    }
-}
-
-/// Adds 32-bit sums to 64-bit sums.
+/// Adds 32-bit sums, of one part or of two, to 64-bit sums.
 struct WidenBody<'a> {
     narrow: &'a [i32],
-    sums: &'a mut [i64],
+    wide: &'a mut [i64],
+    lanes: usize,
+    parts: usize,
 }
 
 impl Body for WidenBody<'_> {
@@ -318,8 +451,19 @@ impl Body for WidenBody<'_> {
 
     #[inline(always)]
     fn run(self) {
-        for (sum, &narrow) in self.sums.iter_mut().zip(self.narrow) {
-            *sum += i64::from(narrow);
+        let Self { narrow, wide, lanes, parts } = self;
+        if parts == 1 {
+            for (sum, &narrow) in wide.iter_mut().zip(narrow) {
+                *sum += i64::from(narrow);
+            }
+            return;
+        }
+        let vectors = wide.chunks_exact_mut(lanes).zip(narrow.chunks_exact(2 * lanes));
+        for (wide, narrow) in vectors {
+            let (low, high) = narrow.split_at(lanes);
+            for ((sum, &low), &high) in wide.iter_mut().zip(low).zip(high) {
+                *sum += i64::from(low) + (i64::from(high) << 8);
+            }
         }
     }
 }

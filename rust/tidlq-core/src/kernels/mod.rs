@@ -4,13 +4,13 @@
 //! the tensors. What vectorises is a [`crate::isa::Body`].
 
 mod accumulator;
+mod aligned;
 mod block;
 mod convolution;
 mod depthwise;
 mod elementwise;
 mod extremum;
 mod gemm;
-mod inner_product;
 mod input_sums;
 mod integer_softmax;
 mod lanes;
@@ -20,6 +20,7 @@ mod movement;
 mod normalization;
 mod pool;
 mod prelu;
+mod product;
 mod real_pool;
 mod real_resize;
 mod requantize;
@@ -28,6 +29,7 @@ mod resize;
 mod select;
 mod softmax;
 mod transposed;
+mod windows;
 mod work;
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use super::convolution::ConvolutionKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::extremum::ExtremumKernel;
-use super::gemm::{PackedWeights, WeightSource};
-use super::inner_product::InnerProductKernel;
+use super::gemm::{PackedWeights, Storage, WeightSource};
 use super::integer_softmax::IntegerSoftmaxKernel;
 use super::lookup::LookupKernel;
 use super::matrix_product::MatrixProductKernel;
@@ -23,7 +22,8 @@ use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
 use super::resize::ResizeKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
 use super::transposed::{TransposedKernel, TransposedSource};
-use crate::element::{ElementType, with_element};
+use super::windows::{WindowSource, Windows};
+use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
@@ -134,12 +134,6 @@ fn weights(tensor: &TensorSpec) -> Vec<i16> {
     }
 }
 
-/// What centring subtracts from elements of a type.
-fn offset(element_type: ElementType) -> i32 {
-    use crate::element::Element;
-    with_element!(element_type, T => T::OFFSET, float => 0)
-}
-
 impl<'a> Scope<'a> {
     fn input(&self, position: usize) -> &'a TensorSpec {
         &self.program.tensors[self.layer.inputs[position]]
@@ -186,23 +180,42 @@ impl<'a> Scope<'a> {
                 requantizer: &spec.requantizer,
             }));
         }
-        let depth = spec.window.kernel[0] * spec.window.kernel[1] * (input.channels / spec.groups);
-        let weights = pack(
-            self.isa,
-            (spec.groups, output.channels / spec.groups, depth),
-            &weights,
-            &spec.bias,
-            &spec.requantizer,
-            self.input(0),
-        );
-        Box::new(ConvolutionKernel {
-            weights,
+        let source = WindowSource {
             window: spec.window,
             input,
             output,
+            groups: spec.groups,
             input_type: from,
-            output_type: to,
+            storage: Storage::of(from, self.program.tensors[spec.weight].element_type),
             zero_point,
+        };
+        let shape = (spec.groups, output.channels / spec.groups);
+        self.product(&source, shape, &weights, (&spec.bias, &spec.requantizer))
+    }
+
+    /// Packs weights of (groups, outputs of a group).
+    fn product(
+        &self,
+        windows: &WindowSource,
+        (groups, columns): (usize, usize),
+        weights: &[i16],
+        (bias, requantizer): (&[i64], &Requantizer),
+    ) -> Box<dyn Kernel> {
+        let source = WeightSource {
+            groups,
+            columns,
+            depth: weights.len() / (groups * columns),
+            segments: windows.segments(),
+            weights,
+            bias,
+            requantizer,
+            storage: windows.storage,
+            zero_point: windows.zero_point,
+        };
+        Box::new(ConvolutionKernel {
+            weights: PackedWeights::new(self.isa, &source),
+            windows: Windows::new(windows),
+            output_type: self.output().element_type,
         })
     }
 
@@ -224,26 +237,24 @@ impl<'a> Scope<'a> {
                 groups: spec.groups,
                 columns: output.channels / spec.groups,
                 depth,
+                segments: 1,
                 weights: &weights,
                 bias: &spec.bias,
                 requantizer: &spec.requantizer,
+                storage: Storage::halves(input_type),
                 zero_point,
-                offset: offset(input_type),
-                range: input_type.range().unwrap_or((0, 0)),
             },
         }))
     }
 
     fn inner_product(&self, spec: &InnerProduct) -> Box<dyn Kernel> {
         let tensor = &self.program.tensors[spec.weight];
-        let shape = (1, tensor.shape[0], tensor.shape[1]);
-        let weights =
-            pack(self.isa, shape, &weights(tensor), &spec.bias, &spec.requantizer, self.input(0));
-        Box::new(InnerProductKernel {
-            weights,
-            input_type: self.input(0).element_type,
-            output_type: self.output().element_type,
-        })
+        let input = self.input(0);
+        let (columns, depth) = (tensor.shape[0], tensor.shape[1]);
+        let storage = Storage::of(input.element_type, tensor.element_type);
+        let stored = (input.element_type, storage, input.zero_point);
+        let windows = WindowSource::of_rows(input.elements() / depth, depth, stored);
+        self.product(&windows, (1, columns), &weights(tensor), (&spec.bias, &spec.requantizer))
     }
 
     fn broadcast(&self) -> Broadcast {
@@ -375,27 +386,4 @@ impl<'a> Scope<'a> {
             requantizer: RowRequantizer::new(&resize.requantizer, bound),
         })
     }
-}
-
-/// Packs weights of (groups, outputs of a group, depth).
-fn pack(
-    isa: Isa,
-    (groups, columns, depth): (usize, usize, usize),
-    weights: &[i16],
-    bias: &[i64],
-    requantizer: &Requantizer,
-    input: &TensorSpec,
-) -> PackedWeights {
-    let source = WeightSource {
-        groups,
-        columns,
-        depth,
-        weights,
-        bias,
-        requantizer,
-        zero_point: input.zero_point,
-        offset: offset(input.element_type),
-        range: input.element_type.range().unwrap_or((0, 0)),
-    };
-    PackedWeights::new(isa, &source)
 }

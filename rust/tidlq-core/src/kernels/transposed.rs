@@ -5,11 +5,12 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
-use super::convolution::{ConvolutionKernel, gather_window, tile_rows};
-use super::gemm::{PackedWeights, Tile, WeightSource};
+use super::gemm::{PRODUCT_BYTES, PackedWeights, Sums, WeightSource};
+use super::product::{BLOCK_ROWS, Rows};
 use super::requantize::Target;
+use super::windows::centre;
 use super::{Kernel, Work};
-use crate::element::{ElementType, with_element};
+use crate::element::{Element, ElementType, with_element};
 use crate::isa::{Body, Cpu, Isa};
 use crate::network::{Map2d, Window};
 
@@ -70,7 +71,11 @@ pub(crate) struct TransposedSource<'a> {
 
 /// The convolution of one pair of phases.
 struct Part {
-    convolution: ConvolutionKernel,
+    weights: PackedWeights,
+    window: Window,
+    input: Map2d,
+    input_type: ElementType,
+    zero_point: i32,
     /// Positions of the window that come before the first.
     skip: [usize; 2],
 }
@@ -125,8 +130,14 @@ impl TransposedKernel {
     }
 
     fn row_bytes(&self) -> usize {
-        let depths = self.parts.iter().map(|part| part.convolution.weights.depth);
-        depths.max().unwrap_or(0) * 2
+        self.parts.iter().map(Part::row_bytes).max().unwrap_or(0)
+    }
+}
+
+impl Part {
+    /// Bytes of a gathered row: whole words.
+    const fn row_bytes(&self) -> usize {
+        self.weights.words * 4
     }
 }
 
@@ -155,22 +166,20 @@ impl TransposedSource<'_> {
             dilation: [dilation_y, dilation_x],
             pad: [pad_y, pad_x],
         };
-        let convolution = ConvolutionKernel {
+        Part {
             weights: PackedWeights::new(self.isa, &source),
             window,
             input: self.input,
-            output: self.output,
             input_type: self.input_type,
-            output_type: self.output_type,
             zero_point: self.zero_point,
-        };
-        Part { convolution, skip: [skip_y, skip_x] }
+            skip: [skip_y, skip_x],
+        }
     }
 }
 
 impl Kernel for TransposedKernel {
     fn scratch_bytes(&self) -> usize {
-        tile_rows(self.row_bytes()) * self.row_bytes()
+        PRODUCT_BYTES + BLOCK_ROWS * self.row_bytes()
     }
 
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
@@ -180,9 +189,8 @@ impl Kernel for TransposedKernel {
         let bytes = line * self.output_type.size_bytes();
         work.for_each_chunk(output, chunk * bytes, |index, output| {
             work.scratch.with(self.scratch_bytes(), |scratch| {
-                let rows = cast_slice_mut(scratch);
                 for (offset, output) in output.chunks_exact_mut(bytes).enumerate() {
-                    self.line(work.cpu, index * chunk + offset, inputs[0], output, rows);
+                    self.line(work.cpu, index * chunk + offset, inputs[0], output, scratch);
                 }
             });
         });
@@ -191,19 +199,21 @@ impl Kernel for TransposedKernel {
 
 impl TransposedKernel {
     /// Computes an output line, counted over all images.
-    fn line(&self, cpu: Cpu, line: usize, input: &[u8], output: &mut [u8], rows: &mut [i16]) {
+    fn line(&self, cpu: Cpu, line: usize, input: &[u8], output: &mut [u8], scratch: &mut [u8]) {
         let (image, y) = (line / self.output.height, line % self.output.height);
         let [stride_y, stride_x] = self.stride;
+        let (mut sums, bytes) = Sums::split(scratch);
         for phase in 0..self.phases[1] {
             let part = &self.parts[self.index[y % stride_y * self.phases[1] + phase]];
-            let weights = &part.convolution.weights;
+            let weights = &part.weights;
+            let starts: [usize; BLOCK_ROWS] = std::array::from_fn(|row| row * part.row_bytes());
             let positions = (self.output.width - phase).div_ceil(stride_x);
-            let tile = tile_rows(weights.depth * 2);
-            for begin in (0..positions).step_by(tile) {
-                let count = tile.min(positions - begin);
+            for begin in (0..positions).step_by(BLOCK_ROWS) {
+                let count = BLOCK_ROWS.min(positions - begin);
                 for group in 0..weights.groups {
                     let y = y / stride_y + part.skip[0];
                     let position = (y, begin + part.skip[1]);
+                    let rows = cast_slice_mut(bytes);
                     cpu.run(RowsBody { part, image, position, count, group, input, rows });
                     let x = phase + begin * stride_x;
                     let target = Target {
@@ -212,8 +222,10 @@ impl TransposedKernel {
                         start: x * self.output.channels + group * weights.columns,
                         stride: stride_x * self.output.channels,
                     };
-                    let panels = (0, weights.panels_per_group());
-                    weights.multiply(cpu, &Tile { rows, count, group, panels }, target);
+                    let starts = &starts[..count];
+                    let rows = Rows { bytes, starts, segments: &[0], flip: None };
+                    let panels = (group, 0, weights.panels());
+                    weights.multiply(cpu, rows, panels, &mut sums, target);
                 }
             }
         }
@@ -237,13 +249,42 @@ impl Body for RowsBody<'_> {
     #[inline(always)]
     fn run(self) {
         let Self { part, image, position: (y, x), count, group, input, rows } = self;
-        let kernel = &part.convolution;
-        with_element!(kernel.input_type, T => {
-            let image = &cast_slice::<u8, T>(input)[image * kernel.input.image()..];
-            let rows = rows.chunks_exact_mut(kernel.weights.depth).take(count);
+        with_element!(part.input_type, T => {
+            let image = &cast_slice::<u8, T>(input)[image * part.input.image()..];
+            let rows = rows.chunks_exact_mut(part.row_bytes() / 2).take(count);
             for (index, row) in rows.enumerate() {
-                gather_window(kernel, image, (y, x + index), group, row);
+                gather_window(part, image, (y, x + index), group, row);
             }
         }, float => {});
+    }
+}
+
+/// Fills a row with the window at an output position; an odd end keeps what it holds.
+#[inline(always)]
+fn gather_window<T: Element>(
+    part: &Part,
+    image: &[T],
+    (y, x): (usize, usize),
+    group: usize,
+    row: &mut [i16],
+) {
+    let (window, input) = (&part.window, &part.input);
+    let channels = input.channels / part.weights.groups;
+    let zero = (part.zero_point - T::OFFSET) as i16;
+    let (first, end) = window.taps(1, x, 0, input.width as isize);
+    for (ky, row) in row.chunks_exact_mut(window.kernel[1] * channels).enumerate() {
+        let source_y = window.coordinate(0, y, ky);
+        if source_y < 0 || source_y >= input.height as isize || first == end {
+            row.fill(zero);
+            continue;
+        }
+        row[..first * channels].fill(zero);
+        row[end * channels..].fill(zero);
+        let line = &image[source_y as usize * input.width * input.channels..];
+        for kx in first..end {
+            let source_x = window.coordinate(1, x, kx) as usize;
+            let start = source_x * input.channels + group * channels;
+            centre(&line[start..], &mut row[kx * channels..(kx + 1) * channels]);
+        }
     }
 }

@@ -70,6 +70,29 @@ impl Program {
     pub fn layer_count(&self) -> usize {
         self.layers.len()
     }
+
+    /// First input and output of a layer.
+    pub fn layer_ends(&self, layer: usize) -> (&TensorSpec, &TensorSpec) {
+        let layer = &self.layers[layer];
+        (&self.tensors[layer.inputs[0]], &self.tensors[layer.output])
+    }
+
+    /// Multiplications of elements with weights that a layer consists of, padding included.
+    pub fn products(&self, layer: usize) -> usize {
+        let (input, output) = self.layer_ends(layer);
+        match &self.layers[layer].op {
+            Op::Convolution(Convolution { weight, .. })
+            | Op::InnerProduct(InnerProduct { weight, .. }) => {
+                let weight = &self.tensors[*weight];
+                output.elements() * (weight.elements() / weight.shape[0])
+            }
+            Op::TransposedConvolution(Convolution { weight, groups, .. }) => {
+                let weight = &self.tensors[*weight];
+                input.elements() * (weight.elements() / weight.last_axis() / groups)
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// One step of the program.

@@ -201,7 +201,7 @@ def test_what_encodings_cannot_say_is_told() -> None:
     found = format_aimet(SavedRanges((LAYER, unknown)), "1.0.0")
     assert found.tensors == 2
     assert found.left_out == (
-        "1 biases: encodings have no values",
+        "1 bias: encodings have no values",
         "1 tensors without a name",
         "1 tensors without a range or with a scale out of all bounds",
     )

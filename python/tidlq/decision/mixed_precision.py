@@ -1,0 +1,232 @@
+"""The automatic choice of 16-bit layers: which of them, for a factor of latency or a target.
+
+The network that is quantized stays as it is but for the bits: for each group of layers and each of
+its states, and then for combinations, a plan is made as a compilation would make it, its biases
+calibrated on some of the frames, and its outputs compared with the float network's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tidlq.calibration import Checkpoints
+from tidlq.errors import OptionError
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.precision.cost import LatencyModel, StateCosts
+from tidlq.precision.groups import (
+    GroupState,
+    PrecisionGroup,
+    find_precision_groups,
+    joined_precision,
+    precision_of_states,
+)
+from tidlq.precision.search import (
+    Gains,
+    MeasuredChoice,
+    MeasuredChoices,
+    PrecisionSearch,
+    States,
+    measure_gains,
+    pareto_front,
+)
+from tidlq.precision.work import layer_work
+from tidlq.spec import Precision
+from tidlq.target import Options
+
+EVALUATIONS_PER_GROUP = 3
+LEAST_EVALUATIONS = 64
+MOST_EVALUATIONS = 2_000
+SEARCHED_MACS = 2e9
+"""Multiply-accumulates per frame that all measurements of a small network may take together."""
+CURVE_POINTS = 10
+"""Budgets between 8 and 16 bits whose first proposal is measured for the curve."""
+PROBES = 6
+"""Budgets that are tried to reach a target."""
+
+_ERRORS = "precision choices"
+
+Keep = Callable[[Sequence[MeasuredChoice], float], None]
+"""Told the choices so far and the budget, to keep the best of them."""
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """What was chosen, and what else there was to choose.
+
+    Attributes:
+        groups: of the network.
+        chosen: the choice.
+        precision: bits of features and parameters.
+        cost_8: latency with 8 bits everywhere, milliseconds.
+        cost_16: latency with 16 bits wherever there are.
+        budget: of latency; None where a target was given.
+        latency_model: where latencies come from.
+        gains: error that each group takes away alone, by its name and state.
+        front: choices with less error than all that cost as much or less, by cost.
+        measurements: choices that were tried.
+        notices: what the user should know, in plain sentences.
+    """
+
+    groups: tuple[PrecisionGroup, ...]
+    chosen: MeasuredChoice
+    precision: Precision
+    cost_8: float
+    cost_16: float
+    budget: float | None
+    latency_model: str
+    gains: Gains
+    front: tuple[MeasuredChoice, ...]
+    measurements: int
+    notices: tuple[str, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """T_MP / T_8 of the choice."""
+        return self.chosen.cost / self.cost_8
+
+
+class PrecisionChoice:
+    """Chooses the layers of a network that have 16 bits.
+
+    Args:
+        graph: the canonical Graph.
+        parts: its stages.
+        options: `mixed_precision_factor` or `target_sqnr`.
+        base: what lists or a proto ask for; wider bits may be added to it.
+        latency: of a layer.
+        measure: error of a precision's outputs.
+        checkpoints: keep what was measured.
+        fixed: features and layers whose bits stay those of `base`.
+        tell: told the number of measurements and about how many there will be.
+        keep: told the choices so far.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        parts: Partition,
+        options: Options,
+        base: Precision,
+        latency: LatencyModel,
+        measure: Callable[[Precision], float],
+        checkpoints: Checkpoints,
+        *,
+        fixed: frozenset[str] = frozenset(),
+        tell: Callable[[int, int], None] | None = None,
+        keep: Keep | None = None,
+    ) -> None:
+        self._options = options
+        self._base = base
+        found = find_precision_groups(graph, parts, options.device)
+        self._groups = tuple(_open_group(group, base, fixed) for group in found)
+        work = layer_work(graph, parts)
+        self._cost_8 = StateCosts(found, work, latency).narrow
+        self._cost_16 = StateCosts(found, work, latency).wide
+        self._costs = StateCosts(self._groups, work, latency, base)
+        self._measure = measure
+        self._checkpoints = checkpoints
+        self._tell = tell or (lambda _done, _total: None)
+        self._keep = keep
+        self._notices: list[str] = []
+        self._budget = options.mixed_precision_factor * self._cost_8
+        self._choices = MeasuredChoices(self._costs, self._error, self._known_errors(), self._save)
+        states = sum(len(group.states) - 1 for group in self._groups)
+        macs = sum(item.matrix.macs for item in work if item.matrix is not None)
+        affordable = min(MOST_EVALUATIONS, int(SEARCHED_MACS / max(macs, 1)))
+        few = max(LEAST_EVALUATIONS, EVALUATIONS_PER_GROUP * len(self._groups))
+        self._evaluations = max(few, affordable)
+        self._total = 2 + states + self._evaluations + CURVE_POINTS
+
+    def run(self) -> MixedPrecision:
+        """Measures gains, searches, and sketches the curve around the choice.
+
+        Raises:
+            OptionError: The layers that lists ask for exceed the budget.
+        """
+        target = self._options.target_sqnr
+        if target is None and self._costs.narrow > self._budget:
+            raise OptionError(
+                "option 'advanced_options:mixed_precision_factor' is "
+                f"{self._options.mixed_precision_factor:g}, but the 16-bit layers that are listed "
+                f"take {self._costs.narrow / self._cost_8:.3f} times the latency of 8 bits; "
+                "allowed: a greater factor, or fewer layers in the lists."
+            )
+        gains = measure_gains(self._choices, self._report)
+        search = PrecisionSearch(self._choices, gains, self._evaluations, self._report)
+        if target is None:
+            chosen = search.run(self._budget)
+        else:
+            chosen = self._reach(search, 10 ** (-target / 10), target)
+        low, high = self._costs.narrow, self._costs.wide
+        for point in range(1, CURVE_POINTS):
+            search.sketch(low + (high - low) * point / CURVE_POINTS)
+        if target is None:
+            chosen = self._choices.best(self._budget)
+        self._tell(self._total, self._total)
+        return MixedPrecision(
+            self._groups,
+            chosen,
+            self._precision(dict(chosen.states)),
+            self._cost_8,
+            self._cost_16,
+            self._budget if target is None else None,
+            self._costs.model.name,
+            gains,
+            pareto_front(self._choices),
+            self._choices.count,
+            tuple(self._notices),
+        )
+
+    def _reach(self, search: PrecisionSearch, error: float, target: float) -> MeasuredChoice:
+        """The cheapest choice found that reaches a target: budgets are halved around it."""
+        low, high = self._costs.narrow, self._costs.wide
+        for _ in range(PROBES):
+            if self._choices.best(low).error <= error:
+                break
+            middle = (low + high) / 2
+            is_reached = search.run(middle).error <= error
+            low, high = (low, middle) if is_reached else (middle, high)
+        found = self._choices.cheapest(error)
+        if found is not None:
+            return found
+        best = self._choices.best(self._costs.wide)
+        self._notices.append(
+            f"No choice of 16-bit layers reaches the target of {target:g} dB; the best found has "
+            f"{best.sqnr_db:.2f} dB."
+        )
+        return best
+
+    def _precision(self, states: States) -> Precision:
+        return joined_precision(self._base, precision_of_states(self._groups, states))
+
+    def _error(self, states: States) -> float:
+        return self._measure(self._precision(states))
+
+    def _report(self, done: int) -> None:
+        self._tell(min(done, self._total - 1), self._total)
+
+    def _known_errors(self) -> Mapping[str, float]:
+        """What an interrupted choice had measured."""
+        return self._checkpoints.load(_ERRORS, _read_errors) or {}
+
+    def _save(self, choices: MeasuredChoices) -> None:
+        self._checkpoints.save(
+            _ERRORS, lambda: {"errors": json.dumps(dict(choices.errors)).encode()}
+        )
+        if self._keep is not None:
+            self._keep(list(choices), self._budget)
+
+
+def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:
+    return {str(key): float(error) for key, error in json.loads(state["errors"]).items()}
+
+
+def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:
+    """The group with the states that can still be chosen."""
+    is_fixed = not fixed.isdisjoint((*group.features, *group.layers))
+    if is_fixed or base.feature_bits(group.features[0]) == 16:
+        return replace(group, states=(GroupState.NARROW,))
+    return group

@@ -1,0 +1,26 @@
+"""The choice of precisions: measured gains, exact knapsack, refinement by measured combinations."""
+
+from tidlq.precision.search.knapsack import Choice, solve_knapsack
+from tidlq.precision.search.measured import (
+    Measure,
+    MeasuredChoice,
+    MeasuredChoices,
+    States,
+    pareto_front,
+)
+from tidlq.precision.search.proposals import Gains, propose
+from tidlq.precision.search.search import PrecisionSearch, measure_gains
+
+__all__ = [
+    "Choice",
+    "Gains",
+    "Measure",
+    "MeasuredChoice",
+    "MeasuredChoices",
+    "PrecisionSearch",
+    "States",
+    "measure_gains",
+    "pareto_front",
+    "propose",
+    "solve_knapsack",
+]
