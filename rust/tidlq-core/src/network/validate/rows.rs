@@ -53,7 +53,7 @@ pub(super) fn normalization(scope: &Scope<'_>, message: proto::Normalization) ->
         floats(what, list, "a finite number", f64::is_finite)?;
         if !message.by_row {
             count_or_one(what, list.len(), row)?;
-        } else if list.is_empty() || rows % list.len() != 0 {
+        } else if list.is_empty() || !rows.is_multiple_of(list.len()) {
             count(what, list.len(), rows)?;
         }
     }
