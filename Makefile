@@ -45,9 +45,10 @@ format: $(VENV)/.group-lint ## Reformat Python and Rust sources
 bench: $(VENV)/.extension ## Run the measurements in benches/
 	@for script in benches/bench_*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
 
-docs: $(VENV)/.extension $(VENV)/.group-test ## Regenerate docs/cli.md, the table of docs/tflite.md and the protobuf modules
+docs: $(VENV)/.extension $(VENV)/.group-test ## Regenerate docs/cli.md, the tables of docs/tflite.md and docs/operators.md, and the protobuf modules
 	$(BIN)/python docs/generate_cli.py
 	$(BIN)/python docs/generate_tflite.py
+	$(BIN)/python docs/generate_operators.py
 	$(BIN)/python proto/generate.py
 
 build: $(VENV)/.created ## Build the wheel and the source distribution into dist/

@@ -110,7 +110,9 @@ def _prelu(n: RandomNetwork, x: str) -> None:
 
 
 def _function(n: RandomNetwork, x: str) -> None:
-    op = n.draw(st.sampled_from(("Sigmoid", "Tanh", "HardSigmoid", "LeakyRelu", "Relu", "Erf")))
+    op = n.draw(
+        st.sampled_from(("Sigmoid", "Tanh", "HardSigmoid", "LeakyRelu", "Relu", "LpNormalization"))
+    )
     n.add(n.shapes[x], str(op), x)
 
 

@@ -137,6 +137,13 @@ def test_the_table_of_tflite_operators_is_what_the_importer_says() -> None:
     assert done.returncode == 0, "stale: run make docs"
 
 
+def test_the_list_of_onnx_operators_is_what_the_recognisers_say() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate_operators.py", "--check"], check=False
+    )
+    assert done.returncode == 0, "stale: run make docs"
+
+
 def test_every_command_and_option_has_help(cli_page: ModuleType) -> None:
     from typer.main import get_command
 

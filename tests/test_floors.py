@@ -33,6 +33,7 @@ CONFINED = {
     "tflite": {"importers"},
     "flatbuffers": {"importers"},
     "pydantic": {"target"},
+    "matplotlib": {"cli"},
 }
 
 PACKAGE = Path(__file__).resolve().parent.parent / "python" / "tidlq"

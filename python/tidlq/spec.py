@@ -348,6 +348,7 @@ class StatedQuantization:
         unrounded: feature maps that float nodes and the network's outputs see as they are before
             quantization, although `features` has them; only our own exports say so.
         float_nodes: nodes that run in float although their quantization is stated; likewise.
+        is_exported: it is one of our own exports, so every kind of layer computes what it stated.
     """
 
     features: Mapping[str, FeatureQuant]
@@ -356,6 +357,7 @@ class StatedQuantization:
     requantization: Requantization = Requantization.FLOAT
     unrounded: frozenset[str] = frozenset()
     float_nodes: frozenset[str] = frozenset()
+    is_exported: bool = False
 
 
 @dataclass(frozen=True)

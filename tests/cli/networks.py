@@ -38,7 +38,7 @@ def classifier(channels: int = 1, shape: Sequence[int | str] | None = None) -> o
     return model(nodes, constants, shape or ["N", channels, SIDE, SIDE], {"scores": ["N", CLASSES]})
 
 
-def with_island(operator: str = "Erf") -> onnx.ModelProto:
+def with_island(operator: str = "LpNormalization") -> onnx.ModelProto:
     """Conv, an operator without integer kernel, Conv: [1, 1, 8, 8] to [1, 2, 4, 4]."""
     nodes = [
         helper.make_node("Conv", ["x", "w1"], ["c1"], "first", kernel_shape=[3, 3]),

@@ -47,7 +47,7 @@ class OperatorCase:
         return replace(self, constants=[_refined(constant) for constant in self.constants])
 
     def model(self) -> onnx.ModelProto:
-        """Inputs pass a max pool first (exact), so that moved elements are in fixed point."""
+        """Inputs pass a maximum first (exact), so that moved elements are in fixed point."""
         nodes, inputs = [], []
         for index, shape in enumerate(self.shapes):
             inputs.append(helper.make_tensor_value_info(f"in{index}", TensorProto.FLOAT, shape))
@@ -115,7 +115,7 @@ def _exact_passage(source: str, target: str, shape: tuple[int, ...]) -> list[onn
                 pads=[1] * (2 * axes),
             )
         ]
-    return [helper.make_node("Identity", [source], [target], name=target)]
+    return [helper.make_node("Max", [source, source], [target], name=target)]
 
 
 def grid(shape: tuple[int, ...], seed: int = 0) -> NDArray[np.float32]:

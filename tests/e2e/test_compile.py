@@ -188,7 +188,7 @@ def test_without_data_and_proto_the_error_says_what_to_give() -> None:
         tidlq.compile(demo_data.model_path(), None, {"quantization_scale_type": 4})
 
 
-def island_model(operator: str = "Erf") -> onnx.ModelProto:
+def island_model(operator: str = "LpNormalization") -> onnx.ModelProto:
     random = np.random.default_rng(5)
 
     def weight(name: str) -> onnx.TensorProto:

@@ -127,7 +127,7 @@ def test_calibration_data_do_not_quantize_what_the_model_leaves_in_float() -> No
 
 
 def test_a_float_node_reads_the_float32_output(tmp_path: Path) -> None:
-    model = classifier(last="Erf")
+    model = classifier(last="LpNormalization")
     compiled = tidlq.compile(model)
     assert [stage.kind for stage in compiled.partition.stages] == [StageKind.FIXED, StageKind.FLOAT]
     assert output_of(programs(compiled)[0]).element_type == pb.ELEMENT_TYPE_F32

@@ -12,10 +12,12 @@ import pytest
 
 import tidlq
 from small_networks import SmallNetwork
+from tidlq.calibration import PlanTrials, checkpoints
 from tidlq.compilation import Compiled
 from tidlq.decision import from_data
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.precision.cost import LatencyModel
+from tidlq.spec import QuantPlan
 from tidlq.target import LayerBits, LayerWork
 
 PROTO = "advanced_options:quant_params_proto_path"
@@ -53,7 +55,7 @@ def by_products(work: LayerWork, bits: LayerBits) -> float:
 @pytest.fixture(autouse=True)
 def _simple_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     model = LatencyModel("products", by_products)
-    monkeypatch.setattr(from_data, "latency_model", lambda _options: model)
+    monkeypatch.setattr(from_data, "latency_model", lambda _options, _parts: model)
 
 
 def compile_mixed(count: int = 16, **options: object) -> Compiled:
@@ -163,6 +165,33 @@ def test_listed_layers_stay_and_count_towards_the_budget() -> None:
     assert mix(compiled).chosen.cost <= 1.3 * mix(compiled).cost_8
     with pytest.raises(tidlq.OptionError, match="16-bit layers that are listed take"):
         compile_mixed(output_feature_16bit_names_list="first:last", mixed_precision_factor=1.01)
+
+
+def test_an_interrupted_choice_continues_with_what_it_had_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = compile_mixed()
+    monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
+    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 1.0)
+    asked: list[int] = []
+    error = PlanTrials.error
+
+    def counted(self: PlanTrials, plan: QuantPlan) -> float:
+        asked.append(1)
+        if len(asked) == 12:
+            raise KeyboardInterrupt
+        return error(self, plan)
+
+    monkeypatch.setattr(PlanTrials, "error", counted)
+    options = {"mixed_precision_factor": 1.3}
+    with pytest.raises(KeyboardInterrupt):
+        tidlq.compile(network(), frames(), options, progress_folder=tmp_path)
+    asked.append(1)
+    before = len(asked)
+    again = tidlq.compile(network(), frames(), options, progress_folder=tmp_path)
+    assert len(asked) - before <= mix(whole).measurements - 9
+    assert again.artifacts.stages == whole.artifacts.stages
+    assert mix(again).front == mix(whole).front
 
 
 def test_few_frames_are_refused() -> None:

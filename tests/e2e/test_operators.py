@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 
 import tidlq
+from e2e.further_cases import FURTHER_CASES
 from e2e.operator_cases import ALL_CASES, OperatorCase
 from tidlq.compilation import Compiled
 from tidlq.graph.partition import StageKind
@@ -57,7 +58,7 @@ ARITHMETICS = {
     [
         pytest.param(case, width, id=f"{case.name}-{width}")
         for width in WIDTHS
-        for case in ALL_CASES
+        for case in (*ALL_CASES, *FURTHER_CASES)
         if case.has_parameters or width != "16-bit parameters"
     ],
 )

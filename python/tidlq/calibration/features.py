@@ -24,6 +24,23 @@ from tidlq.importers.frame_source import Frame
 
 _PHASE = "features"
 
+_WITH_POLES = frozenset(
+    {
+        "Acos",
+        "Acosh",
+        "Asin",
+        "Atanh",
+        "Cosh",
+        "Div",
+        "Exp",
+        "Log",
+        "Pow",
+        "Reciprocal",
+        "Sinh",
+        "Sqrt",
+    }
+)
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureStatistics:
@@ -91,7 +108,7 @@ def measure_features(
 
     Raises:
         DataError: There are no frames, a frame does not fit the inputs, or an input or a measured
-            feature holds NaN or Inf.
+            feature holds NaN or Inf. An output of a function with poles may.
         ModelError: A name is no feature of the graph, or ONNX Runtime fails on the graph.
     """
     axes = channel_axes or {}
@@ -101,6 +118,7 @@ def measure_features(
             name,
             TensorStatistics() if name in tensors else None,
             ChannelStatistics(axes[name]) if name in axes else None,
+            may_be_undefined=_may_be_undefined(graph, name),
         )
         for name in _in_execution_order(graph, features.tensors)
     }
@@ -133,6 +151,13 @@ def measure_features(
     )
 
 
+def _may_be_undefined(graph: Graph, name: str) -> bool:
+    """Of a function with poles that nothing reads any more: its integers saturate there."""
+    value = graph.values[name]
+    node = value.producer()
+    return node is not None and node.op_type in _WITH_POLES and not value.uses()
+
+
 def _in_execution_order(graph: Graph, tensors: Iterable[str]) -> list[str]:
     """So that of several features with a NaN the first one, where it arose, is reported."""
     wanted = set(tensors)
@@ -157,11 +182,14 @@ class _Gathered:
     channels: ChannelStatistics | None
     minima: array[float] = field(default_factory=lambda: array("f"))
     maxima: array[float] = field(default_factory=lambda: array("f"))
+    may_be_undefined: bool = False
 
     def add(self, values: NDArray[np.generic]) -> None:
         if not np.issubdtype(values.dtype, np.floating):
             raise ModelError(f"tensor {self.name!r} is {values.dtype}; a feature must be float.")
         elements = np.ascontiguousarray(values, dtype=np.float32)
+        if self.may_be_undefined:
+            elements = np.where(np.isfinite(elements), elements, np.float32(0))
         if self.channels is not None:
             self.channels.update(elements)
         if self.tensor is None:
@@ -204,7 +232,7 @@ class _Gathered:
 
     def restored(self, state: State) -> _Gathered:
         """The same with what a state holds."""
-        found = _Gathered(self.name, None, None)
+        found = _Gathered(self.name, None, None, may_be_undefined=self.may_be_undefined)
         if self.tensor is not None:
             found.tensor = TensorStatistics.from_bytes(state[f"tensor {self.name}"])
             found.minima.frombytes(state[f"minima {self.name}"])

@@ -30,12 +30,21 @@ _OF_FUNCTION: Mapping[str, Mapping[int, Interval]] = MappingProxyType(
         "Gelu": {8: (-3.5, math.inf), 16: (-5.0, math.inf)},
         "Relu": {8: (0.0, math.inf), 16: (0.0, math.inf)},
         "Elu": {8: (-6.25, math.inf), 16: (-11.75, math.inf)},
+        "Erf": {8: (-2.25, 2.25), 16: (-3.25, 3.25)},
+        # Outside its domain a function is as at its end.
+        "Sqrt": dict.fromkeys((8, 16), (0.0, math.inf)),
+        "Asin": dict.fromkeys((8, 16), (-1.0, 1.0)),
+        "Acos": dict.fromkeys((8, 16), (-1.0, 1.0)),
+        "Atanh": dict.fromkeys((8, 16), (-1.0, 1.0)),
     }
 )
 # x * sigmoid(x) is above -0.003 and -0.000002 there, and below it closer to zero still.
 _OF_SWISH: Mapping[int, Interval] = MappingProxyType({8: (-8.0, math.inf), 16: (-16.0, math.inf)})
 _POSSIBLE: Mapping[str, Interval] = MappingProxyType(
-    {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+    {
+        **dict.fromkeys(("Sigmoid", "HardSigmoid"), (0.0, 1.0)),
+        **dict.fromkeys(("Tanh", "Erf", "Softsign", "Sign", "Sin", "Cos"), (-1.0, 1.0)),
+    }
 )
 
 

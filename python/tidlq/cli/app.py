@@ -33,6 +33,7 @@ from tidlq.cli import (
     proto_show,
     proto_validate,
     run,
+    sensitivity,
     trace,
 )
 from tidlq.cli import inspect as inspect_
@@ -182,6 +183,7 @@ _register(app, "inspect", inspect_.inspect_network)
 _register(app, "trace", trace.trace_network)
 _register(app, "lint", lint.lint_model)
 _register(app, "export", export.export_network)
+_register(app, "sensitivity", sensitivity.rank_layers)
 _register(app, "demo", demo.run_demo)
 _register(proto, "show", proto_show.show_proto)
 _register(proto, "validate", proto_validate.validate_proto)

@@ -122,7 +122,7 @@ def compile_model(
         direct = p.read_assignments(
             [*(f"{k}={v}" for k, v in direct.items()), f"calibration_frames={frames}"]
         )
-    path, options, preprocessing = _settings(model, config, direct, given)
+    path, options, preprocessing = read_settings(model, config, direct, given)
     shapes = p.read_input_shapes(input_shape)
     if options.quant_params_proto_path is None and (allow_stale or tidl_strict):
         raise OptionError(
@@ -160,13 +160,20 @@ def compile_model(
         terminal.result(document, facts_table(compilation_facts(document)))
 
 
-def _settings(
+def read_settings(
     model: Path | None,
     config: Path | None,
     direct: Mapping[str, str],
     given: Mapping[str, Any],
 ) -> tuple[Path, Options, Preprocessing | None]:
-    """The config file's word, and the command line's over it."""
+    """The model, the options and the preparation of pictures that a command line means.
+
+    Args:
+        model: path; None where the config file names it.
+        config: a configuration file.
+        direct: options of the command line, over those of the file.
+        given: preprocessing of the command line, likewise.
+    """
     from tidlq.target import Options
 
     if config is None:

@@ -356,7 +356,7 @@ class DataDecision:
             parts,
             self.options,
             precision(graph, parts),
-            latency_model(self.options),
+            latency_model(self.options, parts),
             lambda bits: trials.error(self._variant(narrow, bits).plan),
             self.checkpoints.of(f"{graph.fingerprint} {narrow.measured.digest}"),
             fixed=fixed,

@@ -8,7 +8,7 @@ calibrated on some of the frames, and its outputs compared with the float networ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from tidlq.calibration import Checkpoints
@@ -38,8 +38,8 @@ from tidlq.target import Options
 
 EVALUATIONS_PER_GROUP = 3
 LEAST_EVALUATIONS = 64
-MOST_EVALUATIONS = 2_000
-SEARCHED_MACS = 2e9
+MOST_EVALUATIONS = 1_000
+SEARCHED_MACS = 1e8
 """Multiply-accumulates per frame that all measurements of a small network may take together."""
 CURVE_POINTS = 10
 """Budgets between 8 and 16 bits whose first proposal is measured for the curve."""
@@ -47,9 +47,6 @@ PROBES = 6
 """Budgets that are tried to reach a target."""
 
 _ERRORS = "precision choices"
-
-Keep = Callable[[Sequence[MeasuredChoice], float], None]
-"""Told the choices so far and the budget, to keep the best of them."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,8 @@ class MixedPrecision:
         cost_16: latency with 16 bits wherever there are.
         budget: of latency; None where a target was given.
         latency_model: where latencies come from.
-        gains: error that each group takes away alone, by its name and state.
+        gains: error of each group's own noise that a state takes away, by its name and state.
+        prices: latency that a state adds to the 8-bit network, milliseconds.
         front: choices with less error than all that cost as much or less, by cost.
         measurements: choices that were tried.
         notices: what the user should know, in plain sentences.
@@ -78,6 +76,7 @@ class MixedPrecision:
     budget: float | None
     latency_model: str
     gains: Gains
+    prices: Mapping[tuple[str, GroupState], float]
     front: tuple[MeasuredChoice, ...]
     measurements: int
     notices: tuple[str, ...] = ()
@@ -101,7 +100,6 @@ class PrecisionChoice:
         checkpoints: keep what was measured.
         fixed: features and layers whose bits stay those of `base`.
         tell: told the number of measurements and about how many there will be.
-        keep: told the choices so far.
     """
 
     def __init__(
@@ -116,7 +114,6 @@ class PrecisionChoice:
         *,
         fixed: frozenset[str] = frozenset(),
         tell: Callable[[int, int], None] | None = None,
-        keep: Keep | None = None,
     ) -> None:
         self._options = options
         self._base = base
@@ -129,7 +126,6 @@ class PrecisionChoice:
         self._measure = measure
         self._checkpoints = checkpoints
         self._tell = tell or (lambda _done, _total: None)
-        self._keep = keep
         self._notices: list[str] = []
         self._budget = options.mixed_precision_factor * self._cost_8
         self._choices = MeasuredChoices(self._costs, self._error, self._known_errors(), self._save)
@@ -175,6 +171,7 @@ class PrecisionChoice:
             self._budget if target is None else None,
             self._costs.model.name,
             gains,
+            {key: self._costs.cost(dict([key])) - self._costs.narrow for key in gains},
             pareto_front(self._choices),
             self._choices.count,
             tuple(self._notices),
@@ -216,8 +213,6 @@ class PrecisionChoice:
         self._checkpoints.save(
             _ERRORS, lambda: {"errors": json.dumps(dict(choices.errors)).encode()}
         )
-        if self._keep is not None:
-            self._keep(list(choices), self._budget)
 
 
 def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:

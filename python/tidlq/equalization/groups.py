@@ -123,6 +123,8 @@ def _is_transparent(graph: Graph, layer: Layer) -> bool:
         return is_zero and not any(leading)
     if isinstance(attributes, PoolAttributes):
         return CHANNEL_AXIS not in attributes.window.axes
+    if layer.kind is LayerKind.DIVISION:
+        return False
     if operand_index(graph, layer) is not None:
         return _has_fitting_operand(graph, layer)
     if layer.kind is LayerKind.SUM:

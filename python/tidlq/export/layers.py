@@ -197,6 +197,7 @@ _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdi
             LayerKind.PRELU: _edit_prelu,
             LayerKind.SUM: _edit_operand,
             LayerKind.PRODUCT: _edit_operand,
+            LayerKind.DIVISION: _edit_operand,
         }
     )
 )

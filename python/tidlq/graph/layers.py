@@ -24,7 +24,9 @@ class LayerKind(enum.Enum):
     PRELU = "prelu"
     SUM = "sum"
     PRODUCT = "product"
+    DIVISION = "division"
     EXTREMUM = "extremum"
+    REDUCTION = "reduction"
     MAX_POOL = "max pool"
     AVERAGE_POOL = "average pool"
     CONCAT = "concat"
@@ -32,6 +34,9 @@ class LayerKind(enum.Enum):
     TRANSPOSE = "transpose"
     PAD = "pad"
     SLICE = "slice"
+    GATHER = "gather"
+    SCATTER = "scatter"
+    REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
     SOFTMAX = "softmax"
     MATRIX_PRODUCT = "matrix product"
@@ -56,7 +61,15 @@ _WEIGHTED = frozenset(
         LayerKind.BATCH_NORM,
     }
 )
-_MOVING = frozenset({LayerKind.RESHAPE, LayerKind.TRANSPOSE, LayerKind.SLICE})
+_MOVING = frozenset(
+    {
+        LayerKind.RESHAPE,
+        LayerKind.TRANSPOSE,
+        LayerKind.SLICE,
+        LayerKind.GATHER,
+        LayerKind.REARRANGEMENT,
+    }
+)
 _KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.RESIZE}
 
 
@@ -162,7 +175,7 @@ class FunctionAttributes:
 
 @dataclass(frozen=True)
 class SumAttributes:
-    """The sign (+1.0 or -1.0) of each operand."""
+    """The sign of each operand: +1.0 or -1.0, or 1 / n of a mean of n operands."""
 
     signs: tuple[float, ...]
 
@@ -193,6 +206,61 @@ class TransposeAttributes:
     """Output axis i is input axis perm[i]."""
 
     perm: tuple[int, ...]
+
+
+class Reduction(enum.Enum):
+    """What becomes of the elements along the reduced axes."""
+
+    SUM = "sum"
+    MEAN = "mean"
+    SUM_OF_MAGNITUDES = "sum of magnitudes"
+    SUM_OF_SQUARES = "sum of squares"
+    ROOT_OF_SQUARES = "root of the sum of squares"
+    GREATEST = "greatest"
+    LEAST = "least"
+
+    @property
+    def selects(self) -> bool:
+        """The result is one of the elements."""
+        return self in (Reduction.GREATEST, Reduction.LEAST)
+
+
+@dataclass(frozen=True)
+class ReductionAttributes:
+    """The reduced axes, ascending; the output's shape says whether they stay with size 1."""
+
+    axes: tuple[int, ...]
+    reduction: Reduction
+
+
+@dataclass(frozen=True)
+class GatherAttributes:
+    """Elements by constant positions, reshaped to the output's shape.
+
+    Attributes:
+        axes: per gathered axis, ascending, the positions that the output takes along it. All
+            others stay.
+        view: shape of the input that the axes belong to; empty where that is its own.
+        elements: where not empty, positions in the flattened inputs, one input behind the other,
+            that become the flattened output; there are no axes then.
+    """
+
+    axes: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    view: tuple[int, ...] = ()
+    elements: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class RearrangementAttributes:
+    """Axes that split into parts, and parts that join to axes.
+
+    Attributes:
+        parts: per input axis the sizes of its parts, outermost first.
+        joins: per output axis the parts that it joins, counted through all of `parts`.
+    """
+
+    parts: tuple[tuple[int, ...], ...]
+    joins: tuple[tuple[int, ...], ...]
 
 
 class PadMode(enum.Enum):
@@ -284,6 +352,9 @@ Attributes = (
     | ProductAttributes
     | ExtremumAttributes
     | AxisAttributes
+    | ReductionAttributes
+    | GatherAttributes
+    | RearrangementAttributes
     | TransposeAttributes
     | PadAttributes
     | SliceAttributes
@@ -331,6 +402,8 @@ class Layer:
         if isinstance(self.attributes, PadAttributes):
             constant = self.attributes.mode is PadMode.CONSTANT
             return not constant or self.attributes.value == 0 or math.isinf(self.attributes.value)
+        if isinstance(self.attributes, ReductionAttributes):
+            return self.attributes.reduction.selects
         return self.kind in _KEEPING
 
     def fused(

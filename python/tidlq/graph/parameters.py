@@ -96,8 +96,8 @@ def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
 
 
 def operand_index(graph: Graph, layer: Layer) -> int | None:
-    """Which input of a sum or product is constant, if any."""
-    if layer.kind not in (LayerKind.SUM, LayerKind.PRODUCT):
+    """Which input of a sum, product or quotient is constant, if any."""
+    if layer.kind not in (LayerKind.SUM, LayerKind.PRODUCT, LayerKind.DIVISION):
         return None
     for index, name in enumerate(layer.inputs):
         if graph.constant(name) is not None:
@@ -106,7 +106,7 @@ def operand_index(graph: Graph, layer: Layer) -> int | None:
 
 
 def operand_values(graph: Graph, layer: Layer) -> NDArray[np.float64] | None:
-    """The constant operand of a sum or product as a factor: a divisor is inverted."""
+    """The constant operand; the divisor of a product with a reciprocal is inverted."""
     index = operand_index(graph, layer)
     if index is None:
         return None

@@ -21,6 +21,8 @@ _COMMUTING = frozenset(
         LayerKind.RESHAPE,
         LayerKind.TRANSPOSE,
         LayerKind.SLICE,
+        LayerKind.GATHER,
+        LayerKind.REARRANGEMENT,
         LayerKind.CONCAT,
         LayerKind.MAX_POOL,
     }

@@ -98,6 +98,7 @@ class ExportFacts:
             requantization=self.requantization,
             unrounded=known & self.unrounded,
             float_nodes=frozenset(nodes) & self.float_nodes,
+            is_exported=True,
         )
 
 

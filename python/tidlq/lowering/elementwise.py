@@ -65,6 +65,8 @@ def _operand(builder: NetworkBuilder, layer: Layer, index: int, layout: Layout) 
         q = np.clip(q, quant.type.lowest, quant.type.highest)
         q = q.reshape(full).transpose(layout)
         return builder.add_tensor(f"{layer.name}/operand", q.shape, quant, q)
+    if builder.graph.constant(name) is not None:
+        return _shared_constant(builder, layer, name, full, layout)
     if len(shape) == rank:
         return builder.integer(name, layout)
     feature = builder.feature(name)
@@ -72,6 +74,17 @@ def _operand(builder: NetworkBuilder, layer: Layer, index: int, layout: Layout) 
     x = builder.reshape(f"{layer.name}/operand", x, full, feature)
     placed = Placed(x, identity(rank))
     return builder.change_layout(f"{layer.name}/operand", placed, full, layout, feature)
+
+
+def _shared_constant(
+    builder: NetworkBuilder, layer: Layer, name: str, full: tuple[int, ...], layout: Layout
+) -> int:
+    """A constant in the quantization of the layer's output."""
+    values, target = builder.graph.constant(name), builder.feature(layer.output)
+    assert values is not None
+    q = np.rint(values.astype(np.float64) / target.scale) + target.zero_point
+    q = np.clip(q, target.type.lowest, target.type.highest).reshape(full).transpose(layout)
+    return builder.add_tensor(f"{layer.name}/{name}", q.shape, target, q)
 
 
 def _operand_quants(builder: NetworkBuilder, layer: Layer) -> list[FeatureQuant]:
@@ -93,7 +106,7 @@ def lower_sum(builder: NetworkBuilder, layer: Layer) -> None:
     mode = builder.plan.layers[layer.name].requantization
     target = builder.feature(layer.output)
     output = builder.new_integer(layer.output, layout)
-    is_plain = len(scales) == _PAIR and min(scales) > 0
+    is_plain = len(scales) == _PAIR and set(layer.attributes.signs) == {1.0}
     if is_plain and is_linear_kernel(mode, (*quants, target), layer.clamp):
         first, second, constant = sum_scales(quants[0], quants[1], target)
         pairs = [(operands[0], first), (operands[1], second)]
@@ -138,6 +151,22 @@ def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
         op.requantize.CopyFrom(by_ratio(quant.requantization, [scales], target, layer.clamp))
 
 
+def lower_division(builder: NetworkBuilder, layer: Layer) -> None:
+    """Div of two operands."""
+    layout = _joint_layout(builder, layer)
+    operands = [_operand(builder, layer, i, layout) for i in range(len(layer.inputs))]
+    dividend, divisor = (quant.scale for quant in _operand_quants(builder, layer))
+    target = builder.feature(layer.output)
+    output = builder.new_integer(layer.output, layout)
+    op = builder.add_layer(layer.name, operands, output).division
+    mode = builder.plan.layers[layer.name].requantization
+    if mode is Requantization.FLOAT:
+        numbers = [dividend, divisor]
+        op.requantize.CopyFrom(by_operand(mode, numbers, target, layer.clamp))
+    else:
+        op.requantize.CopyFrom(by_ratio(mode, [(dividend / divisor,)], target, layer.clamp))
+
+
 def lower_extremum(builder: NetworkBuilder, layer: Layer) -> None:
     """Max and Min: integers of one scale are compared."""
     assert isinstance(layer.attributes, ExtremumAttributes)
@@ -148,7 +177,7 @@ def lower_extremum(builder: NetworkBuilder, layer: Layer) -> None:
             layer,
             f"{layer.name}/{name}",
             _operand(builder, layer, index, layout),
-            builder.feature(name),
+            builder.plan.features.get(name, builder.feature(layer.output)),
         )
         for index, name in enumerate(layer.inputs)
     ]

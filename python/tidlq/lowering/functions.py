@@ -19,6 +19,7 @@ from tidlq.graph.element_functions import (
     swish,
 )
 from tidlq.graph.layers import Clamp, FunctionAttributes
+from tidlq.lowering.elementary import ELEMENTARY
 from tidlq.spec import FeatureQuant
 
 
@@ -57,6 +58,7 @@ FUNCTIONS: Mapping[str, Callable[..., Float64]] = MappingProxyType(
         "Relu": relu,
         "Neg": np.negative,
         "Sqrt": _sqrt,
+        **ELEMENTARY,
     }
 )
 """ONNX name to function of float64 [n]."""

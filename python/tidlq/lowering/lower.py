@@ -8,7 +8,7 @@ from types import MappingProxyType
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
-from tidlq.lowering import elementwise, movement, rows, spatial, weighted
+from tidlq.lowering import elementwise, gathers, movement, reductions, rows, spatial, weighted
 from tidlq.lowering.builder import NetworkBuilder, identity
 from tidlq.lowering.forms import float_joins
 from tidlq.lowering.network_pb2 import Network
@@ -25,6 +25,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.FUNCTION: elementwise.lower_function,
         LayerKind.SUM: elementwise.lower_sum,
         LayerKind.PRODUCT: elementwise.lower_product,
+        LayerKind.DIVISION: elementwise.lower_division,
         LayerKind.EXTREMUM: elementwise.lower_extremum,
         LayerKind.SOFTMAX: elementwise.lower_softmax,
         LayerKind.MATRIX_PRODUCT: rows.lower_matrix_product,
@@ -37,6 +38,10 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.TRANSPOSE: movement.lower_transpose,
         LayerKind.PAD: movement.lower_pad,
         LayerKind.SLICE: movement.lower_slice,
+        LayerKind.GATHER: gathers.lower_gather,
+        LayerKind.SCATTER: gathers.lower_scatter,
+        LayerKind.REARRANGEMENT: gathers.lower_rearrangement,
+        LayerKind.REDUCTION: reductions.lower_reduction,
     }
 )
 

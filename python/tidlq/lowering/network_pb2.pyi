@@ -302,6 +302,9 @@ class Layer(_message.Message):
     INTEGER_SOFTMAX_FIELD_NUMBER: _builtins.int
     TRANSPOSED_CONVOLUTION_FIELD_NUMBER: _builtins.int
     EXTREMUM_FIELD_NUMBER: _builtins.int
+    GATHER_FIELD_NUMBER: _builtins.int
+    REDUCE_FIELD_NUMBER: _builtins.int
+    DIVISION_FIELD_NUMBER: _builtins.int
     MATRIX_PRODUCT_FIELD_NUMBER: _builtins.int
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -352,6 +355,12 @@ class Layer(_message.Message):
     @_builtins.property
     def extremum(self) -> Global___Extremum: ...
     @_builtins.property
+    def gather(self) -> Global___Gather: ...
+    @_builtins.property
+    def reduce(self) -> Global___Reduce: ...
+    @_builtins.property
+    def division(self) -> Global___Division: ...
+    @_builtins.property
     def matrix_product(self) -> Global___MatrixProduct: ...
     @_builtins.property
     def normalization(self) -> Global___Normalization: ...
@@ -382,14 +391,17 @@ class Layer(_message.Message):
         integer_softmax: Global___IntegerSoftmax | None = ...,
         transposed_convolution: Global___TransposedConvolution | None = ...,
         extremum: Global___Extremum | None = ...,
+        gather: Global___Gather | None = ...,
+        reduce: Global___Reduce | None = ...,
+        division: Global___Division | None = ...,
         matrix_product: Global___MatrixProduct | None = ...,
         normalization: Global___Normalization | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "extremum", b"extremum", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "extremum", b"extremum", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "matrix_product", "normalization"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1155,6 +1167,120 @@ class Extremum(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Extremum: _TypeAlias = Extremum  # noqa: Y015
+
+@_typing.final
+class Gather(_message.Message):
+    """output[..., i, ...] = input[..., index[i], ...] along an axis; any element type; scale and zero
+    point unchanged.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AXIS_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    axis: _builtins.int
+    @_builtins.property
+    def index(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One entry per output position, each within the input's axis."""
+
+    def __init__(
+        self,
+        *,
+        axis: _builtins.int = ...,
+        index: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["axis", b"axis", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Gather: _TypeAlias = Gather  # noqa: Y015
+
+@_typing.final
+class Reduce(_message.Message):
+    """The middle axis of (N, R, C) becomes one element each, output (N, C). With x = q - zero_point(input):
+      SUM:             acc[n, c] = sum over r of x
+      MAGNITUDES:      acc[n, c] = sum over r of |x|
+      SQUARES:         acc[n, c] = sum over r of x * x
+      ROOT_OF_SQUARES: v = round_half_away(sqrt(float64(acc)) * double_scale[0]), acc that of SQUARES,
+                       IEEE float64; the mode is DOUBLE
+      GREATEST, LEAST: of the integers q; input and output share type, scale and zero point
+    R is at most 2^28 and acc exact. The first three requantize (lists of length 1) by SHIFT, FIXED,
+    FLOAT or DOUBLE, the last two have no requantize.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Reduce._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Reduce._Kind.ValueType  # 0
+        KIND_SUM: Reduce._Kind.ValueType  # 1
+        KIND_MAGNITUDES: Reduce._Kind.ValueType  # 2
+        KIND_SQUARES: Reduce._Kind.ValueType  # 3
+        KIND_ROOT_OF_SQUARES: Reduce._Kind.ValueType  # 4
+        KIND_GREATEST: Reduce._Kind.ValueType  # 5
+        KIND_LEAST: Reduce._Kind.ValueType  # 6
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: Reduce.Kind.ValueType  # 0
+    KIND_SUM: Reduce.Kind.ValueType  # 1
+    KIND_MAGNITUDES: Reduce.Kind.ValueType  # 2
+    KIND_SQUARES: Reduce.Kind.ValueType  # 3
+    KIND_ROOT_OF_SQUARES: Reduce.Kind.ValueType  # 4
+    KIND_GREATEST: Reduce.Kind.ValueType  # 5
+    KIND_LEAST: Reduce.Kind.ValueType  # 6
+
+    KIND_FIELD_NUMBER: _builtins.int
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
+    kind: Global___Reduce.Kind.ValueType
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
+    def __init__(
+        self,
+        *,
+        kind: Global___Reduce.Kind.ValueType = ...,
+        requantize: Global___Requantize | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "requantize", b"requantize"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reduce: _TypeAlias = Reduce  # noqa: Y015
+
+@_typing.final
+class Division(_message.Message):
+    """Exactly two operands, broadcast; with a = q_0 - zero_point_0 and b = q_1 - zero_point_1
+      FIXED: v = floor(a * multiplier[0] / (b * 2^shift[0]) + 1/2), exact quotient, one rounding
+      FLOAT: v = round_half_even((scale[0] * float32(a)) / (scale[1] * float32(b)) / s_out), float32
+             throughout, s_out the output tensor's scale
+    No other mode is allowed; FIXED has lists of length 1, FLOAT two scales. Where b is 0, v is plus or
+    minus infinity by the sign of the dividend, and 0 where that is 0 too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
+    def __init__(
+        self,
+        *,
+        requantize: Global___Requantize | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Division: _TypeAlias = Division  # noqa: Y015
 
 @_typing.final
 class MatrixProduct(_message.Message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from tidlq.graph.layers import (
@@ -16,7 +17,6 @@ from tidlq.lowering import litert_resize, twice_rounded
 from tidlq.lowering.builder import (
     Layout,
     NetworkBuilder,
-    channels_last,
     identity,
     is_same_memory,
     permuted,
@@ -119,18 +119,47 @@ def lower_resize(builder: NetworkBuilder, layer: Layer) -> None:
     assert isinstance(layer.attributes, ResizeAttributes)
     axes = layer.attributes.axes
     target = builder.feature(layer.output)
-    layout = channels_last(len(builder.shape(layer.output)))
+    layout = _resized_layout(axes, len(builder.shape(layer.output)))
     linear = any(any(axis.fraction) for axis in axes)
     bits = LINEAR_WEIGHT_BITS[target.type.bits] if linear else 0
     x = builder.integer(layer.inputs[0], layout)
-    output = builder.new_integer(layer.output, layout)
+    if len(layout) == len(axes) + 2 and layout[0] == 0:
+        output = builder.new_integer(layer.output, layout)
+    else:
+        source = permuted(builder.shape(layer.inputs[0]), layout)
+        x = builder.reshape(f"{layer.name}/image", x, _as_image(source, axes), target)
+        physical = permuted(builder.shape(layer.output), layout)
+        output = builder.add_tensor(f"{layer.name}/resized", _as_image(physical, axes), target)
     op = builder.add_layer(layer.name, [x], output).resize
+    _fill_resize(builder, layer, op, bits)
+    if layer.output not in builder.integer_forms:
+        output = builder.reshape(layer.output, output, physical, target)
+        builder.place_integer(layer.output, output, layout)
+
+
+def _resized_layout(axes: Sequence[ResizeAxis], rank: int) -> Layout:
+    """An axis that stays, the resized ones, and all others: channels last for images."""
+    resized = tuple(axis.axis for axis in axes)
+    rest = [axis for axis in range(rank) if axis not in resized]
+    return (*rest[:1], *resized, *rest[1:])
+
+
+def _as_image(physical: Sequence[int], axes: Sequence[ResizeAxis]) -> tuple[int, ...]:
+    """The physical shape with one axis before the resized ones and one behind."""
+    first = min(len(physical) - len(axes), 1)
+    last = first + len(axes)
+    return (math.prod(physical[:first]), *physical[first:last], math.prod(physical[last:]))
+
+
+def _fill_resize(builder: NetworkBuilder, layer: Layer, op: Resize, bits: int) -> None:
+    assert isinstance(layer.attributes, ResizeAttributes)
+    axes, target = layer.attributes.axes, builder.feature(layer.output)
     mode = builder.plan.layers[layer.name].requantization
     if mode is Requantization.TWICE_ROUNDED and layer.attributes.is_linear and len(axes) == 2:
         sizes = [builder.shape(layer.inputs[0])[axis.axis] for axis in axes]
         op.CopyFrom(litert_resize.linear(layer.attributes, sizes, target))
         return
-    if linear and len(axes) == 2 and mode is Requantization.FLOAT:
+    if bits and len(axes) == 2 and mode is Requantization.FLOAT:
         op.height.CopyFrom(resize_map(axes[0]))
         op.width.CopyFrom(resize_map(axes[1]))
         op.real_weights = True

@@ -45,7 +45,17 @@ IsAsymmetric = Callable[[LayerKind | None], bool]
 ChooseRange = Callable[[str, FeatureScales], Range]
 """The range of a feature map, by its tensor's name and the scales that it may have."""
 
-_FREE = (LayerKind.FUNCTION, LayerKind.SOFTMAX, LayerKind.NORMALIZATION)
+_FREE = frozenset(
+    {
+        LayerKind.FUNCTION,
+        LayerKind.SOFTMAX,
+        LayerKind.NORMALIZATION,
+        LayerKind.REDUCTION,
+        LayerKind.DIVISION,
+    }
+)
+"""Kinds whose output's scale follows from its range alone."""
+
 FREE_SHIFT = -64
 """Least shift of layers whose multipliers can also refine their inputs' scale."""
 
@@ -200,7 +210,7 @@ class _Planner:
             self._add_product(layer)
         elif layer.kind in _FREE:
             self.features[layer.output] = self.free_feature(layer.kind, layer.output)
-            self.layers[layer.name] = LayerQuant(self.exact_mode)
+            self.layers[layer.name] = LayerQuant(self.exact_mode, operand=self._operand(layer))
         else:
             self._add_joined(layer)
         source = next(name for name in layer.inputs if name in self.features)

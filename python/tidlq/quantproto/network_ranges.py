@@ -36,18 +36,26 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.PRELU: TidlLayerType.PRELU,
         LayerKind.SUM: TidlLayerType.ELTWISE,
         LayerKind.PRODUCT: TidlLayerType.ELTWISE,
+        LayerKind.DIVISION: TidlLayerType.ELTWISE,
         LayerKind.EXTREMUM: TidlLayerType.ELTWISE,
+        LayerKind.REDUCTION: TidlLayerType.REDUCE,
         LayerKind.MAX_POOL: TidlLayerType.POOLING,
         LayerKind.AVERAGE_POOL: TidlLayerType.POOLING,
         LayerKind.CONCAT: TidlLayerType.CONCAT,
         LayerKind.TRANSPOSE: TidlLayerType.TRANSPOSE,
         LayerKind.PAD: TidlLayerType.PAD,
         LayerKind.SLICE: TidlLayerType.SLICE,
+        LayerKind.GATHER: TidlLayerType.GATHER,
+        LayerKind.SCATTER: TidlLayerType.SCATTER_ELEMENTS,
+        LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
         LayerKind.MATRIX_PRODUCT: TidlLayerType.INNER_PRODUCT,
         LayerKind.NORMALIZATION: TidlLayerType.LAYER_NORM,
     }
+)
+_NAMED_ALIKE = (
+    *("Floor", "Pow", "Sin", "Sinh", "Asin", "Asinh", "Cos", "Cosh", "Acos", "Tan", "Atan"),
 )
 _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
     {
@@ -70,18 +78,29 @@ _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
         "Log": TidlLayerType.LOG,
         "Neg": TidlLayerType.NEG,
         "Sqrt": TidlLayerType.SQRT,
+        **{name: TidlLayerType[name.upper()] for name in _NAMED_ALIKE},
         "Flatten": TidlLayerType.FLATTEN,
         "Reshape": TidlLayerType.RESHAPE,
         "Squeeze": TidlLayerType.SQUEEZE,
         "Unsqueeze": TidlLayerType.UNSQUEEZE,
         "ReduceMean": TidlLayerType.REDUCE_MEAN,
+        "DepthToSpace": TidlLayerType.DEPTH_TO_SPACE,
+        "SpaceToDepth": TidlLayerType.SPACE_TO_DEPTH,
+        "Pad": TidlLayerType.PAD,
+        "Resize": TidlLayerType.RESIZE,
+        "Upsample": TidlLayerType.RESIZE,
+        "ScatterElements": TidlLayerType.SCATTER_ELEMENTS,
+        "ScatterND": TidlLayerType.SCATTER_ELEMENTS,
+        "GridSample": TidlLayerType.GRID_SAMPLE,
     }
 )
 
 
 def tidl_type(layer: Layer) -> TidlLayerType:
     """TIDL's type of a layer."""
-    return _TYPES_BY_OPERATOR.get(layer.op_type) or _TYPES[layer.kind]
+    named = _TYPES_BY_OPERATOR.get(layer.op_type) or _TYPES.get(layer.kind)
+    # TIDL names no type for what is left of the functions; its own tables are batch-norms.
+    return named or TidlLayerType.BATCH_NORM
 
 
 def data_layers(partition: Partition) -> Iterator[tuple[str, str]]:

@@ -124,6 +124,28 @@ pub const fn quotient_away(value: i64, divisor: i64) -> i64 {
     (value + half) / divisor
 }
 
+/// Divides with one rounding, halves towards plus infinity:
+/// `floor(a * multiplier / (b * 2^shift) + 1/2)`. A divisor of 0 gives what saturates every type, by
+/// the sign of the dividend, and 0 where that is 0 too. `a` and `b` are below 2^17 in magnitude.
+#[inline(always)]
+pub const fn divide_scaled(a: i32, b: i32, multiplier: i32, shift: u32) -> i64 {
+    let dividend = a as i64 * multiplier as i64;
+    if b == 0 {
+        return dividend.signum() * i32::MAX as i64;
+    }
+    let (n, d) = if b < 0 { (-dividend, -(b as i64)) } else { (dividend, b as i64) };
+    // `|n| < 2^48`: beyond this shift the quotient rounds to 0.
+    if shift > 49 {
+        return 0;
+    }
+    if shift > 44 {
+        let (n, d) = (n as i128, (d as i128) << shift);
+        return (2 * n + d).div_euclid(2 * d) as i64;
+    }
+    let d = d << shift;
+    (2 * n + d).div_euclid(2 * d)
+}
+
 /// Quantizes one value: `saturate(round_half_even(value / scale) + zero_point)`; NaN becomes the zero
 /// point.
 #[inline(always)]
@@ -239,6 +261,14 @@ impl Requantizer {
                 value.clamp(self.clamp_min.into(), self.clamp_max.into()) as i32
             }
             Rounding::Real(_) => self.apply_float(acc as f32),
+        }
+    }
+
+    /// The only scale of [`Rounding::Double`]; 0 of any other rounding.
+    pub fn double_scale(&self) -> f64 {
+        match &self.rounding {
+            Rounding::Double(scale) => entry(scale, 0),
+            _ => 0.0,
         }
     }
 

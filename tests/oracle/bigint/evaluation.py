@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oracle.bigint import elementwise, floats, movement, real, rows, softmax, windows
+from oracle.bigint import (
+    elementwise,
+    floats,
+    movement,
+    real,
+    reductions,
+    rows,
+    softmax,
+    windows,
+)
 from oracle.bigint.tensors import Array, constant_of, dtype_of, shape_of
 from tidlq.lowering import network_pb2 as pb
 
@@ -98,6 +107,12 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return movement.pad(op, xs[0], output)
         case "slice":
             return movement.slice_axes(op, xs[0], output)
+        case "gather":
+            return movement.gather(op, xs[0])
+        case "reduce":
+            return reductions.reduce(op, xs[0], sources[0], output)
+        case "division":
+            return reductions.division(op, xs, sources, output)
         case "resize":
             is_real = op.requantize.mode == pb.Requantize.MODE_REAL
             return (real if is_real else movement).resize(op, xs[0], sources[0], output)

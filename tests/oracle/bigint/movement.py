@@ -51,6 +51,11 @@ def pad(layer: pb.Pad, x: Array, output: pb.Tensor) -> Array:
     return result
 
 
+def gather(layer: pb.Gather, x: Array) -> Array:
+    """output[..., i, ...] = input[..., index[i], ...] along an axis."""
+    return np.take(x, _positions(layer.index), axis=layer.axis)
+
+
 def slice_axes(layer: pb.Slice, x: Array, output: pb.Tensor) -> Array:
     """output[i] = input[start + i * step] along every axis."""
     for axis, (start, step) in enumerate(zip(layer.start, layer.step, strict=True)):

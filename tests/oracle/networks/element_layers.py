@@ -179,6 +179,26 @@ def product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     return net.layer(inputs, output, product=pb.Product(requantize=result))
 
 
+def division(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Two operands, broadcast; divisors around zero too."""
+    inputs, shape = _operands(draw, net, source, 2)
+    output = draws.features(draw, net, shape)
+    target, rng = net.tensor(output), draws.generator(draw)
+    result = pb.Requantize(zero_point=target.zero_point)
+    result.clamp_min, result.clamp_max = draws.clamps(draw, target)
+    ratio = draws.span(target) / draws.span(net.tensor(inputs[0])) * 2.0 ** rng.uniform(0, 5)
+    if draw(st.booleans()):
+        result.mode = pb.Requantize.MODE_FLOAT
+        scales = [ratio * target.scale, 2.0 ** rng.integers(-3, 3)]
+        result.scale.extend(np.asarray(scales, np.float32).tolist())
+    else:
+        result.mode = pb.Requantize.MODE_FIXED
+        shift = draw(st.integers(0, min(62, int(np.log2((2**31 - 1) / ratio)))))
+        result.multiplier.append(round(ratio * 2.0**shift) * draw(st.sampled_from([1, 1, -1])))
+        result.shift.append(shift if not draws.one_in(draw, 6) else draw(st.integers(0, 62)))
+    return net.layer(inputs, output, division=pb.Division(requantize=result))
+
+
 def _operands(
     draw: DrawFn, net: NetworkBuilder, source: int, count: int
 ) -> tuple[list[int], tuple[int, ...]]:

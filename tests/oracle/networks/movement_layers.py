@@ -88,6 +88,16 @@ def slice_axes(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     return net.layer([source], output, slice=pb.Slice(start=starts, step=steps))
 
 
+def gather(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Any positions along an axis, some of them again and again."""
+    shape = list(net.tensor(source).shape)
+    axis = draw(st.integers(0, len(shape) - 1))
+    index = draw(st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=12))
+    shape[axis] = len(index)
+    output = draws.feature_like(net, shape, source)
+    return net.layer([source], output, gather=pb.Gather(axis=axis, index=index))
+
+
 def resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """Nearest or linear maps, whatever positions they name; axes may stay as they are."""
     shape = list(net.tensor(source).shape)

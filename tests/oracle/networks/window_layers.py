@@ -100,6 +100,26 @@ def max_pool(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     return net.layer([source], output, max_pool=layer)
 
 
+def reduce(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """The middle axis of three, by every kind."""
+    like = net.tensor(source)
+    outer, rows, columns = like.shape
+    kind = draw(st.sampled_from(pb.Reduce.Kind.values()[1:]))
+    layer = pb.Reduce(kind=kind)
+    if kind in (pb.Reduce.KIND_GREATEST, pb.Reduce.KIND_LEAST):
+        output = draws.feature_like(net, (outer, columns), source)
+        return net.layer([source], output, reduce=layer)
+    output = draws.features(draw, net, (outer, columns))
+    target = net.tensor(output)
+    is_squared = kind == pb.Reduce.KIND_SQUARES
+    usual = rows * (draws.span(like) / 2) ** (2 if is_squared else 1)
+    modes = tuple(mode for mode in draws.EVERY_MODE if mode != pb.Requantize.MODE_TWICE_ROUNDED)
+    if kind == pb.Reduce.KIND_ROOT_OF_SQUARES:
+        modes = (pb.Requantize.MODE_DOUBLE,)
+    layer.requantize.CopyFrom(draws.requantizations(draw, target, usual, modes=modes))
+    return net.layer([source], output, reduce=layer)
+
+
 def average_pool(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """Divisors with and without padding; multipliers of each divisor."""
     shape = tuple(net.tensor(source).shape)

@@ -39,7 +39,8 @@ STATED_FUNCTIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
 """Functions run by table where a pre-quantized model states both ends."""
 
 
-def _operand(node: NodeReader, index: int) -> str:
+def read_operand(node: NodeReader, index: int) -> str:
+    """An operand, computed or constant and then finite."""
     name = node.inputs[index]
     node.float_shape(name)
     constant = node.graph.constant(name)
@@ -51,7 +52,7 @@ def _operand(node: NodeReader, index: int) -> str:
 def _binary(node: NodeReader) -> tuple[str, str]:
     if node.is_constant(0) and node.is_constant(1):
         raise RefusedError("both operands are constant")
-    return _operand(node, 0), _operand(node, 1)
+    return read_operand(node, 0), read_operand(node, 1)
 
 
 def recognise_sum(node: NodeReader) -> Layer:
@@ -62,7 +63,7 @@ def recognise_sum(node: NodeReader) -> Layer:
 
 
 def recognise_product(node: NodeReader) -> Layer:
-    """Mul of two operands; Div by a constant without zeros."""
+    """Mul of two operands, of which one may be constant."""
     operands = _binary(node)
     reciprocal = node.op_type == "Div"
     if reciprocal and not np.all(node.constant(1, "divisor")):
@@ -71,10 +72,14 @@ def recognise_product(node: NodeReader) -> Layer:
 
 
 def recognise_extremum(node: NodeReader) -> Layer:
-    """Max and Min of computed feature maps."""
+    """Max and Min of feature maps, of which all but one may be constant."""
     if len(node.inputs) < 2:
         raise RefusedError("it has one operand")
-    operands = tuple(node.feature(index) for index in range(len(node.inputs)))
+    if all(node.is_constant(index) for index in range(len(node.inputs))):
+        raise RefusedError("all operands are constant")
+    operands = tuple(read_operand(node, index) for index in range(len(node.inputs)))
+    if node.graph.stated is not None and not node.graph.stated.is_exported:
+        operands = tuple(node.feature(index) for index in range(len(node.inputs)))
     attributes = ExtremumAttributes(least=node.op_type == "Min")
     return node.layer(LayerKind.EXTREMUM, attributes, inputs=operands)
 
@@ -113,7 +118,7 @@ def recognise_requantization(node: NodeReader) -> Layer:
 
 
 def recognise_function(node: NodeReader) -> Layer:
-    """An element-wise function of one variable, run by table."""
+    """A function of one variable, by table."""
     defaults = FUNCTION_DEFAULTS[node.op_type]
     parameters = tuple((name, node.real(name, value)) for name, value in defaults.items())
     return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, parameters))

@@ -35,9 +35,8 @@ def recognise_transpose(node: NodeReader) -> Layer:
     return node.layer(LayerKind.TRANSPOSE, TransposeAttributes(perm))
 
 
-def recognise_pad(node: NodeReader) -> Layer:
-    """Pad with a constant, by reflection or by the edge."""
-    shape = node.float_shape(node.feature(0))
+def read_pads(node: NodeReader, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What a Pad adds before and after every axis; negative where it takes away."""
     pads = node.listed(1, "pads", "list of pads")
     if pads is None:
         raise RefusedError("it has no pads")
@@ -45,11 +44,20 @@ def recognise_pad(node: NodeReader) -> Layer:
     if node.has_input(3):
         listed = node.constant(3, "list of axes").reshape(-1).tolist()
         axes = tuple(node.axis(int(axis), len(shape)) for axis in listed)
-    if len(pads) != 2 * len(axes) or min(pads, default=0) < 0:
-        raise RefusedError("its pads are negative or do not match its axes")
+    if len(pads) != 2 * len(axes):
+        raise RefusedError("its pads do not match its axes")
     begin, end = [0] * len(shape), [0] * len(shape)
     for position, axis in enumerate(axes):
         begin[axis], end[axis] = pads[position], pads[position + len(axes)]
+    return tuple(begin), tuple(end)
+
+
+def recognise_pad(node: NodeReader) -> Layer:
+    """Pad with a constant, by reflection or by the edge."""
+    shape = node.float_shape(node.feature(0))
+    begin, end = read_pads(node, shape)
+    if min(*begin, *end, 0) < 0:
+        raise RefusedError("its pads are negative")
     try:
         mode = PadMode(node.text("mode", "constant"))
     except ValueError as error:
@@ -63,7 +71,7 @@ def recognise_pad(node: NodeReader) -> Layer:
         value = float(node.constant(2, "pad value").reshape(-1)[0])
     if math.isnan(value):
         raise RefusedError("it pads with NaN")
-    return node.layer(LayerKind.PAD, PadAttributes(tuple(begin), tuple(end), mode, value))
+    return node.layer(LayerKind.PAD, PadAttributes(begin, end, mode, value))
 
 
 def recognise_slice(node: NodeReader) -> Layer:

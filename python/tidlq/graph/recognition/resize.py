@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.graph.layers import Layer, LayerKind, ResizeAttributes, ResizeAxis
+from tidlq.graph.recognition.functions import refuse_stated
+from tidlq.graph.recognition.gathers import gathered
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 
 Float32 = NDArray[np.float32]
@@ -74,8 +76,16 @@ def _coordinate_mode(node: NodeReader) -> str:
     return node.text("coordinate_transformation_mode", default)
 
 
+def _is_same(axis: ResizeAxis, shape: tuple[int, ...]) -> bool:
+    return axis.low == tuple(range(shape[axis.axis])) and not any(axis.fraction)
+
+
 def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) -> ResizeAxis:
-    x = _coordinates(_coordinate_mode(node), size, out, scale)
+    if _coordinate_mode(node) == "tf_crop_and_resize":
+        rank = len(node.float_shape(node.inputs[0]))
+        x = _cropped_coordinates(node, axis, rank, size, out)
+    else:
+        x = _coordinates(_coordinate_mode(node), size, out, scale)
     if node.text("mode", "nearest") == "nearest":
         rounding = "floor" if _is_early(node) else "round_prefer_floor"
         index = np.clip(_nearest(node.text("nearest_mode", rounding), x), 0, size - 1)
@@ -88,24 +98,66 @@ def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) ->
     return ResizeAxis(axis, low, high, tuple(float(f) for f in x - floor))
 
 
+def _cropped_coordinates(node: NodeReader, axis: int, rank: int, size: int, out: int) -> Float32:
+    """Positions between two shares of an axis; none may lie outside of the input."""
+    region = node.constant(1, "region").reshape(-1)
+    axes = [node.axis(listed, rank) for listed in node.integers("axes", range(rank))]
+    start, end, last = np.float32(0), np.float32(1), np.float32(size - 1)
+    if axis in axes:
+        start = np.float32(region[axes.index(axis)])
+        end = np.float32(region[axes.index(axis) + len(axes)])
+    x = np.arange(out, dtype=np.float32)
+    if out > 1:
+        step = (end - start) * last / np.float32(out - 1)
+        found = np.asarray(start * last + x * step, np.float32)
+    else:
+        found = np.asarray(x + np.float32(0.5) * (start + end) * last, np.float32)
+    if ((found < 0) | (found > last)).any():
+        raise RefusedError("its region reaches beyond its input")
+    return found
+
+
+def _kept_ratio(
+    node: NodeReader, shape: tuple[int, ...], out: tuple[int, ...]
+) -> tuple[float, ...] | None:
+    """Scales of a node that keeps the ratio of the sizes that it is asked for."""
+    policy = node.text("keep_aspect_ratio_policy", "stretch")
+    if policy == "stretch" or not node.has_input(3):
+        return None
+    asked = node.constant(3, "sizes").reshape(-1)
+    axes = [node.axis(listed, len(shape)) for listed in node.integers("axes", range(len(shape)))]
+    ratios = [float(size) / shape[axis] for size, axis in zip(asked, axes, strict=True)]
+    common = min(ratios) if policy == "not_larger" else max(ratios)
+    whole = (new / size for size, new in zip(shape, out, strict=True))
+    return tuple(common if axis in axes else ratio for axis, ratio in enumerate(whole))
+
+
 def recognise_resize(node: NodeReader) -> Layer:
-    """Nearest or linear interpolation along the last two axes of rank 4, the last of rank 3."""
+    """Nearest interpolation along any axes, linear along one or two."""
     shape = node.float_shape(node.feature(0))
     out = node.float_shape(node.output())
     mode = node.text("mode", "nearest")
     if mode not in ("nearest", "linear"):
         raise RefusedError(f"mode {mode!r} has no kernel")
-    if node.integer("antialias", 0):
+    is_smaller = any(new < size for size, new in zip(shape, out, strict=True))
+    if node.integer("antialias", 0) and mode == "linear" and is_smaller:
         raise RefusedError("it filters (antialias)")
-    if node.text("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise RefusedError("it keeps the aspect ratio")
-    if len(shape) not in (3, 4):
-        raise RefusedError(f"its input has {len(shape)} axes, the engine takes 3 or 4")
-    changed = [a for a, (size, new) in enumerate(zip(shape, out, strict=True)) if size != new]
+    is_cropped = _coordinate_mode(node) == "tf_crop_and_resize"
+    sizes = enumerate(zip(shape, out, strict=True))
+    changed = tuple(axis for axis, (size, new) in sizes if size != new or is_cropped)
     spatial = tuple(range(2, len(shape)))
-    if any(axis not in spatial for axis in changed):
-        raise RefusedError("it resizes the batch or the channels")
-    scales = _scales(node, shape, out)
-    axes = tuple(_axis_map(node, a, shape[a], out[a], scales[a]) for a in spatial)
+    scales = _kept_ratio(node, shape, out) or _scales(node, shape, out)
+    if len(shape) in (3, 4) and set(changed) <= set(spatial):
+        changed = spatial
+    axes = tuple(_axis_map(node, a, shape[a], out[a], scales[a]) for a in changed)
+    if is_cropped:
+        axes = tuple(axis for axis in axes if not _is_same(axis, shape)) or axes[-1:]
+    is_image = len(shape) in (3, 4) and {axis.axis for axis in axes} <= set(spatial)
+    if mode == "nearest" and not is_image:
+        return gathered(node, {axis.axis: np.array(axis.low, np.int64) for axis in axes})
+    if len(axes) > 2:
+        raise RefusedError(f"it interpolates along {len(axes)} axes, the engine along 1 or 2")
+    if not is_image:
+        refuse_stated(node)
     attributes = ResizeAttributes(axes, mode == "linear", _coordinate_mode(node))
     return node.layer(LayerKind.RESIZE, attributes)

@@ -144,6 +144,52 @@ impl Kernel for StridedKernel {
     }
 }
 
+/// Elements by position along an axis.
+pub(crate) struct GatherKernel {
+    /// Per output position, where its stretch begins within an outer index of the input, in bytes.
+    starts: Vec<usize>,
+    /// Bytes of all inner axes.
+    stretch: usize,
+    /// Bytes of an outer index of the input.
+    outer: usize,
+}
+
+impl GatherKernel {
+    pub fn new(element_type: ElementType, shape: &[usize], axis: usize, index: &[usize]) -> Self {
+        let inner: usize = shape[axis + 1..].iter().product();
+        let stretch = inner * element_type.size_bytes();
+        let starts = index.iter().map(|&entry| entry * stretch).collect();
+        Self { starts, stretch, outer: shape[axis] * stretch }
+    }
+
+    #[inline(always)]
+    fn copy<const BYTES: usize>(&self, input: &[u8], first: usize, output: &mut [u8]) {
+        let count = self.starts.len();
+        let stretch = if BYTES == 0 { self.stretch } else { BYTES };
+        for (offset, target) in output.chunks_exact_mut(stretch).enumerate() {
+            let position = first + offset;
+            let start = position / count * self.outer + self.starts[position % count];
+            target.copy_from_slice(&input[start..start + stretch]);
+        }
+    }
+}
+
+impl Kernel for GatherKernel {
+    fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        let stretches = output.len() / self.stretch;
+        let chunk = work.chunk(stretches, 1, (TASK_ELEMENTS / self.stretch).max(1));
+        work.for_each_chunk(output, chunk * self.stretch, |index, output| {
+            let first = index * chunk;
+            match self.stretch {
+                1 => self.copy::<1>(inputs[0], first, output),
+                2 => self.copy::<2>(inputs[0], first, output),
+                4 => self.copy::<4>(inputs[0], first, output),
+                _ => self.copy::<0>(inputs[0], first, output),
+            }
+        });
+    }
+}
+
 /// Row-major strides.
 fn row_major(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];

@@ -1,6 +1,7 @@
 //! Plain versions of every operation: the semantics of `proto/network.proto` written down as loops,
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
+mod reduce;
 mod resize;
 mod rows;
 mod softmax;
@@ -180,6 +181,9 @@ impl Step<'_> {
                 let q = |operands| (best(operands).unwrap() + zero_point) as i32;
                 Data::Integers(self.operands().into_iter().map(q).collect())
             }
+            Op::Gather { axis, index } => self.gather_axis(*axis, index),
+            Op::Reduce(reduce) => self.reduce(reduce),
+            Op::Division(requantizer) => self.division(requantizer),
         }
     }
 

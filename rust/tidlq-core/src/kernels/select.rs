@@ -5,18 +5,20 @@ use bytemuck::cast_slice;
 use super::Kernel;
 use super::convolution::ConvolutionKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
+use super::division::DivisionKernel;
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::extremum::ExtremumKernel;
 use super::gemm::{PackedWeights, Storage, WeightSource};
 use super::integer_softmax::IntegerSoftmaxKernel;
 use super::lookup::LookupKernel;
 use super::matrix_product::MatrixProductKernel;
-use super::movement::{ConcatKernel, PadKernel, StridedKernel};
+use super::movement::{ConcatKernel, GatherKernel, PadKernel, StridedKernel};
 use super::normalization::NormalizationKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
 use super::real_pool::RealAveragePoolKernel;
 use super::real_resize::{RealResizeKernel, Truncated, Unquantized};
+use super::reduce::ReduceKernel;
 use super::requantize::RowRequantizer;
 use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
 use super::resize::ResizeKernel;
@@ -88,6 +90,23 @@ pub(crate) fn kernel_for(
         Op::Softmax(softmax) => scope.softmax(softmax),
         Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
         Op::Extremum { least } => scope.extremum(*least),
+        Op::Gather { axis, index } => {
+            Box::new(GatherKernel::new(input.element_type, &input.shape, *axis, index))
+        }
+        Op::Reduce(reduce) => Box::new(ReduceKernel {
+            reduce: reduce.clone(),
+            input_type: input.element_type,
+            zero_point: if reduce.requantizer.is_some() { input.zero_point } else { 0 },
+            output_type: output.element_type,
+            rows: input.shape[1],
+            columns: input.shape[2],
+        }),
+        Op::Division(requantizer) => Box::new(DivisionKernel {
+            broadcast: scope.broadcast(),
+            output_type: output.element_type,
+            output_scale: output.scale,
+            requantizer: requantizer.clone(),
+        }),
         Op::MatrixProduct(requantizer) => Box::new(MatrixProductKernel::new(
             scope.input(0),
             scope.input(1),

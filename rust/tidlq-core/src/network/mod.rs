@@ -28,7 +28,7 @@ pub use values::{Values, ValuesView};
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
     AveragePool, Convolution, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op,
-    PRelu, Pad, PadMode, Resize, ResizeAxis, Softmax, Sum, Window,
+    PRelu, Pad, PadMode, Reduce, ReduceKind, Resize, ResizeAxis, Softmax, Sum, Window,
 };
 
 /// Generated from `proto/network.proto`.

@@ -128,6 +128,9 @@ pub(crate) enum Op {
     IntegerSoftmax(IntegerSoftmax),
     TransposedConvolution(Convolution),
     Extremum { least: bool },
+    Gather { axis: usize, index: Vec<usize> },
+    Reduce(Reduce),
+    Division(Requantizer),
     MatrixProduct(Requantizer),
     Normalization(Normalization),
 }
@@ -295,6 +298,24 @@ pub(crate) struct Softmax {
     /// By the distance to the row's largest element.
     pub exponential: Vec<f32>,
     /// Of integer outputs.
+    pub requantizer: Option<Requantizer>,
+}
+
+/// What becomes of the elements along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReduceKind {
+    Sum,
+    Magnitudes,
+    Squares,
+    RootOfSquares,
+    Greatest,
+    Least,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Reduce {
+    pub kind: ReduceKind,
+    /// Of sums; what selects has none.
     pub requantizer: Option<Requantizer>,
 }
 

@@ -4,7 +4,7 @@ use super::check_cases;
 use crate::element::ElementType;
 use crate::fixed::Rounding;
 use crate::isa::isa_tests;
-use crate::network::proto::{self, layer::Op};
+use crate::network::proto::{self, layer::Op, reduce::Kind};
 use crate::network::sample::{Random, Sample, requantize};
 
 const WIDE: [ElementType; 2] = [ElementType::U16, ElementType::S16];
@@ -179,6 +179,55 @@ fn extremum(random: &mut Random) -> Sample {
     sample
 }
 
+fn division(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (inputs, shape) = operands(random, &mut sample, 2);
+    let to = random.integer_type();
+    let zero_point = random.value(to);
+    let mode = random.pick(&["fixed", "float"]);
+    let mut requantizer = random.requantizer(to, zero_point, &[mode], 1);
+    match &mut requantizer.rounding {
+        Rounding::Float(scales) => *scales = vec![random.pick(&[0.5, 0.037]), 0.125],
+        Rounding::Fixed { shift, .. } => shift[0] = random.pick(&[0, 9, 20, 31, 44, 45, 49, 62]),
+        _ => {}
+    }
+    let y = sample.tensor(to, &shape, zero_point);
+    let op = Op::Division(proto::Division { requantize: requantize(&requantizer) });
+    sample.output_layer(&inputs, y, op);
+    sample
+}
+
+fn reduce(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let element_type = random.integer_type();
+    let zero_point = random.value(element_type);
+    let (rows, columns) = (random.pick(&[1, 2, 9, 700]), random.pick(&[1, 1, 3, 40, 600]));
+    let x = sample.input(element_type, &[random.size(1, 5), rows, columns], zero_point);
+    let kind = random.pick(&[
+        Kind::Sum,
+        Kind::Magnitudes,
+        Kind::Squares,
+        Kind::RootOfSquares,
+        Kind::Greatest,
+        Kind::Least,
+    ]);
+    let selects = matches!(kind, Kind::Greatest | Kind::Least);
+    let to = if selects { element_type } else { random.integer_type() };
+    let zero_out = if selects { zero_point } else { random.value(to) };
+    let modes: &[&str] = match kind {
+        Kind::RootOfSquares => &["double"],
+        _ => &["shift", "fixed", "float", "double"],
+    };
+    let requantizer = random.requantizer(to, zero_out, modes, 1);
+    let shape = [sample.network.tensors[0].shape[0] as usize, columns];
+    let y = sample.tensor(to, &shape, zero_out);
+    let requantize = if selects { None } else { requantize(&requantizer) };
+    let mut op = proto::Reduce { requantize, ..Default::default() };
+    op.set_kind(kind);
+    sample.output_layer(&[x], y, Op::Reduce(op));
+    sample
+}
+
 fn product(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
     let (inputs, shape) = operands(random, &mut sample, 2);
@@ -251,6 +300,14 @@ isa_tests! {
 
     fn product_equals_reference(cpu: Cpu) {
         check_cases(cpu, product);
+    }
+
+    fn division_equals_reference(cpu: Cpu) {
+        check_cases(cpu, division);
+    }
+
+    fn reduce_equals_reference(cpu: Cpu) {
+        check_cases(cpu, reduce);
     }
 
     fn prelu_equals_reference(cpu: Cpu) {

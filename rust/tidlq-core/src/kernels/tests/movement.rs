@@ -105,6 +105,20 @@ fn slice(random: &mut Random) -> Sample {
     sample
 }
 
+fn gather(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let (element_type, zero_point) = any_type(random);
+    let shape = shape(random);
+    let axis = random.size(0, shape.len() - 1);
+    let mut out = shape.clone();
+    out[axis] = random.pick(&[1, 2, 7, 40]);
+    let index = (0..out[axis]).map(|_| random.size(0, shape[axis] - 1) as u32).collect();
+    let x = sample.input(element_type, &shape, zero_point);
+    let y = sample.tensor(element_type, &out, zero_point);
+    sample.output_layer(&[x], y, Op::Gather(proto::Gather { axis: axis as u32, index }));
+    sample
+}
+
 /// A slice, reshaped and transposed: a reshape shares memory with a layer's output.
 fn reshape(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
@@ -137,6 +151,10 @@ isa_tests! {
 
     fn slice_equals_reference(cpu: Cpu) {
         check_cases(cpu, slice);
+    }
+
+    fn gather_equals_reference(cpu: Cpu) {
+        check_cases(cpu, gather);
     }
 
     fn reshape_equals_reference(cpu: Cpu) {

@@ -2,7 +2,7 @@
 
 use super::{requantizer, small_network};
 use crate::error::{Error, Fault};
-use crate::fixed::Rounding;
+use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::Engine;
 use crate::network::proto::{self, layer::Op};
@@ -320,6 +320,66 @@ fn broken_movements_are_refused() {
     assert!(moved(&[1, 8, 4, 2], pad(4, proto::pad::Mode::Constant, 256)).is_some());
     assert!(moved(&[1, 8, 4, 2], pad(4, proto::pad::Mode::Unspecified, 0)).is_some());
     assert!(moved(&[1, 9, 4, 2], pad(4, proto::pad::Mode::Edge, 0)).is_some());
+}
+
+#[test]
+fn broken_gathers_are_refused() {
+    let gather =
+        |axis: u32, index: &[u32]| Op::Gather(proto::Gather { axis, index: index.to_vec() });
+    assert_eq!(moved(&[1, 4, 3, 2], gather(2, &[3, 0, 3])), None);
+    assert!(moved(&[1, 4, 3, 2], gather(2, &[3, 0, 4])).is_some());
+    assert!(moved(&[1, 4, 3, 2], gather(2, &[3, 0])).is_some());
+    assert!(moved(&[1, 4, 3, 2], gather(4, &[0, 0, 0])).is_some());
+}
+
+/// A layer from u8 of shapes to u8 of a shape.
+fn computed(inputs: &[&[usize]], shape: &[usize], op: Op) -> Option<Error> {
+    let mut sample = Sample::default();
+    let u8 = crate::element::ElementType::U8;
+    let inputs: Vec<u32> = inputs.iter().map(|shape| sample.input(u8, shape, 0)).collect();
+    let y = sample.tensor(u8, shape, 0);
+    sample.output_layer(&inputs, y, op);
+    Engine::load(&sample.file(), Isa::Scalar, 1).err()
+}
+
+#[test]
+fn broken_reductions_are_refused() {
+    let reduce = |kind: proto::reduce::Kind, rounding: Option<Rounding>| {
+        let requantize =
+            rounding.and_then(|rounding| requantize(&Requantizer { rounding, ..requantizer(0) }));
+        let mut op = proto::Reduce { requantize, ..Default::default() };
+        op.set_kind(kind);
+        Op::Reduce(op)
+    };
+    let (shift, double) = (|| Some(Rounding::Shift(vec![1])), || Some(Rounding::Double(vec![0.5])));
+    use proto::reduce::Kind;
+    let from = |shape: &[usize], op: Op| computed(&[&[2, 3, 4]], shape, op);
+    assert_eq!(from(&[2, 4], reduce(Kind::Sum, shift())), None);
+    assert_eq!(from(&[2, 4], reduce(Kind::RootOfSquares, double())), None);
+    assert_eq!(from(&[2, 4], reduce(Kind::Least, None)), None);
+    assert!(from(&[2, 1, 4], reduce(Kind::Sum, shift())).is_some());
+    assert!(from(&[2, 3], reduce(Kind::Sum, shift())).is_some());
+    assert!(from(&[2, 4], reduce(Kind::Sum, None)).is_some());
+    assert!(from(&[2, 4], reduce(Kind::Greatest, shift())).is_some());
+    assert!(from(&[2, 4], reduce(Kind::RootOfSquares, shift())).is_some());
+    assert!(from(&[2, 4], reduce(Kind::Unspecified, shift())).is_some());
+    assert!(computed(&[&[6, 4]], &[6, 4], reduce(Kind::Sum, shift())).is_some());
+}
+
+#[test]
+fn broken_divisions_are_refused() {
+    let divide = |rounding: Rounding| {
+        let requantize = requantize(&Requantizer { rounding, ..requantizer(0) });
+        Op::Division(proto::Division { requantize })
+    };
+    let fixed = || divide(Rounding::Fixed { multiplier: vec![3], shift: vec![1] });
+    let of = |shapes: &[&[usize]], op: Op| computed(shapes, &[2, 3], op);
+    assert_eq!(of(&[&[2, 3], &[3]], fixed()), None);
+    assert_eq!(of(&[&[2, 3], &[2, 3]], divide(Rounding::Float(vec![0.5, 0.25]))), None);
+    assert!(of(&[&[2, 3], &[2, 3]], divide(Rounding::Float(vec![0.5]))).is_some());
+    assert!(of(&[&[2, 3], &[2, 3]], divide(Rounding::Shift(vec![1]))).is_some());
+    assert!(of(&[&[2, 3], &[2]], fixed()).is_some());
+    assert!(of(&[&[2, 3]], fixed()).is_some());
 }
 
 #[test]

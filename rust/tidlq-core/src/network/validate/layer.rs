@@ -5,7 +5,7 @@ use super::check::{
     same_quantization,
 };
 use super::requantize::{Lists, of_channels, requantizer};
-use super::{movement, rows, window};
+use super::{movement, reduce, rows, window};
 use crate::element::ElementType;
 use crate::error::Fault;
 use crate::fixed::Rounding;
@@ -16,7 +16,7 @@ use crate::network::{InnerProduct, IntegerSoftmax, Op, PRelu, Softmax, Sum, Tens
 const MAX_BIAS: i128 = 1 << 47;
 
 /// Greatest number of products in one accumulator: keeps 64-bit sums exact.
-const MAX_DEPTH: i128 = 1 << 28;
+pub(super) const MAX_DEPTH: i128 = 1 << 28;
 
 /// Greatest number of operands of a sum: keeps 64-bit sums exact.
 const MAX_OPERANDS: i128 = 1 << 12;
@@ -126,6 +126,9 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
             Op::TransposedConvolution(window::transposed_convolution(scope, message)?)
         }
         Message::Extremum(message) => extremum(scope, &message)?,
+        Message::Gather(message) => reduce::gather(scope, &message)?,
+        Message::Reduce(message) => Op::Reduce(reduce::reduce(scope, message)?),
+        Message::Division(message) => reduce::division(scope, message)?,
         Message::MatrixProduct(message) => rows::matrix_product(scope, message)?,
         Message::Normalization(message) => rows::normalization(scope, message)?,
     })
@@ -152,7 +155,7 @@ fn inner_product(scope: &Scope<'_>, message: proto::InnerProduct) -> Checked<Inn
 }
 
 /// Every input is of integer type and broadcasts to the output's shape.
-fn broadcast(scope: &Scope<'_>) -> Checked<()> {
+pub(super) fn broadcast(scope: &Scope<'_>) -> Checked<()> {
     let output = &scope.output().shape;
     for position in 0..scope.inputs.len() {
         let input = scope.input(position);

@@ -4,6 +4,7 @@
 mod check;
 mod layer;
 mod movement;
+mod reduce;
 mod requantize;
 mod rows;
 mod window;

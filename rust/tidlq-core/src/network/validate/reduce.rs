@@ -1,0 +1,64 @@
+//! Checks of reductions, divisions and gathers.
+
+use super::check::{Checked, count, in_range, index, integer, same, same_quantization};
+use super::layer::{MAX_DEPTH, Scope, broadcast};
+use super::requantize::{Lists, requantizer};
+use crate::error::Fault;
+use crate::network::proto::{self, reduce::Kind};
+use crate::network::{Op, Reduce, ReduceKind};
+
+pub(super) fn reduce(scope: &Scope<'_>, message: proto::Reduce) -> Checked<Reduce> {
+    scope.arity(1)?;
+    let (input, output) = (scope.input(0), scope.output());
+    integer("the input's element type", input)?;
+    count("the input's shape", input.shape.len(), 3)?;
+    in_range("the reduced axis", input.shape[1], 1, MAX_DEPTH)?;
+    same("the output's shape", &output.shape, &vec![input.shape[0], input.shape[2]])?;
+    let kind = match message.kind() {
+        Kind::Sum => ReduceKind::Sum,
+        Kind::Magnitudes => ReduceKind::Magnitudes,
+        Kind::Squares => ReduceKind::Squares,
+        Kind::RootOfSquares => ReduceKind::RootOfSquares,
+        Kind::Greatest => ReduceKind::Greatest,
+        Kind::Least => ReduceKind::Least,
+        Kind::Unspecified => return Err(Fault::Missing { what: "kind" }),
+    };
+    if matches!(kind, ReduceKind::Greatest | ReduceKind::Least) {
+        same_quantization(output, input)?;
+        count("requantize", usize::from(message.requantize.is_some()), 0)?;
+        return Ok(Reduce { kind, requantizer: None });
+    }
+    let lists = if kind == ReduceKind::RootOfSquares {
+        Lists { double: Some(1), ..Lists::none() }
+    } else {
+        Lists { twice: None, ..Lists::all(1) }
+    };
+    Ok(Reduce { kind, requantizer: Some(requantizer(message.requantize, output, lists)?) })
+}
+
+pub(super) fn division(scope: &Scope<'_>, message: proto::Division) -> Checked<Op> {
+    scope.arity(2)?;
+    broadcast(scope)?;
+    if let Some(requantize) = &message.requantize
+        && requantize.mode() == proto::requantize::Mode::Float
+    {
+        count("requantize.scale", requantize.scale.len(), 2)?;
+    }
+    let lists = Lists { fixed: Some((1, 1)), float: Some(2), ..Lists::none() };
+    Ok(Op::Division(requantizer(message.requantize, scope.output(), lists)?))
+}
+
+pub(super) fn gather(scope: &Scope<'_>, message: &proto::Gather) -> Checked<Op> {
+    scope.arity(1)?;
+    let (input, output) = (scope.input(0), scope.output());
+    same_quantization(output, input)?;
+    let axis = index("axis", message.axis, input.shape.len())?;
+    for &entry in &message.index {
+        index("index", entry, input.shape[axis])?;
+    }
+    let mut want = input.shape.clone();
+    want[axis] = message.index.len();
+    same("the output's shape", &output.shape, &want)?;
+    let index = message.index.iter().map(|&entry| entry as usize).collect();
+    Ok(Op::Gather { axis, index })
+}

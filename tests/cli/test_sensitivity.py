@@ -1,0 +1,91 @@
+"""`tidlq sensitivity`, and the automatic choice through `tidlq compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cli import networks
+from cli.conftest import Command, Outcome
+from tidlq.cli import app
+
+
+@pytest.fixture(scope="module")
+def tidlq() -> Command:
+    def call(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return networks.save_model(networks.classifier(), tmp_path / "classifier.onnx")
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Path:
+    path = tmp_path / "frames.npy"
+    np.save(path, networks.frames(12))
+    return path
+
+
+def test_layers_are_ranked_by_their_noise(tidlq: Command, model: Path, frames: Path) -> None:
+    outcome = tidlq("sensitivity", model, "--calib", frames, "--json")
+    assert outcome.exit_code == 0, outcome.stderr
+    document = outcome.document
+    rows = document["sensitivity"]
+    assert [row["noise"] for row in rows] == sorted((row["noise"] for row in rows), reverse=True)
+    assert {row["group"] for row in rows} >= {"first", "x"}
+    assert document["latency_8_ms"] <= document["latency_ms"] <= document["latency_16_ms"]
+    assert document["latency_ms"] <= document["budget_ms"]
+    assert [point["is_chosen"] for point in document["curve"]].count(True) == 1
+
+
+def test_the_curve_is_shown_and_drawn(
+    tidlq: Command, model: Path, frames: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "curve.png"
+    outcome = tidlq(
+        "sensitivity", model, "--calib", frames, "--factor", "1.01", "--curve", "--plot", picture
+    )
+    assert outcome.exit_code == 0, outcome.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "x T_8" in outcome.stdout
+    assert "T_MP" in outcome.stdout
+
+
+def test_a_picture_of_another_kind_is_refused_before_any_work(
+    tidlq: Command, model: Path, tmp_path: Path
+) -> None:
+    outcome = tidlq("sensitivity", model, "--calib", "nowhere", "--plot", tmp_path / "curve.txt")
+    assert outcome.exit_code == 2
+    assert "a file ending in .png" in outcome.stderr
+
+
+def test_a_float_network_has_nothing_to_choose(tidlq: Command, model: Path, frames: Path) -> None:
+    outcome = tidlq("sensitivity", model, "--calib", frames, "--option", "tensor_bits=32")
+    assert outcome.exit_code == 1
+    assert "has no precisions to choose" in outcome.stderr
+
+
+def test_compile_prints_the_latencies_and_inspect_shows_the_bits(
+    tidlq: Command, model: Path, frames: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "artifacts"
+    outcome = tidlq(
+        "compile", model, "--calib", frames, "-o", folder, "--option", "mixed_precision_factor=1.05"
+    )
+    assert outcome.exit_code == 0, outcome.stderr
+    for word in ("T_8", "T_16", "T_MP", "model of AM68A"):
+        assert word in outcome.stdout
+    document = tidlq("inspect", folder, "--json").document
+    layers = [layer for stage in document["stages"] for layer in stage["layers"]]
+    assert any("16" in str(layer) for layer in layers)
+    outcome = tidlq("evaluate", folder, "--data", frames, "--model", model, "--json")
+    assert outcome.exit_code == 0, outcome.stderr

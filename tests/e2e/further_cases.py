@@ -1,0 +1,158 @@
+"""More small ONNX models of one operator: functions, quotients, reductions, gathers, resizes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from e2e.operator_cases import FEATURES, OperatorCase, f32, i64, scalar
+
+FUNCTIONS = [
+    *(
+        OperatorCase(name.lower(), name, opset=20)
+        for name in (
+            *("Abs", "Neg", "Sign", "Floor", "Ceil", "Round", "Exp", "Erf"),
+            *("Sin", "Cos", "Atan", "Sinh", "Cosh", "Asinh", "Softplus", "Softsign"),
+            *("Elu", "Celu", "Selu", "ThresholdedRelu", "Shrink"),
+        )
+    ),
+    OperatorCase("elu_steep", "Elu", attributes={"alpha": 2.5}),
+    OperatorCase("celu_narrow", "Celu", attributes={"alpha": 0.25}),
+    OperatorCase("pow_square", "Pow", constants=[scalar(2.0)]),
+    OperatorCase("pow_cube_of_integer", "Pow", constants=[np.array([3], np.int64)]),
+    OperatorCase("pow_of_base", "Pow", constants=[scalar(1.7)], order=["c0", "x0"]),
+]
+
+COMBINATIONS = [
+    OperatorCase("sum_of_three", "Sum", [FEATURES, (1, 6, 1, 1), (9, 10)]),
+    OperatorCase("mean_of_three", "Mean", [FEATURES, FEATURES, (1, 6, 1, 1)]),
+    OperatorCase("mean_of_two", "Mean", [FEATURES, FEATURES]),
+    OperatorCase("max_scalar", "Max", constants=[scalar(0.3)]),
+    OperatorCase("min_scalar_first", "Min", constants=[scalar(0.3)], order=["c0", "x0"]),
+    OperatorCase("max_channels", "Max", constants=[f32(0, 1, -1, 0.5, 0.25, 2).reshape(6, 1, 1)]),
+]
+
+REDUCTIONS = [
+    OperatorCase(f"{name}_{label}", name, [shape], [i64(*axes)], {"keepdims": keep})
+    for name in (
+        *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"),
+        *("ReduceL1", "ReduceL2", "ReduceSumSquare"),
+    )
+    for label, shape, axes, keep in (
+        ("channels", FEATURES, (1,), 1),
+        ("spatial", FEATURES, (2, 3), 0),
+        ("apart", (2, 6, 5, 4), (1, 3), 0),
+        ("last", (3, 5, 7), (-1,), 1),
+        ("whole", FEATURES, (0, 1, 2, 3), 0),
+    )
+]
+
+_PICKED = np.array([[3, -1], [0, 2]], np.int64)
+
+GATHERS = [
+    OperatorCase("gather_channels", "Gather", constants=[i64(5, 0, 0, 2)], attributes={"axis": 1}),
+    OperatorCase("gather_scalar", "Gather", constants=[np.array(2)], attributes={"axis": 2}),
+    OperatorCase("gather_matrix", "Gather", constants=[_PICKED], attributes={"axis": -1}),
+    OperatorCase(
+        "gather_elements",
+        "GatherElements",
+        [(2, 3, 4)],
+        [np.array([[[0, 1, -1, 2]], [[2, 0, 0, 1]]], np.int64)],
+        {"axis": 1},
+    ),
+    OperatorCase("gather_nd", "GatherND", [(4, 5, 3)], [np.array([[0, 4], [3, -2]], np.int64)]),
+    OperatorCase(
+        "gather_nd_batched",
+        "GatherND",
+        [(2, 5, 3)],
+        [np.array([[[4]], [[1]]], np.int64)],
+        {"batch_dims": 1},
+    ),
+    OperatorCase("tile", "Tile", constants=[i64(1, 2, 1, 3)]),
+    OperatorCase("expand", "Expand", [(1, 6, 1, 1)], [i64(2, 6, 3, 4)]),
+    OperatorCase("expand_rank", "Expand", [(6, 1, 4)], [i64(2, 6, 3, 4)]),
+    OperatorCase(
+        "pad_wrap",
+        "Pad",
+        constants=[i64(0, 0, 2, 1, 0, 0, 11, 3)],
+        attributes={"mode": "wrap"},
+        opset=19,
+    ),
+    OperatorCase("pad_shorten", "Pad", constants=[i64(0, -1, -2, 0, 0, 0, -1, -3)]),
+    OperatorCase("depth_to_space", "DepthToSpace", [(1, 12, 3, 4)], attributes={"blocksize": 2}),
+    OperatorCase(
+        "depth_to_space_crd",
+        "DepthToSpace",
+        [(2, 18, 3, 4)],
+        attributes={"blocksize": 3, "mode": "CRD"},
+    ),
+    OperatorCase("space_to_depth", "SpaceToDepth", [(1, 3, 6, 4)], attributes={"blocksize": 2}),
+    OperatorCase("transpose_rank_6", "Transpose", [(2, 3, 1, 4, 2, 3)]),
+]
+
+SCATTERS = [
+    OperatorCase(
+        "scatter_nd",
+        "ScatterND",
+        [(4, 5, 3), (2, 3)],
+        [np.array([[0, 4], [3, -2]], np.int64)],
+        order=["x0", "c0", "x1"],
+    ),
+    OperatorCase(
+        "scatter_elements",
+        "ScatterElements",
+        [(3, 4, 2), (3, 1, 2)],
+        [np.array([[[0, 3]], [[2, 2]], [[-1, 0]]], np.int64)],
+        {"axis": 1},
+        order=["x0", "c0", "x1"],
+    ),
+    OperatorCase(
+        "scatter_into_constant",
+        "ScatterND",
+        [(2, 3)],
+        [np.zeros((4, 3), np.float32), np.array([[2], [0]], np.int64)],
+        order=["c0", "c1", "x0"],
+    ),
+]
+
+RESIZES = [
+    OperatorCase(
+        f"resize_{mode}_{'x'.join(map(str, sizes))}",
+        "Resize",
+        [shape],
+        [i64(*sizes)],
+        {"mode": mode, "nearest_mode": "floor", **more},
+        order=["x0", "", "", "c0"],
+        opset=19,
+    )
+    for mode, shape, sizes, more in (
+        ("nearest", (2, 6, 5, 4), (4, 3, 5, 8), {"coordinate_transformation_mode": "asymmetric"}),
+        ("nearest", (1, 2, 3, 4, 5), (1, 2, 6, 8, 10), {}),
+        ("linear", (5, 6), (10, 9), {}),
+        ("linear", (2, 6, 5, 4), (2, 12, 5, 4), {}),
+        ("linear", (1, 2, 3, 4, 5), (1, 2, 6, 4, 10), {}),
+    )
+] + [
+    OperatorCase(
+        "resize_crop",
+        "Resize",
+        constants=[f32(0, 0, 0.25, 0.1, 1, 1, 0.75, 0.9), i64(1, 6, 7, 8)],
+        order=["x0", "c0", "", "c1"],
+        attributes={"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"},
+    ),
+    OperatorCase(
+        "resize_not_larger",
+        "Resize",
+        constants=[i64(18, 30)],
+        order=["x0", "", "", "c0"],
+        attributes={
+            "mode": "nearest",
+            "axes": [2, 3],
+            "keep_aspect_ratio_policy": "not_larger",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        },
+        opset=19,
+    ),
+]
+
+FURTHER_CASES = [*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES]
