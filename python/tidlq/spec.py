@@ -132,6 +132,10 @@ class Fusion(enum.Enum):
     WIDE_PRE_ACTIVATION = "wide-pre-activation"
 
 
+ACTIVATION_FUSIONS = frozenset(Fusion) - {Fusion.LAYER_NORM, Fusion.RMS_NORM}
+"""Fusions around activations; the others are of normalizations."""
+
+
 class ParameterRole(enum.Enum):
     """What a parameter does in its layer."""
 

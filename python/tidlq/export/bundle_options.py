@@ -13,7 +13,7 @@ from tidlq.graph.partition import Partition
 from tidlq.importers.preprocessing import Preprocessing
 from tidlq.importers.zoo_config import preprocessing_sections
 from tidlq.precision.wide_pre_activations import find_wide_pre_activations
-from tidlq.spec import QuantPlan
+from tidlq.spec import Fusion, QuantPlan
 from tidlq.target import Options
 
 _OWN_PREFIX = "tidlq:"
@@ -69,7 +69,9 @@ def bundle_options(
         for name, value in options.items()
         if name not in _DECIDED and not (name.startswith(_OWN_PREFIX) and value == usual.get(name))
     }
-    kept |= _precision(graph, partition, plan)
+    is_left_out = Fusion.WIDE_PRE_ACTIVATION in Options.parse(options).left_out
+    inner = frozenset[str]() if is_left_out else find_wide_pre_activations(graph, partition)
+    kept |= _precision(partition, plan, inner)
     if is_changed:
         kept |= _placement(options, graph, partition)
     if graph.stated is not None:
@@ -78,12 +80,11 @@ def bundle_options(
     return {name: value for name, value in kept.items() if value != ""}
 
 
-def _precision(graph: Graph, partition: Partition, plan: QuantPlan) -> dict[str, Value]:
+def _precision(partition: Partition, plan: QuantPlan, inner: frozenset[str]) -> dict[str, Value]:
     """Bits by `tensor_bits` where all agree, else by lists of the layers with 16.
 
     What has 16 bits only inside this engine's activations has 8 for TI's.
     """
-    inner = find_wide_pre_activations(graph, partition)
     features: list[str] = []
     parameters: list[str] = []
     narrow = 0

@@ -84,8 +84,8 @@ def _read_names(value: object) -> tuple[str, ...]:
 
 
 def _read_fusions(value: object) -> tuple[str, ...]:
-    names = tuple(name.lower() for name in _read_names(value))
-    if any(name not in _FUSIONS for name in names):
+    names = tuple(name.lower() for name in _read_names(value)) or ("auto",)
+    if names not in (("auto",), ("none",)) and any(name not in _FUSIONS for name in names):
         raise ValueError("not a fusion")
     return names
 
@@ -184,7 +184,11 @@ DebugLevel = Annotated[int, _between(0, 6), Allowed("an integer from 0 to 6")]
 Switch = Annotated[bool, BeforeValidator(_read_switch), Allowed("0, 1")]
 OptionalSwitch = Annotated[bool | None, BeforeValidator(_read_switch), Allowed("0, 1")]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Allowed("comma-separated names")]
-Fusions = Annotated[tuple[str, ...], BeforeValidator(_read_fusions), Allowed(", ".join(_FUSIONS))]
+Fusions = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_fusions),
+    Allowed(f"auto, none, or a list of {', '.join(_FUSIONS)}"),
+]
 Factor = Annotated[
     float, BeforeValidator(_read_factor), Allowed("-1 (off) or a number greater than 1")
 ]

@@ -1,9 +1,17 @@
 //! AVX2.
 
 use std::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_and_si256, _mm256_loadu_si256, _mm256_madd_epi16,
-    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_slli_epi16, _mm256_srai_epi16, _mm256_srli_epi16,
-    _mm256_storeu_si256, _mm256_xor_si256,
+    __m256i, _mm_loadl_epi64, _mm_storel_epi64, _mm_storeu_si128, _mm_unpacklo_epi32,
+    _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps, _mm256_and_si256,
+    _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_extracti128_si256,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_epi32, _mm256_max_ps, _mm256_min_epi32,
+    _mm256_min_ps, _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32,
+    _mm256_packus_epi16, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi64, _mm256_srai_epi16,
+    _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64, _mm256_srlv_epi64,
+    _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
+    _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_xor_si256,
 };
 
 use super::simd::Simd;
@@ -72,5 +80,146 @@ impl Simd for Avx2 {
     fn dot2(self, acc: __m256i, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_add_epi32(acc, _mm256_madd_epi16(a, b)) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_min_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift(self, a: __m256i, by: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_srav_epi32(a, by) }
+    }
+
+    #[inline(always)]
+    fn scale(self, a: __m256i, scale: __m256i, (low, high): (__m256i, __m256i)) -> __m256i {
+        // The second operand of a maximum or minimum is the result when either is NaN.
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let value = _mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_castsi256_ps(scale));
+            let value = _mm256_max_ps(value, _mm256_castsi256_ps(low));
+            _mm256_castps_si256(_mm256_min_ps(value, _mm256_castsi256_ps(high)))
+        }
+    }
+
+    #[inline(always)]
+    fn add_float(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            _mm256_castps_si256(_mm256_add_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8], signed: bool) -> __m256i {
+        let from = &from[..Self::LANES];
+        // SAFETY: `self` proves AVX2; the slice holds a byte for every lane.
+        unsafe {
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            if signed { _mm256_cvtepi8_epi32(bytes) } else { _mm256_cvtepu8_epi32(bytes) }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m256i, factor: __m256i, addend: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_add_epi64(_mm256_mul_epi32(a, factor), addend) }
+    }
+
+    #[inline(always)]
+    fn shift_pairs(self, a: __m256i, by: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_srlv_epi64(a, by) }
+    }
+
+    #[inline(always)]
+    fn odd(self, a: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_srli_epi64::<32>(a) }
+    }
+
+    #[inline(always)]
+    fn interleave(self, [a, b, c, d]: [__m256i; 4]) -> [__m256i; 4] {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let (low, high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+            let (low_rest, high_rest) = (_mm256_unpacklo_epi8(c, d), _mm256_unpackhi_epi8(c, d));
+            [
+                _mm256_unpacklo_epi16(low, low_rest),
+                _mm256_unpackhi_epi16(low, low_rest),
+                _mm256_unpacklo_epi16(high, high_rest),
+                _mm256_unpackhi_epi16(high, high_rest),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn pack(self, [a, b, c, d]: [__m256i; 4], signed: bool, to: &mut [u8]) {
+        let to = &mut to[..4 * Self::LANES];
+        // SAFETY: `self` proves AVX2; the slice holds a vector.
+        unsafe {
+            let (low, high) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+            let bytes =
+                if signed { _mm256_packs_epi16(low, high) } else { _mm256_packus_epi16(low, high) };
+            _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8]) -> __m256i {
+        let from = &from[..4 * Self::LANES];
+        // SAFETY: `self` proves AVX2; the slice holds a vector.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn merge(self, even: __m256i, odd: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_blend_epi32::<0xaa>(even, _mm256_slli_epi64::<32>(odd)) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, vector: __m256i, to: &mut [u8]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: `self` proves AVX2; the slice holds 8 bytes.
+        unsafe {
+            let low = _mm256_set1_epi32(0x0c08_0400);
+            let low = _mm256_shuffle_epi8(vector, low);
+            let (first, second) = (_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
+            _mm_storel_epi64(to.as_mut_ptr().cast(), _mm_unpacklo_epi32(first, second));
+        }
+    }
+
+    #[inline(always)]
+    fn store_halves(self, vector: __m256i, to: &mut [u8]) {
+        let to = &mut to[..2 * Self::LANES];
+        // SAFETY: `self` proves AVX2; the slice holds 16 bytes.
+        unsafe {
+            let low = _mm256_set1_epi64x(0x0d0c_0908_0504_0100);
+            let low = _mm256_shuffle_epi8(vector, low);
+            let (first, second) = (_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm_unpacklo_epi64(first, second));
+        }
     }
 }

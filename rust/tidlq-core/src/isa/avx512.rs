@@ -1,8 +1,15 @@
 //! AVX-512 with VNNI.
 
 use std::arch::x86_64::{
-    __m512i, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_set1_epi32,
-    _mm512_storeu_si512, _mm512_xor_si512,
+    __m512i, _mm_loadu_si128, _mm_storeu_si128, _mm256_storeu_si256, _mm512_add_epi32,
+    _mm512_add_epi64, _mm512_add_ps, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_cvtepi8_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps,
+    _mm512_cvtepu8_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512,
+    _mm512_mask_shuffle_epi32, _mm512_max_epi32, _mm512_max_ps, _mm512_min_epi32, _mm512_min_ps,
+    _mm512_mul_epi32, _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16,
+    _mm512_set1_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_srlv_epi64,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
+    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
 };
 
 use super::simd::Simd;
@@ -63,5 +70,136 @@ impl Simd for Avx512 {
     fn dot2(self, acc: __m512i, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves VNNI.
         unsafe { _mm512_dpwssd_epi32(acc, a, b) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_max_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_min_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift(self, a: __m512i, by: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_srav_epi32(a, by) }
+    }
+
+    #[inline(always)]
+    fn scale(self, a: __m512i, scale: __m512i, (low, high): (__m512i, __m512i)) -> __m512i {
+        // The second operand of a maximum or minimum is the result when either is NaN.
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            let value = _mm512_mul_ps(_mm512_cvtepi32_ps(a), _mm512_castsi512_ps(scale));
+            let value = _mm512_max_ps(value, _mm512_castsi512_ps(low));
+            _mm512_castps_si512(_mm512_min_ps(value, _mm512_castsi512_ps(high)))
+        }
+    }
+
+    #[inline(always)]
+    fn add_float(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8], signed: bool) -> __m512i {
+        let from = &from[..Self::LANES];
+        // SAFETY: `self` proves AVX-512; the slice holds a byte for every lane.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            if signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) }
+        }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512i, factor: __m512i, addend: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_add_epi64(_mm512_mul_epi32(a, factor), addend) }
+    }
+
+    #[inline(always)]
+    fn shift_pairs(self, a: __m512i, by: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_srlv_epi64(a, by) }
+    }
+
+    #[inline(always)]
+    fn odd(self, a: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_srli_epi64::<32>(a) }
+    }
+
+    #[inline(always)]
+    fn interleave(self, [a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+            let (low_rest, high_rest) = (_mm512_unpacklo_epi8(c, d), _mm512_unpackhi_epi8(c, d));
+            [
+                _mm512_unpacklo_epi16(low, low_rest),
+                _mm512_unpackhi_epi16(low, low_rest),
+                _mm512_unpacklo_epi16(high, high_rest),
+                _mm512_unpackhi_epi16(high, high_rest),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn pack(self, [a, b, c, d]: [__m512i; 4], signed: bool, to: &mut [u8]) {
+        let to = &mut to[..4 * Self::LANES];
+        // SAFETY: `self` proves AVX-512; the slice holds a vector.
+        unsafe {
+            let (low, high) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+            let bytes =
+                if signed { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
+            _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8]) -> __m512i {
+        let from = &from[..4 * Self::LANES];
+        // SAFETY: `self` proves AVX-512; the slice holds a vector.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn merge(self, even: __m512i, odd: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_mask_shuffle_epi32::<0b10_10_00_00>(even, 0xaaaa, odd) }
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, vector: __m512i, to: &mut [u8]) {
+        let to = &mut to[..Self::LANES];
+        // SAFETY: `self` proves AVX-512; the slice holds 16 bytes.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(vector)) }
+    }
+
+    #[inline(always)]
+    fn store_halves(self, vector: __m512i, to: &mut [u8]) {
+        let to = &mut to[..2 * Self::LANES];
+        // SAFETY: `self` proves AVX-512; the slice holds 32 bytes.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi16(vector)) }
     }
 }

@@ -22,12 +22,49 @@ pub(crate) trait Simd: Copy {
     fn load(self, from: &[i32]) -> Self::I32;
     /// Writes to the first `LANES` integers.
     fn store(self, vector: Self::I32, to: &mut [i32]);
+    /// The first `4 * LANES` bytes.
+    fn load_bytes(self, from: &[u8]) -> Self::I32;
     /// Exclusive or.
     fn xor(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Adds the four products of unsigned with signed bytes of each lane; wraps.
     fn dot4(self, acc: Self::I32, unsigned: Self::I32, signed: Self::I32) -> Self::I32;
     /// Adds the two products of signed 16-bit halves of each lane; wraps.
     fn dot2(self, acc: Self::I32, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Sum; wraps.
+    fn add(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Difference; wraps.
+    fn sub(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The greater of each lane.
+    fn max(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// The lesser of each lane.
+    fn min(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Arithmetic shift to the right, by 0 to 31 for each lane.
+    fn shift(self, a: Self::I32, by: Self::I32) -> Self::I32;
+    /// `float32(a) * scale`, limited to `low..=high`; `scale` and the limits are bits of float32.
+    /// A NaN gives `low`.
+    fn scale(self, a: Self::I32, scale: Self::I32, limits: (Self::I32, Self::I32)) -> Self::I32;
+    /// Sum of float32, as bits.
+    fn add_float(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Elements of bytes, one a lane.
+    fn widen(self, from: &[u8], signed: bool) -> Self::I32;
+    /// For each pair of lanes, in 64 bits: the product of the even lanes, plus the pair of `addend`.
+    fn multiply(self, a: Self::I32, factor: Self::I32, addend: Self::I32) -> Self::I32;
+    /// Pairs of lanes shifted to the right, logically.
+    fn shift_pairs(self, a: Self::I32, by: Self::I32) -> Self::I32;
+    /// Odd lanes moved to the even lanes before them.
+    fn odd(self, a: Self::I32) -> Self::I32;
+    /// Even lanes of `even`, and the even lanes of `odd` in odd places.
+    fn merge(self, even: Self::I32, odd: Self::I32) -> Self::I32;
+    /// Writes the lowest byte of each lane.
+    fn store_bytes(self, vector: Self::I32, to: &mut [u8]);
+    /// Writes the lower 16 bits of each lane.
+    fn store_halves(self, vector: Self::I32, to: &mut [u8]);
+    /// Words of the bytes at the same place of four vectors. With places counted within stretches of
+    /// 16 bytes, vector u of the result holds places 4 u to 4 u + 3 of every stretch.
+    fn interleave(self, bytes: [Self::I32; 4]) -> [Self::I32; 4];
+    /// Writes the lowest bytes of four vectors that are ordered as [`Simd::interleave`] orders them,
+    /// in the order of places. Lanes are within the range of bytes, signed or not.
+    fn pack(self, words: [Self::I32; 4], signed: bool, to: &mut [u8]);
 }
 
 /// Code over vectors, compiled once per instruction set; as [`super::Body`] otherwise.
@@ -108,4 +145,124 @@ impl Simd for Scalar {
         }
         acc
     }
+
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8]) -> [i32; 4] {
+        let (words, _) = from.as_chunks::<4>();
+        let word = |lane: usize| i32::from_le_bytes(words[lane]);
+        [word(0), word(1), word(2), word(3)]
+    }
+
+    #[inline(always)]
+    fn add(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane].wrapping_sub(b[lane]))
+    }
+
+    #[inline(always)]
+    fn max(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane].max(b[lane]))
+    }
+
+    #[inline(always)]
+    fn min(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane].min(b[lane]))
+    }
+
+    #[inline(always)]
+    fn shift(self, a: [i32; 4], by: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane] >> by[lane])
+    }
+
+    #[inline(always)]
+    fn scale(self, a: [i32; 4], scale: [i32; 4], limits: ([i32; 4], [i32; 4])) -> [i32; 4] {
+        let float = |bits: i32| f32::from_bits(bits as u32);
+        std::array::from_fn(|lane| {
+            let value = a[lane] as f32 * float(scale[lane]);
+            let (low, high) = (float(limits.0[lane]), float(limits.1[lane]));
+            let value = if value > low { value } else { low };
+            let value = if value < high { value } else { high };
+            value.to_bits() as i32
+        })
+    }
+
+    #[inline(always)]
+    fn add_float(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        let float = |bits: i32| f32::from_bits(bits as u32);
+        std::array::from_fn(|lane| (float(a[lane]) + float(b[lane])).to_bits() as i32)
+    }
+
+    #[inline(always)]
+    fn widen(self, from: &[u8], signed: bool) -> [i32; 4] {
+        let widen = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
+        [widen(from[0]), widen(from[1]), widen(from[2]), widen(from[3])]
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: [i32; 4], factor: [i32; 4], addend: [i32; 4]) -> [i32; 4] {
+        let pair = |lane: usize| {
+            let product = i64::from(a[lane]) * i64::from(factor[lane]);
+            (product as u64).wrapping_add(wide(addend, lane))
+        };
+        narrow(pair(0), pair(2))
+    }
+
+    #[inline(always)]
+    fn shift_pairs(self, a: [i32; 4], by: [i32; 4]) -> [i32; 4] {
+        narrow(wide(a, 0) >> wide(by, 0), wide(a, 2) >> wide(by, 2))
+    }
+
+    #[inline(always)]
+    fn odd(self, a: [i32; 4]) -> [i32; 4] {
+        [a[1], 0, a[3], 0]
+    }
+
+    #[inline(always)]
+    fn merge(self, even: [i32; 4], odd: [i32; 4]) -> [i32; 4] {
+        [even[0], odd[0], even[2], odd[2]]
+    }
+
+    #[inline(always)]
+    fn store_bytes(self, vector: [i32; 4], to: &mut [u8]) {
+        for (byte, lane) in to[..4].iter_mut().zip(vector) {
+            *byte = lane as u8;
+        }
+    }
+
+    #[inline(always)]
+    fn store_halves(self, vector: [i32; 4], to: &mut [u8]) {
+        for (half, lane) in to[..8].chunks_exact_mut(2).zip(vector) {
+            half.copy_from_slice(&(lane as u16).to_le_bytes());
+        }
+    }
+
+    #[inline(always)]
+    fn interleave(self, bytes: [[i32; 4]; 4]) -> [[i32; 4]; 4] {
+        let byte = |vector: usize, place: usize| bytes[vector][place / 4].to_le_bytes()[place % 4];
+        let word = |place| i32::from_le_bytes(std::array::from_fn(|vector| byte(vector, place)));
+        std::array::from_fn(|vector| std::array::from_fn(|lane| word(4 * vector + lane)))
+    }
+
+    #[inline(always)]
+    fn pack(self, words: [[i32; 4]; 4], _: bool, to: &mut [u8]) {
+        for (byte, lane) in to[..16].iter_mut().zip(words.as_flattened()) {
+            *byte = *lane as u8;
+        }
+    }
+}
+
+/// A pair of lanes.
+#[inline(always)]
+fn wide(vector: [i32; 4], lane: usize) -> u64 {
+    u64::from(vector[lane] as u32) | u64::from(vector[lane + 1] as u32) << 32
+}
+
+/// Lanes of two pairs.
+#[inline(always)]
+fn narrow(first: u64, second: u64) -> [i32; 4] {
+    [first as i32, (first >> 32) as i32, second as i32, (second >> 32) as i32]
 }

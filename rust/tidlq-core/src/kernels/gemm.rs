@@ -10,6 +10,7 @@
 //! Where it is not, stretches of depth that are proven to fit are added in 64 bits.
 
 use super::aligned::AlignedWords;
+use super::epilogue::{CloseBody, Epilogue};
 use super::product::{BLOCK_ROWS, MAX_VECTORS, ProductBody, Rows, Word, panel_vectors};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use crate::element::ElementType;
@@ -82,6 +83,7 @@ pub(crate) struct WeightSource<'a> {
     pub weights: &'a [i16],
     pub bias: &'a [i64],
     pub requantizer: &'a Requantizer,
+    pub output_type: ElementType,
     pub storage: Storage,
     /// Zero point of the input.
     pub zero_point: i32,
@@ -122,6 +124,8 @@ pub(crate) struct PackedWeights {
     stretch: usize,
     /// Whether 32 bits hold every accumulator.
     is_narrow: bool,
+    /// Of narrow accumulators, where their rounding has a vector form.
+    epilogue: Option<Epilogue>,
     requantizer: RowRequantizer,
 }
 
@@ -173,6 +177,7 @@ impl PackedWeights {
             narrow_bias: Vec::new(),
             stretch,
             is_narrow: false,
+            epilogue: None,
             requantizer: RowRequantizer::new(source.requantizer, 0),
         };
         let mut bound = 0;
@@ -189,6 +194,14 @@ impl PackedWeights {
         packed.is_narrow = bound <= i32::MAX as u64;
         packed.narrow_bias = packed.bias.iter().map(|&bias| bias as i32).collect();
         packed.requantizer = RowRequantizer::new(source.requantizer, bound);
+        if packed.is_narrow {
+            let channel = |group, lane: usize| group * columns + lane.min(columns - 1);
+            let channels: Vec<usize> = (0..groups)
+                .flat_map(|group| (0..vectors * lanes).map(move |lane| channel(group, lane)))
+                .collect();
+            let (requantizer, output_type) = (source.requantizer, source.output_type);
+            packed.epilogue = Epilogue::new(requantizer, output_type, bound, &channels, lanes);
+        }
         packed
     }
 
@@ -269,6 +282,7 @@ impl PackedWeights {
     ) {
         let outputs = panel.vectors * self.lanes;
         let bias = group * self.columns.next_multiple_of(self.lanes) + panel.column;
+        let first = bias / self.lanes;
         let entries = Entries::From(group * self.columns + panel.column);
         let count = rows.starts.len();
         let layout = Layout { rows: count, columns: panel.columns, stride: outputs };
@@ -283,7 +297,7 @@ impl PackedWeights {
                 let bias = &self.narrow_bias[bias..bias + outputs];
                 cpu.run(JoinBody { sums: narrow, rows: count, bias, lanes: self.lanes });
             }
-            self.requantizer.finish(cpu, sums.narrow, layout, entries, target);
+            self.close(cpu, sums.narrow, first, (layout, entries), target);
             return;
         }
         let bias = &self.bias[bias..bias + outputs];
@@ -297,6 +311,23 @@ impl PackedWeights {
             cpu.run(WidenBody { narrow: sums.narrow, wide, lanes, parts });
         });
         self.requantizer.finish(cpu, sums.wide, layout, entries, target);
+    }
+
+    /// Requantizes narrow accumulators, whose first vector has this index.
+    fn close(
+        &self,
+        cpu: Cpu,
+        sums: &[i32],
+        first: usize,
+        (layout, entries): (Layout, Entries),
+        target: Target<'_>,
+    ) {
+        let Some(epilogue) = &self.epilogue else {
+            self.requantizer.finish(cpu, sums, layout, entries, target);
+            return;
+        };
+        let Layout { rows, columns, stride } = layout;
+        cpu.run_simd(CloseBody { epilogue, sums, rows, columns, first, stride, target });
     }
 
     fn for_each_stretch(&self, mut body: impl FnMut(Stretch)) {
@@ -357,25 +388,18 @@ fn split(storage: Storage, greatest_weight: u16, words: usize) -> (usize, usize)
     (2, stretch(128))
 }
 
-/// Panels of nearly equal width.
+/// Panels of equal width but for the last, so that equally many of them are equally many outputs.
 fn plan_panels(isa: Isa, columns: usize, parts: usize, words: usize) -> Vec<Panel> {
     let lanes = isa.lanes();
     let vectors = columns.div_ceil(lanes);
     let count = vectors.div_ceil(panel_vectors(isa.registers()) / parts);
-    let mut panels = Vec::with_capacity(count);
-    let mut first = 0;
-    for index in 0..count {
-        let width = vectors / count + usize::from(index < vectors % count);
-        let column = first * lanes;
-        panels.push(Panel {
-            column,
-            columns: (width * lanes).min(columns - column),
-            vectors: width,
-            start: column * parts * words,
-        });
-        first += width;
-    }
-    panels
+    let width = vectors.div_ceil(count);
+    let panel = |first: usize| {
+        let (column, vectors) = (first * lanes, width.min(vectors - first));
+        let columns = (vectors * lanes).min(columns - column);
+        Panel { column, columns, vectors, start: column * parts * words }
+    };
+    (0..vectors).step_by(width).map(panel).collect()
 }
 
 /// Elements of a word, of one of the parts.

@@ -9,6 +9,9 @@ use crate::network::{Pad, PadMode};
 /// Output elements that a task aims at.
 const TASK_ELEMENTS: usize = 1 << 15;
 
+/// Shorter rows are gathered column by column.
+const SHORT_ROW: usize = 16;
+
 /// Joins inputs along an axis.
 pub(crate) struct ConcatKernel {
     /// Per input, the bytes that are contiguous in the output.
@@ -116,6 +119,19 @@ impl StridedKernel {
         let outer = self.sizes.len() - 1;
         let (row, stride) = (self.sizes[outer], self.strides[outer]);
         let chunk = work.chunk(output.len(), row, TASK_ELEMENTS);
+        if outer == 1 && self.strides[0] == 1 && row < SHORT_ROW {
+            work.for_each_chunk(output, chunk, |index, output| {
+                for column in 0..row {
+                    let start = (self.origin + index * (chunk / row)) as isize;
+                    let first = (start + column as isize * stride) as usize;
+                    let source = &input[first..first + output.len() / row];
+                    for (line, element) in output.chunks_exact_mut(row).zip(source) {
+                        line[column] = *element;
+                    }
+                }
+            });
+            return;
+        }
         work.for_each_chunk(output, chunk, |index, output| {
             for (offset, line) in output.chunks_exact_mut(row).enumerate() {
                 let mut rest = index * (chunk / row) + offset;

@@ -5,6 +5,7 @@ use bytemuck::cast_slice;
 use super::Kernel;
 use super::convolution::ConvolutionKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
+use super::depthwise_bytes::DepthwiseBytesKernel;
 use super::division::DivisionKernel;
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::extremum::ExtremumKernel;
@@ -14,6 +15,7 @@ use super::lookup::LookupKernel;
 use super::matrix_product::MatrixProductKernel;
 use super::movement::{ConcatKernel, GatherKernel, PadKernel, StridedKernel};
 use super::normalization::NormalizationKernel;
+use super::pair_sum::PairSumKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
 use super::real_pool::RealAveragePoolKernel;
@@ -30,7 +32,7 @@ use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
     AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
-    ResizeAxis, Softmax, TensorSpec, Window,
+    ResizeAxis, Softmax, Sum, TensorSpec, Window,
 };
 
 /// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
@@ -56,12 +58,7 @@ pub(crate) fn kernel_for(
         }),
         Op::Convolution(convolution) => scope.convolution(convolution),
         Op::InnerProduct(product) => scope.inner_product(product),
-        Op::Sum(sum) => Box::new(ElementwiseKernel::sum(
-            scope.broadcast(),
-            output.element_type,
-            output.scale,
-            sum,
-        )),
+        Op::Sum(sum) => scope.sum(sum),
         Op::Product(requantizer) => Box::new(ElementwiseKernel::product(
             scope.broadcast(),
             output.element_type,
@@ -187,7 +184,8 @@ impl<'a> Scope<'a> {
         let weights = weights(&self.program.tensors[spec.weight]);
         let zero_point = self.input(0).zero_point;
         if spec.groups == input.channels && spec.groups == output.channels {
-            return Box::new(DepthwiseKernel::new(&DepthwiseSource {
+            let weight_type = self.program.tensors[spec.weight].element_type;
+            let source = DepthwiseSource {
                 window: spec.window,
                 input,
                 output,
@@ -197,7 +195,11 @@ impl<'a> Scope<'a> {
                 bias: &spec.bias,
                 zero_point,
                 requantizer: &spec.requantizer,
-            }));
+            };
+            return match DepthwiseBytesKernel::new(self.isa, &source, weight_type) {
+                Some(kernel) => Box::new(kernel),
+                None => Box::new(DepthwiseKernel::new(&source)),
+            };
         }
         let source = WindowSource {
             window: spec.window,
@@ -228,6 +230,7 @@ impl<'a> Scope<'a> {
             weights,
             bias,
             requantizer,
+            output_type: self.output().element_type,
             storage: windows.storage,
             zero_point: windows.zero_point,
         };
@@ -260,6 +263,7 @@ impl<'a> Scope<'a> {
                 weights: &weights,
                 bias: &spec.bias,
                 requantizer: &spec.requantizer,
+                output_type: self.output().element_type,
                 storage: Storage::halves(input_type),
                 zero_point,
             },
@@ -282,6 +286,20 @@ impl<'a> Scope<'a> {
             .map(|tensor| (tensor.element_type, tensor.zero_point, &tensor.shape[..]))
             .collect();
         Broadcast::new(&inputs, &self.output().shape)
+    }
+
+    fn sum(&self, sum: &Sum) -> Box<dyn Kernel> {
+        let TensorSpec { element_type, scale, ref shape, .. } = *self.output();
+        if let [left, right] = self.layer.inputs[..] {
+            let operands = [left, right].map(|input| &self.program.tensors[input]);
+            let is_plain = operands.iter().all(|operand| operand.shape == *shape);
+            let operands = operands.map(|operand| (operand.element_type, operand.zero_point));
+            let kernel = PairSumKernel::new(operands, element_type, &sum.requantizer);
+            if let Some(kernel) = kernel.filter(|_| is_plain) {
+                return Box::new(kernel);
+            }
+        }
+        Box::new(ElementwiseKernel::sum(self.broadcast(), element_type, scale, sum))
     }
 
     fn extremum(&self, least: bool) -> Box<dyn Kernel> {

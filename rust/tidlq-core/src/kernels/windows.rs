@@ -17,8 +17,8 @@ const CHUNK_BYTES: usize = 1 << 17;
 /// Output positions that a chunk aims at.
 const CHUNK_POSITIONS: usize = 96;
 
-/// A word may reach beyond its segment, by less than this.
-const SLACK: usize = 4;
+/// A vector may reach beyond the last line, by less than this.
+const SLACK: usize = 256;
 
 /// Where rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,8 +312,9 @@ fn store<T: Element>(word: Word, elements: &[T], stored: &mut [u8]) {
     match word {
         Word::Bytes => {
             let flip = if T::LOWEST < 0 { 0x80 } else { 0 };
-            for (stored, element) in stored.iter_mut().zip(elements) {
-                *stored = element.widen() as u8 ^ flip;
+            let elements = &elements[..stored.len()];
+            for place in 0..stored.len() {
+                stored[place] = elements[place].widen() as u8 ^ flip;
             }
         }
         Word::Halves => centre(elements, cast_slice_mut(stored)),
@@ -324,7 +325,7 @@ fn store<T: Element>(word: Word, elements: &[T], stored: &mut [u8]) {
 #[inline(always)]
 pub(crate) fn centre<T: Element>(elements: &[T], row: &mut [i16]) {
     let elements = &elements[..row.len()];
-    for (target, element) in row.iter_mut().zip(elements) {
-        *target = element.centre();
+    for place in 0..row.len() {
+        row[place] = elements[place].centre();
     }
 }

@@ -101,7 +101,8 @@ fn inner_product(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
     let (from, to) = (random.integer_type(), output_type(random));
     let (zero_in, zero_out) = (random.value(from), random.value(to));
-    let (depth, columns) = (random.pick(&[1, 2, 17, 64, 300]), random.pick(&[1, 5, 16, 33, 200]));
+    let (depth, columns) =
+        (random.pick(&[1, 2, 17, 64, 300]), random.pick(&[1, 5, 16, 33, 200, 277, 1_000]));
     let leading: Vec<usize> = random.pick(&[vec![], vec![1], vec![3], vec![2, 3, 1], vec![70]]);
     let shape = |last| [&leading[..], &[last]].concat();
     let x = sample.input(from, &shape(depth), zero_in);

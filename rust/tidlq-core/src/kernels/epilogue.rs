@@ -1,0 +1,291 @@
+//! Requantization of 32-bit sums in vectors, for the roundings that networks mostly have; equal to
+//! [`Requantizer::apply`] bit for bit. Others are [`super::requantize::RowRequantizer`]'s.
+
+use super::aligned::AlignedWords;
+use super::requantize::Target;
+use crate::element::ElementType;
+use crate::fixed::{MAX_SHIFT, Requantizer, Rounding, entry, product_fits};
+use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
+
+/// Vectors of parameters that a vector of sums has at most.
+const MAX_PARAMETERS: usize = 7;
+
+/// Rounds a float of magnitude up to 2^22 to an integer, as in [`crate::fixed::round_even`].
+const ROUND_MAGIC: f32 = 12_582_912.0;
+
+/// Makes a product positive, so that a logical shift serves as the arithmetic one.
+pub(crate) const OFFSET: u64 = 1 << MAX_SHIFT;
+
+/// A requantization prepared for vectors.
+pub(crate) struct Epilogue {
+    pub rounding: VectorRounding,
+    low: i32,
+    high: i32,
+    zero_point: i32,
+    pub output_type: ElementType,
+    /// `[vector][parameter][lane]`.
+    parameters: AlignedWords,
+    lanes: usize,
+}
+
+/// The roundings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VectorRounding {
+    /// Half of the shifted-out unit, shift.
+    Shift,
+    /// Scale.
+    Float,
+    /// For even and for odd lanes: multiplier, addend, shift. Then what the addend's offset leaves
+    /// in the result.
+    Fixed,
+}
+
+impl VectorRounding {
+    const fn parameters(self) -> usize {
+        match self {
+            Self::Shift => 2,
+            Self::Float => 1,
+            Self::Fixed => 7,
+        }
+    }
+}
+
+impl Epilogue {
+    /// For sums up to `bound` in magnitude of these channels, lane by lane; `None` for a rounding or
+    /// an output that has no vector form.
+    pub fn new(
+        requantizer: &Requantizer,
+        output_type: ElementType,
+        bound: u64,
+        channels: &[usize],
+        lanes: usize,
+    ) -> Option<Self> {
+        let rounding = rounding_of(requantizer, bound)?;
+        output_type.range()?;
+        let Requantizer { zero_point, clamp_min, clamp_max, .. } = *requantizer;
+        let count = rounding.parameters();
+        let mut parameters = AlignedWords::zeroed(channels.len() * count);
+        let vectors = parameters.words_mut().chunks_exact_mut(count * lanes);
+        for (vector, channels) in vectors.zip(channels.chunks_exact(lanes)) {
+            for (lane, &channel) in channels.iter().enumerate() {
+                let lane = Lane { vector, lane, lanes };
+                lane.set(&requantizer.rounding, channel);
+            }
+        }
+        let (low, high) = (clamp_min - zero_point, clamp_max - zero_point);
+        Some(Self { rounding, low, high, zero_point, output_type, parameters, lanes })
+    }
+
+    #[inline(always)]
+    fn vector(&self, index: usize) -> &[i32] {
+        let size = self.rounding.parameters() * self.lanes;
+        &self.parameters.words()[index * size..(index + 1) * size]
+    }
+}
+
+/// The vector form of a rounding.
+fn rounding_of(requantizer: &Requantizer, bound: u64) -> Option<VectorRounding> {
+    match &requantizer.rounding {
+        Rounding::Shift(shift) => {
+            let fits = |&shift: &u32| shift <= 31 && bound + half(shift) <= i32::MAX as u64;
+            shift.iter().all(fits).then_some(VectorRounding::Shift)
+        }
+        Rounding::Float(_) => Some(VectorRounding::Float),
+        Rounding::Fixed { multiplier, shift } => {
+            let fits = bound <= i32::MAX as u64
+                && multiplier.iter().all(|&multiplier| product_fits(bound, multiplier))
+                && shift.iter().all(|&shift| shift >= 31);
+            fits.then_some(VectorRounding::Fixed)
+        }
+        _ => None,
+    }
+}
+
+/// What is added before a shift.
+pub(crate) const fn half(shift: u32) -> u64 {
+    (1 << shift) >> 1
+}
+
+/// Parameters of one lane.
+struct Lane<'a> {
+    vector: &'a mut [i32],
+    lane: usize,
+    lanes: usize,
+}
+
+impl Lane<'_> {
+    fn set(self, rounding: &Rounding, channel: usize) {
+        let Self { vector, lane, lanes } = self;
+        match rounding {
+            Rounding::Shift(shift) => {
+                let shift = entry(shift, channel);
+                vector[lane] = half(shift) as i32;
+                vector[lanes + lane] = shift as i32;
+            }
+            Rounding::Float(scale) => vector[lane] = entry(scale, channel).to_bits() as i32,
+            Rounding::Fixed { multiplier, shift } => {
+                let shift = entry(shift, channel);
+                let addend = half(shift) + OFFSET;
+                // What an odd lane needs lies in the even lane before it.
+                let place = lane % 2 * 3 * lanes + lane / 2 * 2;
+                vector[place] = entry(multiplier, channel);
+                vector[place + lanes] = addend as i32;
+                vector[place + lanes + 1] = (addend >> 32) as i32;
+                vector[place + 2 * lanes] = shift as i32;
+                vector[6 * lanes + lane] = (OFFSET >> shift) as i32;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What every vector of sums shares, and the parameters of one.
+pub(crate) struct Closing<S: Simd> {
+    low: S::I32,
+    high: S::I32,
+    /// Added at last.
+    zero: S::I32,
+    magic: S::I32,
+    parameters: [S::I32; MAX_PARAMETERS],
+}
+
+/// One of the roundings as a type, so that loops are compiled for each.
+pub(crate) trait Rule {
+    const ROUNDING: VectorRounding;
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32;
+}
+
+pub(crate) struct ByShift;
+pub(crate) struct ByFloat;
+pub(crate) struct ByProduct;
+
+impl Rule for ByShift {
+    const ROUNDING: VectorRounding = VectorRounding::Shift;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let [half, shift, ..] = closing.parameters;
+        let value = simd.shift(simd.add(sum, half), shift);
+        simd.min(simd.max(value, closing.low), closing.high)
+    }
+}
+
+impl Rule for ByFloat {
+    const ROUNDING: VectorRounding = VectorRounding::Float;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let value = simd.scale(sum, closing.parameters[0], (closing.low, closing.high));
+        simd.add_float(value, closing.magic)
+    }
+}
+
+impl Rule for ByProduct {
+    const ROUNDING: VectorRounding = VectorRounding::Fixed;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let [factor, addend, shift, odd_factor, odd_addend, odd_shift, excess] = closing.parameters;
+        let even = simd.shift_pairs(simd.multiply(sum, factor, addend), shift);
+        let odd = simd.multiply(simd.odd(sum), odd_factor, odd_addend);
+        let odd = simd.shift_pairs(odd, odd_shift);
+        let value = simd.sub(simd.merge(even, odd), excess);
+        simd.min(simd.max(value, closing.low), closing.high)
+    }
+}
+
+impl Epilogue {
+    /// Prepares for the vector of sums with this index.
+    #[inline(always)]
+    pub fn closing<S: Simd, R: Rule>(&self, simd: S, index: usize) -> Closing<S> {
+        let words = self.vector(index);
+        let mut parameters = [simd.splat(0); MAX_PARAMETERS];
+        for parameter in 0..R::ROUNDING.parameters() {
+            parameters[parameter] = simd.load(&words[parameter * S::LANES..]);
+        }
+        let float = |value: i32| simd.splat((value as f32).to_bits() as i32);
+        let (low, high, zero) = match R::ROUNDING {
+            VectorRounding::Float => {
+                let zero = self.zero_point.wrapping_sub(ROUND_MAGIC.to_bits() as i32);
+                (float(self.low), float(self.high), zero)
+            }
+            _ => (simd.splat(self.low), simd.splat(self.high), self.zero_point),
+        };
+        let magic = simd.splat(ROUND_MAGIC.to_bits() as i32);
+        Closing { low, high, zero: simd.splat(zero), magic, parameters }
+    }
+
+    /// The output integers of a vector of sums.
+    #[inline(always)]
+    pub fn close<S: Simd, R: Rule>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        simd.add(R::round(simd, sum, closing), closing.zero)
+    }
+}
+
+/// Sums of a block of rows with a panel, and where their outputs go.
+pub(crate) struct CloseBody<'a> {
+    pub epilogue: &'a Epilogue,
+    /// `[row][vector][lane]`.
+    pub sums: &'a [i32],
+    pub rows: usize,
+    /// Outputs that exist in a row; their vectors begin with this one of the epilogue's.
+    pub columns: usize,
+    pub first: usize,
+    /// Lanes of a row of sums.
+    pub stride: usize,
+    pub target: Target<'a>,
+}
+
+impl SimdBody for CloseBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.epilogue.rounding {
+            VectorRounding::Shift => self.close::<S, ByShift>(simd),
+            VectorRounding::Float => self.close::<S, ByFloat>(simd),
+            VectorRounding::Fixed => self.close::<S, ByProduct>(simd),
+        }
+    }
+}
+
+impl CloseBody<'_> {
+    #[inline(always)]
+    fn close<S: Simd, R: Rule>(self, simd: S) {
+        let Self { epilogue, sums, rows, columns, first, stride, target } = self;
+        let size = epilogue.output_type.size_bytes();
+        let output = &mut target.bytes[target.start * size..];
+        let step = target.stride * size;
+        for vector in 0..columns.div_ceil(S::LANES) {
+            let closing = epilogue.closing::<S, R>(simd, first + vector);
+            let column = vector * S::LANES;
+            let lanes = S::LANES.min(columns - column);
+            for row in 0..rows {
+                let sum = simd.load(&sums[row * stride + column..]);
+                let closed = Epilogue::close::<S, R>(simd, sum, &closing);
+                let output = &mut output[row * step + column * size..][..lanes * size];
+                store(simd, closed, size, output);
+            }
+        }
+    }
+}
+
+/// Writes the lanes that the output holds.
+#[inline(always)]
+fn store<S: Simd>(simd: S, closed: S::I32, size: usize, output: &mut [u8]) {
+    if output.len() == S::LANES * size {
+        if size == 1 {
+            simd.store_bytes(closed, output);
+        } else {
+            simd.store_halves(closed, output);
+        }
+        return;
+    }
+    let mut whole = [0; 2 * MAX_LANES];
+    if size == 1 {
+        simd.store_bytes(closed, &mut whole);
+    } else {
+        simd.store_halves(closed, &mut whole);
+    }
+    output.copy_from_slice(&whole[..output.len()]);
+}
