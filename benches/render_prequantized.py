@@ -5,14 +5,13 @@ python benches/render_prequantized.py [--cache FOLDER] [--markdown docs/prequant
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from agreement import Agreement, Counts, load_all, total
 from bench_conversion import CONVERSIONS
 from bench_tflite_exact import FLOAT, INTEGER
-from data_folder import cache_folder
+from page import write_page
 
 PAGE = Path(__file__).with_name("prequantized_page.md")
 FLOAT_KERNEL = "QuantizeLinear"
@@ -148,18 +147,5 @@ def render(cache: Path) -> str:
     )
 
 
-def main() -> None:
-    """Writes or prints the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cache", type=Path, default=cache_folder())
-    parser.add_argument("--markdown", type=Path)
-    arguments = parser.parse_args()
-    page = render(arguments.cache)
-    if arguments.markdown:
-        arguments.markdown.write_text(page)
-    else:
-        print(page)
-
-
 if __name__ == "__main__":
-    main()
+    write_page(__doc__, render)

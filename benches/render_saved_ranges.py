@@ -5,12 +5,11 @@ python benches/render_saved_ranges.py [--cache FOLDER] [--markdown docs/saved-ra
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from bench_saved_ranges import CASES, NETWORKS, Timing, load_timings
-from data_folder import cache_folder
+from page import write_page
 
 PAGE = Path(__file__).with_name("saved_ranges_page.md")
 _TITLES = [
@@ -58,18 +57,5 @@ def render(cache: Path) -> str:
     )
 
 
-def main() -> None:
-    """Writes or prints the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cache", type=Path, default=cache_folder())
-    parser.add_argument("--markdown", type=Path)
-    arguments = parser.parse_args()
-    page = render(arguments.cache)
-    if arguments.markdown:
-        arguments.markdown.write_text(page)
-    else:
-        print(page)
-
-
 if __name__ == "__main__":
-    main()
+    write_page(__doc__, render)

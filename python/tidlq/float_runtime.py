@@ -46,7 +46,8 @@ def open_float_session(
     Args:
         model: serialized ONNX model.
         threads: threads of one run; 0 means one per core.
-        is_optimized: let ONNX Runtime rewrite the graph.
+        is_optimized: let ONNX Runtime rewrite the graph, unless it then refuses the result, as
+            it does with some transposes in front of a Resize.
         keeps_layout: let it not rewrite convolutions to its blocked layout, which sums in another
             order.
         is_spinning: idle threads wait actively; they then take the cores from other work.
@@ -67,8 +68,23 @@ def open_float_session(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     if not is_spinning:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session: FloatSession = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return session
+
+    def open_session() -> FloatSession:
+        session: FloatSession = ort.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
+        return session
+
+    try:
+        return open_session()
+    except Exception as refusal:
+        if not is_optimized:
+            raise
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        try:
+            return open_session()
+        except Exception:
+            raise refusal from None
 
 
 def runtime_version() -> str:

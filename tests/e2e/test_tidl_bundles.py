@@ -201,9 +201,11 @@ def outputs_of(model: onnx.ModelProto, frames: Frames) -> list[np.ndarray]:
 def with_last_bits_changed(model: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     """Every weight one float32 up or down."""
     copy, rng = onnx.ModelProto.FromString(model.SerializeToString()), np.random.default_rng(seed)
+    # Another scale of a Resize would be another shape.
+    fixed = {name for node in copy.graph.node if node.op_type == "Resize" for name in node.input}
     for tensor in copy.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)
-        if array.dtype == np.float32:
+        if array.dtype == np.float32 and tensor.name not in fixed:
             towards = np.where(rng.random(array.shape) < 0.5, -np.inf, np.inf).astype(np.float32)
             moved = np.where(array == 0, array, np.nextafter(array, towards)).astype(np.float32)
             tensor.CopyFrom(onnx.numpy_helper.from_array(moved, tensor.name))

@@ -66,13 +66,13 @@ def keeps_layout(graph: Graph, stage: Stage) -> bool:
     """Whether ONNX Runtime executes the source of the island in the plain layout.
 
     It leaves convolutions between Q/DQ as they are, and moves others to a blocked layout, where
-    float32 sums have another order.
+    float32 sums have another order. The source of our own exports is the float model.
 
     Args:
         graph: the canonical Graph.
         stage: a float stage of its partition.
     """
-    if graph.stated is None:
+    if graph.stated is None or graph.stated.is_exported:
         return False
     weighted = [node for node in stage.float_nodes if node.op_type in _WEIGHTED]
     return any(

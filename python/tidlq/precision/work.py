@@ -8,6 +8,7 @@ from tidlq.graph.layers import ConvolutionAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition
+from tidlq.graph.work import element_count
 from tidlq.spec import Precision
 from tidlq.target import LayerBits, LayerWork, MatrixWork
 
@@ -38,15 +39,11 @@ def layer_bits(work: LayerWork, precision: Precision) -> LayerBits:
     )
 
 
-def _elements(graph: Graph, name: str) -> int:
-    return math.prod(graph.shape(name) or ())
-
-
 def _work(graph: Graph, layer: Layer) -> LayerWork:
     features = [name for name in layer.inputs if graph.constant(name) is None]
     matrix, parameters = None, 0
     if layer.weight is not None:
-        parameters = _elements(graph, layer.weight)
+        parameters = element_count(graph, layer.weight)
         if layer.kind in (
             LayerKind.CONVOLUTION,
             LayerKind.TRANSPOSED_CONVOLUTION,
@@ -54,12 +51,12 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
         ):
             matrix = _matrix(graph, layer, parameters)
     elif (index := operand_index(graph, layer)) is not None:
-        parameters = _elements(graph, layer.inputs[index])
+        parameters = element_count(graph, layer.inputs[index])
     return LayerWork(
         layer.name,
-        tuple((name, _elements(graph, name)) for name in features),
+        tuple((name, element_count(graph, name)) for name in features),
         layer.output,
-        _elements(graph, layer.output),
+        element_count(graph, layer.output),
         parameters,
         matrix,
         layer.kind in _VIEWS,
@@ -67,7 +64,7 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
 
 
 def _matrix(graph: Graph, layer: Layer, parameters: int) -> MatrixWork:
-    outputs = _elements(graph, layer.output)
+    outputs = element_count(graph, layer.output)
     assert layer.weight is not None
     shape = graph.shape(layer.weight) or ()
     attributes = layer.attributes
@@ -78,7 +75,7 @@ def _matrix(graph: Graph, layer: Layer, parameters: int) -> MatrixWork:
     if layer.kind is LayerKind.TRANSPOSED_CONVOLUTION:
         # Each input position gives a window of outputs.
         channels = shape[0]
-        positions = _elements(graph, layer.inputs[0]) // channels
+        positions = element_count(graph, layer.inputs[0]) // channels
         return MatrixWork(positions, channels // groups, shape[1] * window, groups)
     channels = shape[0]
     width = (graph.shape(layer.output) or (1,))[attributes.window.axes[-1]]

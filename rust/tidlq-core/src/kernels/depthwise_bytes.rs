@@ -47,7 +47,9 @@ impl DepthwiseBytesKernel {
     /// Packs; `None` where sums need 64 bits, or an output or rounding has no vector form.
     pub fn new(isa: Isa, source: &DepthwiseSource<'_>, weights: ElementType) -> Option<Self> {
         let storage = Storage::of(source.input_type, weights);
-        if storage.word != Word::Bytes || source.output_type.size_bytes() != 1 {
+        let is_byte = storage.word == Word::Bytes && source.output_type.size_bytes() == 1;
+        // The taps of a single channel are neighbours, which `Windows` joins into one segment.
+        if !is_byte || source.output.channels == 1 {
             return None;
         }
         let (lanes, channels) = (isa.lanes(), source.output.channels);

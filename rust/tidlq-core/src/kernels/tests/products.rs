@@ -151,6 +151,10 @@ isa_tests! {
         });
     }
 
+    fn convolution_of_one_channel_equals_reference(cpu: Cpu) {
+        check_cases(cpu, |random| convolution(random, 1, 1, 1));
+    }
+
     fn pointwise_convolution_equals_reference(cpu: Cpu) {
         check_cases(cpu, pointwise);
     }
