@@ -32,7 +32,12 @@ from tasks.classification import classifiers
 import tidlq
 from tidlq import demo_data
 
-NETWORKS = ("resnet20_cifar10", "mobilenet_v2_1.0_224_deqfloat", "efficientnet_lite0")
+NETWORKS = (
+    "resnet20_cifar10",
+    "keras_mobilenet_v1_0.25_224",
+    "mobilenet_v2_1.0_224_deqfloat",
+    "efficientnet_lite0",
+)
 _WIDE = "output_feature_16bit_names_list"
 _TYPES = {f"type {number}": {"quantization_scale_type": number} for number in (0, 1, 4)}
 CASES: dict[str, dict[str, object]] = {

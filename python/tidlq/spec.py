@@ -93,8 +93,7 @@ class ChannelRanges(Sequence[Range]):
     @classmethod
     def of(cls, ranges: Sequence[Range]) -> ChannelRanges:
         """Measured ranges as arrays; each of them a range of float32 values."""
-        low = np.array([item.min for item in ranges], np.float32)
-        return cls(low, np.array([item.max for item in ranges], np.float32))
+        return cls(minima(ranges), maxima(ranges))
 
     def __len__(self) -> int:
         return len(self.low)
@@ -106,11 +105,23 @@ class ChannelRanges(Sequence[Range]):
         return hash(tuple(self))
 
 
+def minima(ranges: Sequence[Range]) -> NDArray[np.float32]:
+    """Smallest value of each range, float32 [len(ranges)]."""
+    if isinstance(ranges, ChannelRanges):
+        return ranges.low
+    return np.array([item.min for item in ranges], np.float32)
+
+
+def maxima(ranges: Sequence[Range]) -> NDArray[np.float32]:
+    """Largest value of each range, float32 [len(ranges)]."""
+    if isinstance(ranges, ChannelRanges):
+        return ranges.high
+    return np.array([item.max for item in ranges], np.float32)
+
+
 def absolute_maxima(ranges: Sequence[Range]) -> NDArray[np.float64]:
     """max(|min|, |max|) of each range, float64 [len(ranges)]."""
-    if isinstance(ranges, ChannelRanges):
-        return np.maximum(np.abs(ranges.low), np.abs(ranges.high)).astype(np.float64)
-    return np.array([item.absolute_max for item in ranges], np.float64)
+    return np.maximum(np.abs(minima(ranges)), np.abs(maxima(ranges))).astype(np.float64)
 
 
 class Fusion(enum.Enum):

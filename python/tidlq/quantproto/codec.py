@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from tidlq.quantproto import quant_params_pb2 as pb
 from tidlq.quantproto import quant_params_tidlq_pb2 as ext
 from tidlq.quantproto.model import FLOAT32_MAX, Provenance, SavedLayer, SavedRanges, SavedTensor
-from tidlq.spec import IntegerType, Range, RangeOrigin
+from tidlq.spec import ChannelRanges, IntegerType, Range, RangeOrigin, maxima, minima
 
 # Some writers state bytes instead of bits.
 BIT_DEPTHS = {1: 8, 2: 16, 8: 8, 16: 16}
@@ -102,11 +104,11 @@ def _encode_tensor(tensor: SavedTensor, target: pb.TidlTensorQuantParams, *, str
         return
     if tensor.name:
         target.Extensions[ext.tensor_name] = tensor.name
-    target.Extensions[ext.channel_min].extend(channel.min for channel in tensor.channels)
-    target.Extensions[ext.channel_max].extend(channel.max for channel in tensor.channels)
-    known = (tensor.range, *tensor.channels) if tensor.range is not None else tensor.channels
-    if known and known[0].origin is not RangeOrigin.SAVED:
-        target.Extensions[ext.range_origin] = _ORIGIN_CODES[known[0].origin]
+    target.Extensions[ext.channel_min].extend(minima(tensor.channels).tolist())
+    target.Extensions[ext.channel_max].extend(maxima(tensor.channels).tolist())
+    known = tensor.range if tensor.range is not None else next(iter(tensor.channels), None)
+    if known is not None and known.origin is not RangeOrigin.SAVED:
+        target.Extensions[ext.range_origin] = _ORIGIN_CODES[known.origin]
 
 
 def _encode_provenance(provenance: Provenance, target: ext.Provenance) -> None:
@@ -151,15 +153,14 @@ def _decode_tensors(tensors: Iterable[pb.TidlTensorQuantParams]) -> tuple[SavedT
 def _decode_tensor(tensor: pb.TidlTensorQuantParams) -> SavedTensor:
     origin = _ORIGINS[tensor.Extensions[ext.range_origin]]
     is_known = is_known_range(tensor.min, tensor.max)
-    bounds = zip(
-        tensor.Extensions[ext.channel_min], tensor.Extensions[ext.channel_max], strict=True
-    )
+    low = np.array(tensor.Extensions[ext.channel_min], np.float32)
+    high = np.array(tensor.Extensions[ext.channel_max], np.float32)
     return SavedTensor(
         name=tensor.Extensions[ext.tensor_name],
         range=Range(tensor.min, tensor.max, origin) if is_known else None,
         size=tensor.size,
         values=tuple(tensor.value),
-        channels=tuple(Range(low, high, origin) for low, high in bounds),
+        channels=ChannelRanges(low, high, origin) if len(low) else (),
         type=_ELEMENT_TYPES.get(tensor.element_type) if tensor.HasField("element_type") else None,
         scales=tuple(tensor.scale),
         zero_points=tuple(p - (1 << 32) if p >= 1 << 31 else p for p in tensor.zero_point),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
@@ -110,13 +111,22 @@ def _tensor_faults(tensor: pb.TidlTensorQuantParams, place: Place, where: str) -
     if len(lows) != len(highs):
         text = f"{where}: {len(lows)} values of channel_min, but {len(highs)} of channel_max"
         yield Fault(at, text)
-    for channel, (low, high) in enumerate(zip(lows, highs, strict=False)):
+    for channel in _unsound_bounds(lows, highs):
+        low, high = lows[channel], highs[channel]
         yield from _bound_faults(low, high, (*at, channel), f"{where}, channel {channel}")
     if tensor.value and len(tensor.value) != tensor.size:
         text = f"{where}: {len(tensor.value)} values, but size is {tensor.size}"
         yield Fault((*place, "value"), text)
     yield from _infinite(tensor.value, (*place, "value"), f"{where}, value")
     yield from _infinite(tensor.scale, (*place, "scale"), f"{where}, scale")
+
+
+def _unsound_bounds(lows: Sequence[float], highs: Sequence[float]) -> list[int]:
+    """Where two bounds are no range."""
+    count = min(len(lows), len(highs))
+    low, high = np.array(lows[:count]), np.array(highs[:count])
+    is_sound = np.isfinite(low) & np.isfinite(high) & (low <= high)
+    return np.flatnonzero(~is_sound).tolist()
 
 
 def _bound_faults(low: float, high: float, place: Place, where: str) -> Iterator[Fault]:
@@ -127,7 +137,7 @@ def _bound_faults(low: float, high: float, place: Place, where: str) -> Iterator
 
 
 def _infinite(values: Sequence[float], place: Place, where: str) -> Iterator[Fault]:
-    bad = [index for index, value in enumerate(values) if not math.isfinite(value)]
+    bad = np.flatnonzero(~np.isfinite(np.array(values))).tolist()
     if bad:
         text = f"{where}[{bad[0]}] is {values[bad[0]]}; it must be finite"
         yield Fault((*place, bad[0]), text)

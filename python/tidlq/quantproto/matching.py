@@ -120,7 +120,7 @@ def resolve_ranges(saved: SavedRanges, expected: Sequence[ExpectedLayer]) -> Sav
     """
     features: dict[str, Range] = {}
     parameters: dict[str, Range] = {}
-    channels: dict[str, tuple[Range, ...]] = {}
+    channels: dict[str, Sequence[Range]] = {}
     values: dict[str, tuple[float, ...]] = {}
     for layer in expected:
         found = saved.layers_by_name.get(layer.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +44,7 @@ class SavedTensor:
     range: Range | None
     size: int
     values: tuple[float, ...] = ()
-    channels: tuple[Range, ...] = ()
+    channels: Sequence[Range] = ()
     type: IntegerType | None = None
     scales: tuple[float, ...] = ()
     zero_points: tuple[int, ...] = ()

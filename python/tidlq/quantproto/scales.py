@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tidlq.quantproto.faults import Fault
 from tidlq.quantproto.model import SavedLayer, SavedRanges, SavedTensor
-from tidlq.spec import Range
+from tidlq.spec import maxima, minima
+
+Float64 = NDArray[np.float64]
 
 LEAST_USED = 0.25
 """Part of an integer type that the values of a feature map use at least: scales that are shifted
@@ -39,16 +44,19 @@ def step_of(tensor: SavedTensor, bits: int, *, symmetric: bool) -> float | None:
         return 1.0 / min(stated)
     if tensor.range is None:
         return None
-    extent, most = _steps(tensor.range, bits, has_zero_point=not symmetric)
-    return extent / most or None
+    low, high = np.array([[tensor.range.min], [tensor.range.max]])
+    extent, most = _spans(low, high, bits, has_zero_point=not symmetric)
+    return float(extent[0] / most[0]) or None
 
 
-def _steps(known: Range, bits: int, *, has_zero_point: bool) -> tuple[float, int]:
-    """What a range spans, in real units, and the steps of an integer type that hold as much."""
-    spanned = known.with_zero()
-    if spanned.min < 0 and not has_zero_point:
-        return spanned.absolute_max, 1 << (bits - 1)
-    return spanned.max - spanned.min, (1 << bits) - 1
+def _spans(
+    low: Float64, high: Float64, bits: int, *, has_zero_point: bool
+) -> tuple[Float64, NDArray[np.int64]]:
+    """What ranges span, in real units, and the steps of an integer type that hold as much."""
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    is_signed = (low < 0) & (not has_zero_point)
+    extent = np.where(is_signed, np.maximum(-low, high), high - low)
+    return extent, np.where(is_signed, 1 << (bits - 1), (1 << bits) - 1)
 
 
 def find_contradictions(saved: SavedRanges) -> list[Fault]:
@@ -72,36 +80,30 @@ def _contradictions(
 ) -> Iterator[Fault]:
     where = f"layer {layer.name!r}, {role}[{place[-1]}]"
     at = (*place, "scale")
-    if any(scale <= 0 for scale in tensor.scales):
-        scale = next(scale for scale in tensor.scales if scale <= 0)
+    scales = np.array(tensor.scales)
+    if (scales <= 0).any():
+        scale = scales[scales <= 0][0]
         yield Fault(at, f"{where}: the scale {scale:g} is not positive")
         return
-    if tensor.range is None or not tensor.scales or role == "bias":
+    if tensor.range is None or not len(scales) or role == "bias":
         return
-    known = tensor.range
-    if len(tensor.scales) > 1:
-        for channel, (own, scale) in enumerate(zip(tensor.channels, tensor.scales, strict=False)):
-            yield from _unfitting(own, scale, layer, role, tensor, (at, f"{where}, {channel}"))
-        return
-    yield from _unfitting(known, tensor.scales[0], layer, role, tensor, (at, where))
-
-
-def _unfitting(
-    known: Range,
-    scale: float,
-    layer: SavedLayer,
-    role: str,
-    tensor: SavedTensor,
-    named: tuple[tuple[str | int, ...], str],
-) -> Iterator[Fault]:
-    place, where = named
-    extent, most = _steps(known, bits_of(layer, role), has_zero_point=any(tensor.zero_points))
-    steps = extent * scale
-    about = f"the scale {scale:.9g} contradicts the range [{known.min:.9g}, {known.max:.9g}]"
-    if steps > most + 1:
-        yield Fault(place, f"{where}: {about}, which spans {_count(steps)} of {most} steps")
-    elif role == "outputs" and 0 < steps < LEAST_USED * most:
-        yield Fault(place, f"{where}: {about}, which spans only {_count(steps)} of {most} steps")
+    is_per_channel = len(scales) > 1
+    known = tensor.channels if is_per_channel else (tensor.range,)
+    count = min(len(known), len(scales))
+    low = minima(known)[:count].astype(np.float64)
+    high = maxima(known)[:count].astype(np.float64)
+    least = LEAST_USED if role == "outputs" else 0.0
+    bits = bits_of(layer, role)
+    extent, most = _spans(low, high, bits, has_zero_point=any(tensor.zero_points))
+    steps = extent * scales[:count]
+    for index in np.flatnonzero((steps > most + 1) | ((steps > 0) & (steps < least * most))):
+        spanned = f"{'' if steps[index] > most[index] else 'only '}{_count(steps[index])}"
+        yield Fault(
+            at,
+            f"{where}{f', {index}' if is_per_channel else ''}: the scale {scales[index]:.9g} "
+            f"contradicts the range [{low[index]:.9g}, {high[index]:.9g}], which spans {spanned} "
+            f"of {most[index]} steps",
+        )
 
 
 def _count(steps: float) -> str:
