@@ -14,6 +14,7 @@ from tidlq.calibration import FloatFeatures
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, partition
 from tidlq.graph.recognition import find_layers
+from tidlq.graph.recognition.fusions import FusionChoice
 
 Array = NDArray[np.generic]
 
@@ -92,8 +93,8 @@ class SmallNetwork:
         return Graph(ir.from_proto(self.model(*outputs)), "small")
 
 
-def parts_of(graph: Graph) -> Partition:
-    return partition(graph, find_layers(graph))
+def parts_of(graph: Graph, fusions: FusionChoice | None = None) -> Partition:
+    return partition(graph, find_layers(graph, fusions=fusions))
 
 
 def random_frame(graph: Graph, seed: int, scale: float = 1.0) -> dict[str, Array]:

@@ -124,6 +124,29 @@ def absolute_maxima(ranges: Sequence[Range]) -> NDArray[np.float64]:
     return np.maximum(np.abs(minima(ranges)), np.abs(maxima(ranges))).astype(np.float64)
 
 
+class Fusion(enum.Enum):
+    """What is computed without rounding in between; each can be left out.
+
+    SILU, HARD_SWISH, MISH, GELU: an activation that several nodes spell out is one table.
+    SCALED_ACTIVATION: so is an activation with numbers that multiply it and are added to it.
+    LAYER_NORM, RMS_NORM: a normalization that several nodes spell out is one layer.
+    WIDE_PRE_ACTIVATION: what only functions read has 16 bits where all else has 8.
+    """
+
+    SILU = "silu"
+    HARD_SWISH = "hard-swish"
+    MISH = "mish"
+    GELU = "gelu"
+    SCALED_ACTIVATION = "scaled-activation"
+    LAYER_NORM = "layer-norm"
+    RMS_NORM = "rms-norm"
+    WIDE_PRE_ACTIVATION = "wide-pre-activation"
+
+
+ACTIVATION_FUSIONS = frozenset(Fusion) - {Fusion.LAYER_NORM, Fusion.RMS_NORM}
+"""Fusions around activations; the others are of normalizations."""
+
+
 class ParameterRole(enum.Enum):
     """What a parameter does in its layer."""
 

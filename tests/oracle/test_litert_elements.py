@@ -251,6 +251,8 @@ def test_hard_swish_equals_litert(dtype: type[np.generic], data: st.DataObject) 
     source, target = drawn_quant(data.draw, dtype), drawn_quant(data.draw, dtype)
     # LiteRT refuses an output that is finer than 1/128 of its input.
     assume(source.scale < 127 * target.scale)
+    # Beyond a shift of 15 its mask of 16 bits overflows: every output is then one step from zero.
+    assume(source.scale / 128 / target.scale >= 2.0**-15)
     x = case.input((1, 300), source)
     y = case.net.node("HardSwish", x)
     case.output(y, (1, 300), target, "HARD_SWISH", (x,))

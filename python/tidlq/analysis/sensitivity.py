@@ -200,6 +200,8 @@ class VariantMeter:
                 "nothing to compare."
             )
         self._kinds = {s.name: _kind(graph, s) for s in signatures}
+        # The engine compares real values; positions are integers without a scale.
+        self._is_real = all(s.dtype.kind == "f" or s.quant is not None for s in signatures)
 
     def measure(
         self,
@@ -275,7 +277,8 @@ class VariantMeter:
         """Measures a variant on the loaded frames."""
         stage = self._stages.only_stage
         outputs = () if stage is None else stage.stage.outputs
-        if variants and self._metric is None and set(outputs) == self._kinds.keys():
+        is_plain = self._is_real and self._metric is None
+        if variants and is_plain and set(outputs) == self._kinds.keys():
             (variant,) = variants
             names = (*outputs, *map(_local, variant.probes))
             given = [

@@ -25,6 +25,10 @@ _OF_FUNCTION: Mapping[str, Mapping[int, Interval]] = MappingProxyType(
         "Sigmoid": {8: (-6.25, 6.25), 16: (-11.75, 11.75)},
         "Tanh": {8: (-3.5, 3.5), 16: (-6.25, 6.25)},
         "HardSwish": {8: (-3.0, math.inf), 16: (-3.0, math.inf)},
+        "Swish": {8: (-8.0, math.inf), 16: (-16.0, math.inf)},
+        "Mish": {8: (-8.0, math.inf), 16: (-16.0, math.inf)},
+        "Gelu": {8: (-3.5, math.inf), 16: (-5.0, math.inf)},
+        "Relu": {8: (0.0, math.inf), 16: (0.0, math.inf)},
         "Elu": {8: (-6.25, math.inf), 16: (-11.75, math.inf)},
         "Erf": {8: (-2.25, 2.25), 16: (-3.25, 3.25)},
         # Outside its domain a function is as at its end.
@@ -74,12 +78,14 @@ def find_relevant_ranges(
 
 def find_possible_ranges(layers: Iterable[Layer]) -> dict[str, Range]:
     """Bounds that the values of a bounded function never leave, by feature map."""
-    functions = {
-        layer.output: layer.attributes.function
-        for layer in layers
-        if isinstance(layer.attributes, FunctionAttributes)
-    }
-    return {n: Range(*_POSSIBLE[kind]) for n, kind in functions.items() if kind in _POSSIBLE}
+    found: dict[str, Range] = {}
+    for layer in layers:
+        attributes = layer.attributes
+        if isinstance(attributes, FunctionAttributes) and attributes.function in _POSSIBLE:
+            bounds = _POSSIBLE[attributes.function]
+            ends = [attributes.gain * bound + attributes.shift for bound in bounds]
+            found[layer.output] = Range(min(ends), max(ends))
+    return found
 
 
 @dataclass(frozen=True)
@@ -123,9 +129,8 @@ class _Readings:
     def _is_inner(self, name: str) -> bool:
         """Nothing but layers reads it."""
         value = self.graph.values[name]
-        return not value.is_graph_output() and len(set(value.consumers())) <= len(
-            self.readers.get(name, [])
-        )
+        read = {node for layer in self.readers.get(name, []) for node in layer.nodes}
+        return not value.is_graph_output() and all(x.name in read for x in value.consumers())
 
     def _by_reader(self, name: str, layer: Layer) -> Interval:
         if layer.kind is LayerKind.PRODUCT:
@@ -139,7 +144,7 @@ class _Readings:
         attributes = layer.attributes
         if not isinstance(attributes, FunctionAttributes):
             return _EVERYTHING
-        if attributes.parameters and attributes.function != "HardSwish":
+        if dict(attributes.parameters).get("alpha", 1.0) != 1.0:
             return _EVERYTHING
         return _OF_FUNCTION.get(attributes.function, {}).get(self.bits, _EVERYTHING)
 

@@ -35,19 +35,19 @@ from tidlq.decision.given import Given
 from tidlq.decision.latency import latency_model
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.decision.outcome import Decision, Progress
-from tidlq.decision.placement import rescale
+from tidlq.decision.placement import place_layers, rescalable_groups, rescale
 from tidlq.decision.trials import PrecisionTrials
 from tidlq.equalization import (
     ChannelGroup,
     ChannelSpread,
     EqualizationGain,
-    find_channel_groups,
     find_equalization,
 )
 from tidlq.errors import DataError
 from tidlq.graph.channels import input_axis
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
+from tidlq.graph.recognition.fusions import NO_FUSION
 from tidlq.precision.assignment import Assignment, assign_precision, asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
@@ -153,7 +153,8 @@ class DataDecision:
         graph, parts = self.given.rescaled(self.graph, self.parts, self.options)
         choice = self.ingredients.equalization
         if choice is not EqualizationChoice.OFF and not self.given.equalization:
-            groups = tuple(g for g in find_channel_groups(graph, parts) if not self._is_given(g))
+            found = rescalable_groups(graph, self.options)
+            groups = tuple(group for group in found if not self._is_given(group))
             # With a scale per channel only what passes gates is known to be worth the time.
             is_worthwhile = not self.scheme.channel_wise or any(g.restored for g in groups)
             if choice is EqualizationChoice.ON or is_worthwhile:
@@ -315,7 +316,7 @@ class DataDecision:
         statistics = {n: ChannelSpread.of(c, relevant.get(n)) for n, c in channels.items()}
         return find_equalization(
             plain.graph,
-            plain.parts,
+            place_layers(plain.graph, self.options, fusions=NO_FUSION),
             self.groups,
             statistics,
             is_power_of_two=self.scheme.weight_rule is ScaleRule.POWER_OF_TWO,

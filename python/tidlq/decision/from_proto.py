@@ -55,10 +55,16 @@ def decide_from_proto(prepared: Prepared, options: Options, opened: OpenedProto)
 def _with_listed_parameters(
     precision: Precision, options: Options, graph: Graph, parts: Partition
 ) -> Precision:
-    """Bits of parameters as the options' lists have them: the published schema cannot say them."""
-    listed = precision_of(options, graph, parts).parameters
-    wide = {layer: bits for layer, bits in listed.items() if bits > 8}
-    return replace(precision, parameters={**precision.parameters, **wide})
+    """Bits of parameters as the options have them: the published schema cannot say them."""
+    asked = precision_of(options, graph, parts)
+    wide = {layer: bits for layer, bits in asked.parameters.items() if bits > 8}
+    # Only what stands in front of an activation has wide features from narrow parameters.
+    narrow = {
+        layer.name: 8
+        for layer in parts.layers
+        if asked.features.get(layer.output) == 16 and asked.parameter_bits(layer.name) == 8
+    }
+    return replace(precision, parameters={**precision.parameters, **wide, **narrow})
 
 
 def _content(prepared: Prepared, opened: OpenedProto, ranges: Ranges, plan: QuantPlan) -> bytes:

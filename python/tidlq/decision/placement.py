@@ -11,9 +11,10 @@ from tidlq.errors import QuantProtoError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, partition
 from tidlq.graph.recognition import find_layers
+from tidlq.graph.recognition.fusions import NO_FUSION, FusionChoice
 from tidlq.graph.statements import incomplete_nodes
 from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
-from tidlq.spec import Equalization
+from tidlq.spec import Equalization, Fusion
 from tidlq.target import Options
 
 _STATED_FLOAT = "the model says that it runs in float"
@@ -26,6 +27,7 @@ def place_layers(
     *,
     only_stated: bool = False,
     needs_ranges: bool = False,
+    fusions: FusionChoice | None = None,
 ) -> Partition:
     """Says which layers run in fixed point and which nodes in float islands.
 
@@ -35,6 +37,7 @@ def place_layers(
         added: layers that the options' lists cannot know; they are allowed.
         only_stated: layers whose quantization a pre-quantized model does not state run in float.
         needs_ranges: so do those of which it states all but the output's.
+        fusions: which ones are allowed; None: those that the options do not leave out.
 
     Raises:
         OptionError: A list of the options names a layer or operator that the network does not have.
@@ -50,12 +53,13 @@ def place_layers(
     denied = {n: why for n, why in find_denied(graph, lists).items() if n not in added}
     if graph.stated is not None:
         denied = dict.fromkeys(graph.stated.float_nodes, _STATED_FLOAT) | denied
-    table = find_layers(graph, denied, find_allowed(graph, lists))
+    fusions = fusions or FusionChoice(_left_out(graph, options))
+    table = find_layers(graph, denied, find_allowed(graph, lists), fusions)
     while only_stated and (
         incomplete := incomplete_nodes(graph, table.layers, needs_ranges=needs_ranges)
     ):
         denied |= incomplete
-        table = find_layers(graph, denied, find_allowed(graph, lists))
+        table = find_layers(graph, denied, find_allowed(graph, lists), fusions)
     return partition(graph, table, options.max_num_subgraphs)
 
 
@@ -70,7 +74,7 @@ def rescale(
     """
     if not equalization:
         return graph, parts
-    groups = find_channel_groups(graph, parts)
+    groups = rescalable_groups(graph, options)
     _check_equalization(groups, equalization, where)
     try:
         with np.errstate(over="raise"):
@@ -80,7 +84,24 @@ def rescale(
             f"{where} has equalization factors that take weights beyond float32."
         ) from None
     added = sorted({node.name or "" for node in changed.nodes} - {n.name for n in graph.nodes})
-    return changed, place_layers(changed, options, added)
+    fusions = FusionChoice(options.left_out, frozenset(layer.output for layer in parts.layers))
+    return changed, place_layers(changed, options, added, fusions=fusions)
+
+
+def _left_out(graph: Graph, options: Options) -> frozenset[Fusion]:
+    """A pre-quantized model states what is rounded, whatever the scale type's default."""
+    is_default = options.leave_out_fusions == ("auto",)
+    return frozenset() if graph.stated is not None and is_default else options.left_out
+
+
+def rescalable_groups(graph: Graph, options: Options) -> tuple[ChannelGroup, ...]:
+    """Feature maps whose channels can be rescaled; what stands in front of a gate is never fused.
+
+    Args:
+        graph: the canonical Graph.
+        options: those that place layers count.
+    """
+    return find_channel_groups(graph, place_layers(graph, options, fusions=NO_FUSION))
 
 
 def _check_equalization(

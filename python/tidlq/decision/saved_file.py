@@ -6,10 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tidlq.decision.placement import rescale
-from tidlq.decision.statements import Prepared, unquantized_outputs
+from tidlq.decision.placement import place_layers, rescale
+from tidlq.decision.statements import Prepared, Statements, unquantized_outputs
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
+from tidlq.graph.recognition.fusions import FusionChoice
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.quantproto import (
     ExpectedLayer,
@@ -107,9 +108,10 @@ def fit_proto(
         QuantProtoError: The content cannot be parsed, is of another model, or its equalization does
             not fit.
     """
-    graph, parts = prepared.graph, prepared.partition
+    graph = prepared.graph
     form = form or form_of_content(content)
     saved = parse_quant_params(content, form, where)
+    parts = _showing(prepared, options, saved)
     notices = list(_contradictions(saved, where))
     reweighted: tuple[str, ...] = ()
     is_stale = not is_of_model(saved, graph.fingerprint)
@@ -131,6 +133,16 @@ def fit_proto(
     return OpenedProto(
         where, content, form, saved, graph, parts, own, expected, is_stale, tuple(notices)
     )
+
+
+def _showing(prepared: Prepared, options: Options, saved: SavedRanges) -> Partition:
+    """The stages, with layers of their own for all that the file states."""
+    hidden = prepared.partition.hidden_tensors(prepared.graph)
+    stated = {tensor.name for layer in saved.layers for tensor in layer.outputs}
+    if prepared.statements is not Statements.NONE or stated.isdisjoint(hidden):
+        return prepared.partition
+    choice = FusionChoice(options.left_out, stated & hidden)
+    return place_layers(prepared.graph, options, fusions=choice)
 
 
 def _capital(text: str) -> str:

@@ -116,7 +116,7 @@ def _is_transparent(graph: Graph, layer: Layer) -> bool:
     source, target = graph.shape(layer.inputs[0]) or (), graph.shape(layer.output) or ()
     attributes = layer.attributes
     if isinstance(attributes, FunctionAttributes):
-        return attributes.function == "LeakyRelu"
+        return attributes.function == "LeakyRelu" and attributes.is_plain
     if isinstance(attributes, PadAttributes):
         is_zero = attributes.mode is not PadMode.CONSTANT or attributes.value == 0
         leading = (*attributes.begin[: CHANNEL_AXIS + 1], *attributes.end[: CHANNEL_AXIS + 1])

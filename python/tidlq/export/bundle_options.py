@@ -12,7 +12,8 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.importers.preprocessing import Preprocessing
 from tidlq.importers.zoo_config import preprocessing_sections
-from tidlq.spec import QuantPlan
+from tidlq.precision.wide_pre_activations import find_wide_pre_activations
+from tidlq.spec import Fusion, QuantPlan
 from tidlq.target import Options
 
 _OWN_PREFIX = "tidlq:"
@@ -68,7 +69,9 @@ def bundle_options(
         for name, value in options.items()
         if name not in _DECIDED and not (name.startswith(_OWN_PREFIX) and value == usual.get(name))
     }
-    kept |= _precision(partition, plan)
+    is_left_out = Fusion.WIDE_PRE_ACTIVATION in Options.parse(options).left_out
+    inner = frozenset[str]() if is_left_out else find_wide_pre_activations(graph, partition)
+    kept |= _precision(partition, plan, inner)
     if is_changed:
         kept |= _placement(options, graph, partition)
     if graph.stated is not None:
@@ -77,15 +80,20 @@ def bundle_options(
     return {name: value for name, value in kept.items() if value != ""}
 
 
-def _precision(partition: Partition, plan: QuantPlan) -> dict[str, Value]:
-    """Bits by `tensor_bits` where all agree, else by lists of the layers with 16."""
+def _precision(partition: Partition, plan: QuantPlan, inner: frozenset[str]) -> dict[str, Value]:
+    """Bits by `tensor_bits` where all agree, else by lists of the layers with 16.
+
+    What has 16 bits only inside this engine's activations has 8 for TI's.
+    """
     features: list[str] = []
     parameters: list[str] = []
     narrow = 0
     for layer in partition.layers:
         quant = plan.layers[layer.name]
         parameter = quant.weight or quant.operand
+        is_narrow_parameter = parameter is None or parameter.type.bits == 8
         is_wide = plan.features[layer.output].type.bits > 8
+        is_wide &= layer.output not in inner or not is_narrow_parameter
         if parameter is not None and is_wide and parameter.type.bits == 8:
             raise ModelError(
                 f"Layer {layer.name!r} has 16-bit features and 8-bit parameters, which TI's lists "

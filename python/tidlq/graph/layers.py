@@ -39,6 +39,8 @@ class LayerKind(enum.Enum):
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
     SOFTMAX = "softmax"
+    MATRIX_PRODUCT = "matrix product"
+    NORMALIZATION = "normalization"
     TOP_K = "top k"
     POSITIONS = "positions"
 
@@ -154,10 +156,23 @@ class BatchNormAttributes:
 
 @dataclass(frozen=True)
 class FunctionAttributes:
-    """An element-wise function by its ONNX name, with its parameters."""
+    """y = gain * f(x) + shift, with f an element-wise function by its ONNX name.
+
+    Attributes:
+        function: its name.
+        parameters: of the function, by name.
+        gain, shift: what numbers behind the function multiply and add.
+    """
 
     function: str
     parameters: tuple[tuple[str, float], ...] = ()
+    gain: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing is multiplied or added behind the function."""
+        return self.gain == 1.0 and self.shift == 0.0
 
 
 @dataclass(frozen=True)
@@ -322,6 +337,26 @@ class ResizeAttributes:
 
 
 @dataclass(frozen=True)
+class NormalizationAttributes:
+    """y = gain * (x - mean) / sqrt(variance + epsilon) + shift, over some axes.
+
+    Attributes:
+        axes: logical axes over which mean and variance are taken.
+        epsilon: added to the variance.
+        centred: the mean is taken off; otherwise it counts as 0 (RMS).
+        gain, shift: constants by name; None for 1 and 0.
+        is_per_channel: they have an entry per index of axis 1, otherwise one per place of `axes`.
+    """
+
+    axes: tuple[int, ...]
+    epsilon: float
+    centred: bool = True
+    gain: str | None = None
+    shift: str | None = None
+    is_per_channel: bool = False
+
+
+@dataclass(frozen=True)
 class NoAttributes:
     """The shapes say everything."""
 
@@ -344,6 +379,7 @@ Attributes = (
     | PadAttributes
     | SliceAttributes
     | ResizeAttributes
+    | NormalizationAttributes
     | NoAttributes
 )
 

@@ -60,6 +60,17 @@ class Partition:
         """Every fixed-point layer, in execution order."""
         return tuple(layer for stage in self.stages for layer in stage.layers)
 
+    def hidden_tensors(self, graph: Graph) -> frozenset[str]:
+        """Outputs of nodes inside fixed-point layers, which have no quantization of their own."""
+        layers = {name: layer for layer in self.layers for name in layer.nodes[:-1]}
+        return frozenset(
+            value.name
+            for node in graph.nodes
+            if node.name in layers
+            for value in node.outputs
+            if value.name and value.name != layers[node.name].output
+        )
+
     @property
     def float_nodes(self) -> tuple[FloatNode, ...]:
         """Every node in a float island, in execution order."""

@@ -14,7 +14,7 @@ def element_count(graph: Graph, tensor: str) -> int:
 
 
 def operation_count(graph: Graph, layer: Layer) -> int:
-    """Multiply-accumulates of a layer with a weight or a window, else the elements it writes.
+    """Multiply-accumulates of a product or a window, else the elements that a layer writes.
 
     What puts elements in order counts those that it reads.
 
@@ -23,6 +23,8 @@ def operation_count(graph: Graph, layer: Layer) -> int:
         layer: of it.
     """
     written = element_count(graph, layer.output)
+    if layer.kind is LayerKind.MATRIX_PRODUCT:
+        return written * (graph.shape(layer.inputs[0]) or (1,))[-1]
     weight = None if layer.weight is None else graph.constant(layer.weight)
     if weight is not None and weight.ndim > 1:
         match layer.kind:

@@ -222,7 +222,8 @@ def lower_function(builder: NetworkBuilder, layer: Layer) -> None:
     output = builder.new_integer(layer.output, layout)
     before, after = builder.feature(source), builder.feature(layer.output)
     table = None
-    if builder.plan.layers[layer.name].requantization is Requantization.TWICE_ROUNDED:
+    is_litert = builder.plan.layers[layer.name].requantization is Requantization.TWICE_ROUNDED
+    if is_litert and layer.attributes.is_plain:
         table = litert_table(layer.attributes, before, after)
     table = table or function_table(layer.attributes, before, after)
     builder.add_layer(layer.name, [x], output).lookup.value.extend(table)

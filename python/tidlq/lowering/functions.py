@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tidlq.graph.element_functions import (
+    Float64,
+    gelu,
+    hard_sigmoid,
+    hard_swish,
+    leaky_relu,
+    mish,
+    relu,
+    sigmoid,
+    swish,
+)
 from tidlq.graph.layers import Clamp, FunctionAttributes
 from tidlq.lowering.elementary import ELEMENTARY
 from tidlq.spec import FeatureQuant
 
-Float64 = NDArray[np.float64]
-
-
-def _sigmoid(x: Float64) -> Float64:
-    # The exponent of a non-positive number cannot overflow.
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1.0, e) / (1.0 + e)
-
-
-def _hard_sigmoid(x: Float64, alpha: float = 0.2, beta: float = 0.5) -> Float64:
-    return np.clip(alpha * x + beta, 0.0, 1.0)
-
-
-def _leaky_relu(x: Float64, alpha: float = 0.01) -> Float64:
-    return np.where(x >= 0, x, alpha * x)
-
-
-def _hard_swish(x: Float64) -> Float64:
-    return np.asarray(x * _hard_sigmoid(x, 1.0 / 6.0, 0.5))
-
 
 def _elu(x: Float64, alpha: float = 1.0) -> Float64:
     return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
-
-
-def _gelu(x: Float64, by_tanh: float = 0.0) -> Float64:
-    if by_tanh:
-        inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
-        return np.asarray(0.5 * x * (1.0 + inner))
-    complement = np.vectorize(math.erfc, otypes=[np.float64])(-x * math.sqrt(0.5))
-    return np.asarray(0.5 * x * complement)
 
 
 def _exp(x: Float64) -> Float64:
@@ -62,16 +43,19 @@ def _sqrt(x: Float64) -> Float64:
 
 FUNCTIONS: Mapping[str, Callable[..., Float64]] = MappingProxyType(
     {
-        "Sigmoid": _sigmoid,
+        "Sigmoid": sigmoid,
         "Tanh": np.tanh,
-        "HardSigmoid": _hard_sigmoid,
-        "HardSwish": _hard_swish,
-        "LeakyRelu": _leaky_relu,
+        "HardSigmoid": hard_sigmoid,
+        "HardSwish": hard_swish,
+        "LeakyRelu": leaky_relu,
         "Abs": np.abs,
         "Elu": _elu,
         "Exp": _exp,
-        "Gelu": _gelu,
+        "Gelu": gelu,
+        "Mish": mish,
+        "Swish": swish,
         "Log": _log,
+        "Relu": relu,
         "Neg": np.negative,
         "Sqrt": _sqrt,
         **ELEMENTARY,
@@ -89,11 +73,13 @@ def all_values(feature: FeatureQuant) -> Float64:
 def function_table(
     attributes: FunctionAttributes, source: FeatureQuant, output: FeatureQuant
 ) -> list[int]:
-    """The output integer for every input integer:  saturate(round(f(x) / scale) + zero point).
+    """The output integer of every input integer:  saturate(round(y / scale) + zero point).
 
-    Halves round to even.
+    y = gain * f(x) + shift; halves round to even.
     """
     y = FUNCTIONS[attributes.function](all_values(source), **dict(attributes.parameters))
+    if not attributes.is_plain:
+        y = attributes.gain * y + attributes.shift
     q = np.rint(np.clip(y / output.scale, -(2.0**40), 2.0**40)) + output.zero_point
     clipped = np.clip(q, output.type.lowest, output.type.highest)
     table: list[int] = clipped.astype(np.int64).tolist()

@@ -8,7 +8,16 @@ from types import MappingProxyType
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
-from tidlq.lowering import elementwise, gathers, movement, order, reductions, spatial, weighted
+from tidlq.lowering import (
+    elementwise,
+    gathers,
+    movement,
+    order,
+    reductions,
+    rows,
+    spatial,
+    weighted,
+)
 from tidlq.lowering.builder import NetworkBuilder, identity
 from tidlq.lowering.forms import float_joins
 from tidlq.lowering.network_pb2 import Network
@@ -28,6 +37,8 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.DIVISION: elementwise.lower_division,
         LayerKind.EXTREMUM: elementwise.lower_extremum,
         LayerKind.SOFTMAX: elementwise.lower_softmax,
+        LayerKind.MATRIX_PRODUCT: rows.lower_matrix_product,
+        LayerKind.NORMALIZATION: rows.lower_normalization,
         LayerKind.MAX_POOL: spatial.lower_pool,
         LayerKind.AVERAGE_POOL: spatial.lower_pool,
         LayerKind.RESIZE: spatial.lower_resize,

@@ -317,6 +317,8 @@ class Layer(_message.Message):
     GATHER_FIELD_NUMBER: _builtins.int
     REDUCE_FIELD_NUMBER: _builtins.int
     DIVISION_FIELD_NUMBER: _builtins.int
+    MATRIX_PRODUCT_FIELD_NUMBER: _builtins.int
+    NORMALIZATION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
@@ -372,6 +374,10 @@ class Layer(_message.Message):
     @_builtins.property
     def division(self) -> Global___Division: ...
     @_builtins.property
+    def matrix_product(self) -> Global___MatrixProduct: ...
+    @_builtins.property
+    def normalization(self) -> Global___Normalization: ...
+    @_builtins.property
     def top_k(self) -> Global___TopK: ...
     def __init__(
         self,
@@ -403,13 +409,15 @@ class Layer(_message.Message):
         gather: Global___Gather | None = ...,
         reduce: Global___Reduce | None = ...,
         division: Global___Division | None = ...,
+        matrix_product: Global___MatrixProduct | None = ...,
+        normalization: Global___Normalization | None = ...,
         top_k: Global___TopK | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "max_pool", b"max_pool", "name", b"name", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "top_k"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization", "top_k"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1289,6 +1297,80 @@ class Division(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Division: _TypeAlias = Division  # noqa: Y015
+
+@_typing.final
+class MatrixProduct(_message.Message):
+    """Products of the rows of two inputs, A (..., M, K) and B (..., N, K), whose leading axes are those of the
+    output (..., M, N); B may lack leading axes, or have 1 in their place.
+      acc[..., m, n] = sum over k of (A[..., m, k] - zero_point_A) * (B[..., n, k] - zero_point_B)
+    then requantize (lists of length 1). K is at most 2^28.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
+    def __init__(
+        self,
+        *,
+        requantize: Global___Requantize | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MatrixProduct: _TypeAlias = MatrixProduct  # noqa: Y015
+
+@_typing.final
+class Normalization(_message.Message):
+    """Integer -> integer of the same shape. The rows are those of the last axis, of n elements; with
+    d_i = q_i - zero_point(input), in exact integers
+      S = sum of d_i where `centred`, else 0;   Q = sum of d_i^2;   V = n * Q - S^2;   u_i = n * d_i - S
+    and in IEEE float64, each operation rounded to nearest (so is float64 of an integer),
+      r = 1 / sqrt(float64(V) + epsilon), or 0 where that sum is 0
+      v = round_half_even((float64(u_i) * r) * gain[c] + shift[c])
+      q = min(max(v + zero_point(output), lowest), highest)      of the output's type
+    without fused operations; v saturates before zero_point is added. A list of length 1 serves all; c is
+    otherwise the element's place i in its row where the list has n entries, or, with `by_row`, the row's
+    number modulo the length of the list. n is at most 2^20.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CENTRED_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    SHIFT_FIELD_NUMBER: _builtins.int
+    BY_ROW_FIELD_NUMBER: _builtins.int
+    centred: _builtins.bool
+    epsilon: _builtins.float
+    """Finite, not negative: the real epsilon times (n / scale(input))^2."""
+    by_row: _builtins.bool
+    @_builtins.property
+    def gain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Finite; the real gain and shift divided by scale(output)."""
+
+    @_builtins.property
+    def shift(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        centred: _builtins.bool = ...,
+        epsilon: _builtins.float = ...,
+        gain: _abc.Iterable[_builtins.float] | None = ...,
+        shift: _abc.Iterable[_builtins.float] | None = ...,
+        by_row: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_row", b"by_row", "centred", b"centred", "epsilon", b"epsilon", "gain", b"gain", "shift", b"shift"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Normalization: _TypeAlias = Normalization  # noqa: Y015
 
 @_typing.final
 class TopK(_message.Message):

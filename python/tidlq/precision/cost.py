@@ -61,12 +61,11 @@ class StateCosts:
         self.model = model
         self._names = [group.name for group in groups]
         place = {name: i for i, group in enumerate(groups) for name in group.features}
-        self._least = [base.feature_bits(group.features[0]) for group in groups]
         self._layers = [
             (
                 item,
-                tuple(place[name] for name, _ in item.inputs),
-                place[item.output],
+                tuple((place[name], base.feature_bits(name)) for name, _ in item.inputs),
+                (place[item.output], base.feature_bits(item.output)),
                 base.parameter_bits(item.name),
             )
             for item in work
@@ -82,13 +81,12 @@ class StateCosts:
             states: by group; those that are not listed are NARROW.
         """
         every = [states.get(name, GroupState.NARROW) for name in self._names]
-        pairs = zip(every, self._least, strict=True)
-        bits = [max(state.feature_bits, least) for state, least in pairs]
+        bits = [state.feature_bits for state in every]
         depth = [state.parameter_bits for state in every]
         total = 0.0
-        for index, (work, inputs, output, least) in enumerate(self._layers):
-            parameters = max(depth[output], least)
-            key = (index, tuple(bits[i] for i in inputs), parameters, bits[output])
+        for index, (work, inputs, (output, least_output), least) in enumerate(self._layers):
+            read = tuple(max(bits[i], least_input) for i, least_input in inputs)
+            key = (index, read, max(depth[output], least), max(bits[output], least_output))
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = self.model.layer_cost(work, LayerBits(*key[1:]))

@@ -24,14 +24,16 @@ _CHANGING = frozenset(
         LayerKind.AVERAGE_POOL,
         LayerKind.SUM,
         LayerKind.PRODUCT,
+        LayerKind.DIVISION,
         LayerKind.EXTREMUM,
+        LayerKind.REDUCTION,
         LayerKind.FUNCTION,
         LayerKind.CLAMP,
         LayerKind.PRELU,
     }
 )
 """Kinds whose inputs and output may have different precisions: TIDL's convolution, batch-norm,
-pooling other than max, and element-wise layers."""
+pooling other than max (reductions that do not select are such), and element-wise layers."""
 
 _FLOAT_OUTPUT = frozenset({LayerKind.SOFTMAX})
 """Kinds that write float in TIDL, so that their output says nothing about their input."""

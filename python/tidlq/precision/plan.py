@@ -50,7 +50,15 @@ IsAsymmetric = Callable[[LayerKind | None], bool]
 ChooseRange = Callable[[str, FeatureScales], Range]
 """The range of a feature map, by its tensor's name and the scales that it may have."""
 
-_FREE = frozenset({LayerKind.FUNCTION, LayerKind.SOFTMAX, LayerKind.REDUCTION, LayerKind.DIVISION})
+_FREE = frozenset(
+    {
+        LayerKind.FUNCTION,
+        LayerKind.SOFTMAX,
+        LayerKind.NORMALIZATION,
+        LayerKind.REDUCTION,
+        LayerKind.DIVISION,
+    }
+)
 """Kinds whose output's scale follows from its range alone."""
 
 
@@ -231,7 +239,7 @@ class _Planner:
             self._add_kept(layer)
         elif layer.kind.has_weight:
             self._add_weighted(layer)
-        elif layer.kind is LayerKind.PRODUCT:
+        elif layer.kind in (LayerKind.PRODUCT, LayerKind.MATRIX_PRODUCT):
             self._add_product(layer)
         elif layer.kind in _FREE:
             self.features[layer.output] = self.free_feature(layer.kind, layer.output)

@@ -52,6 +52,8 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
             matrix = _matrix(graph, layer, parameters)
     elif (index := operand_index(graph, layer)) is not None:
         parameters = element_count(graph, layer.inputs[index])
+    if layer.kind is LayerKind.MATRIX_PRODUCT:
+        matrix = _product(graph, layer)
     return LayerWork(
         layer.name,
         tuple((name, element_count(graph, name)) for name in features),
@@ -62,6 +64,13 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
         matrix,
         layer.kind in _VIEWS,
     )
+
+
+def _product(graph: Graph, layer: Layer) -> MatrixWork:
+    """Of two feature maps: the leading axes are groups."""
+    rows, columns = (graph.shape(layer.output) or (1, 1))[-2:]
+    groups = element_count(graph, layer.output) // (rows * columns)
+    return MatrixWork(rows, (graph.shape(layer.inputs[0]) or (1,))[-1], columns, groups)
 
 
 def _matrix(graph: Graph, layer: Layer, parameters: int) -> MatrixWork:

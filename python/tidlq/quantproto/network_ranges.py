@@ -52,6 +52,8 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
         LayerKind.TOP_K: TidlLayerType.TOP_K,
         LayerKind.POSITIONS: TidlLayerType.ARG_MAX,
+        LayerKind.MATRIX_PRODUCT: TidlLayerType.INNER_PRODUCT,
+        LayerKind.NORMALIZATION: TidlLayerType.LAYER_NORM,
     }
 )
 _NAMED_ALIKE = (
@@ -71,6 +73,10 @@ _TYPES_BY_OPERATOR: Mapping[str, TidlLayerType] = MappingProxyType(
         "Elu": TidlLayerType.ELU,
         "Exp": TidlLayerType.EXP,
         "Gelu": TidlLayerType.GELU,
+        "InstanceNormalization": TidlLayerType.INSTANCE_NORM,
+        "Mish": TidlLayerType.MISH,
+        # TIDL runs a sigmoid and a product, whose output this is.
+        "Swish": TidlLayerType.ELTWISE,
         "Log": TidlLayerType.LOG,
         "Neg": TidlLayerType.NEG,
         "Sqrt": TidlLayerType.SQRT,

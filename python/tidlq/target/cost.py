@@ -131,8 +131,9 @@ def layer_cycles(work: LayerWork, bits: LayerBits, device: Device) -> float:
     if work.matrix is None:
         computing = moved / MOVED_BYTES_PER_CYCLE
     else:
-        widest = max(bits.inputs, default=8)
-        computing = matrix_cycles(work.matrix, widest, bits.parameters, facts.mma_size)
+        # Without a parameter, the second input is the matrix.
+        left, right = bits.inputs if len(bits.inputs) == 2 else (max(bits.inputs), bits.parameters)
+        computing = matrix_cycles(work.matrix, left, right, facts.mma_size)
     converted = sum(
         n * (b + bits.output) / 8
         for (_, n), b in zip(work.inputs, bits.inputs, strict=True)

@@ -42,6 +42,7 @@ OPTION_NAMES: Mapping[str, str] = MappingProxyType(
         "calibration_method": "tidlq:calibration_method",
         "percentile": "tidlq:percentile",
         "cross_layer_equalization": "tidlq:cross_layer_equalization",
+        "leave_out_fusions": "tidlq:leave_out_fusions",
         "target_sqnr": "tidlq:target_sqnr",
         "cost_model": "tidlq:cost_model",
     }

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BeforeValidator
 
+from tidlq.spec import Fusion
 from tidlq.target.devices import Device, find_device
 from tidlq.target.ingredients import CalibrationMethod, EqualizationChoice
 
@@ -18,6 +19,8 @@ LARGEST_TARGET = 200.0
 """Decibels; more than 16 bits can give."""
 
 Choice = TypeVar("Choice", bound=enum.Enum)
+
+_FUSIONS = tuple(fusion.value for fusion in Fusion)
 
 
 class RequantizationChoice(enum.Enum):
@@ -78,6 +81,13 @@ def _read_names(value: object) -> tuple[str, ...]:
         raise ValueError("not a list of names")
     names = (str(name).strip() for name in value)
     return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _read_fusions(value: object) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in _read_names(value)) or ("auto",)
+    if names not in (("auto",), ("none",)) and any(name not in _FUSIONS for name in names):
+        raise ValueError("not a fusion")
+    return names
 
 
 def _read_path(value: object) -> Path | None:
@@ -174,6 +184,11 @@ DebugLevel = Annotated[int, _between(0, 6), Allowed("an integer from 0 to 6")]
 Switch = Annotated[bool, BeforeValidator(_read_switch), Allowed("0, 1")]
 OptionalSwitch = Annotated[bool | None, BeforeValidator(_read_switch), Allowed("0, 1")]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Allowed("comma-separated names")]
+Fusions = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_read_fusions),
+    Allowed(f"auto, none, or a list of {', '.join(_FUSIONS)}"),
+]
 Factor = Annotated[
     float, BeforeValidator(_read_factor), Allowed("-1 (off) or a number greater than 1")
 ]

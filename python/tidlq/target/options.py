@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from tidlq.errors import OptionError, nearest_names
+from tidlq.spec import ACTIVATION_FUSIONS, Fusion
 from tidlq.target.ingredients import (
     CalibrationIngredients,
     CalibrationMethod,
@@ -28,6 +29,7 @@ from tidlq.target.option_values import (
     DeviceName,
     Equalization,
     Factor,
+    Fusions,
     Method,
     Names,
     OptionalSwitch,
@@ -151,6 +153,11 @@ class Options(BaseModel):
         description="Rescaling of channels between layers; auto: with accuracy_level 1 and 9, "
         "where it lowers the error (weights with a scale per channel: networks with gates only).",
     )
+    leave_out_fusions: Fusions = Field(
+        default=("auto",),
+        description="Fusions that are not made: their nodes are layers, rounded one by one; auto: "
+        "none with scale type 4, those of activations with the others.",
+    )
 
     target_sqnr: Decibels = Field(
         default=None,
@@ -217,6 +224,16 @@ class Options(BaseModel):
         """`to_tidl` without the options that have no influence on the network."""
         idle = {OPTION_NAMES[field] for field in ("quant_params_proto_path", "debug_level")}
         return {name: value for name, value in self.to_tidl().items() if name not in idle}
+
+    @property
+    def left_out(self) -> frozenset[Fusion]:
+        """Fusions that are not made."""
+        if self.leave_out_fusions == ("none",):
+            return frozenset()
+        if self.leave_out_fusions == ("auto",):
+            # With one weight scale per tensor, 16 bits inside activations lose accuracy.
+            return frozenset() if self.quantization_scale_type == 4 else ACTIVATION_FUSIONS
+        return frozenset(map(Fusion, self.leave_out_fusions))
 
     @property
     def is_mixed(self) -> bool:

@@ -32,6 +32,7 @@ fn input(element_type: ElementType, elements: usize) -> Values {
             let value = |index| (noise(index) % 1000) as f32 / 250.0 - 2.0;
             Values::F32((0..elements).map(value).collect())
         }
+        ElementType::S32 | ElementType::S64 => unreachable!("no kernel here reads positions"),
     }
 }
 

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from oracle.bigint import elementwise, floats, movement, order, real, reductions, softmax, windows
+from oracle.bigint import (
+    elementwise,
+    floats,
+    movement,
+    order,
+    real,
+    reductions,
+    rows,
+    softmax,
+    windows,
+)
 from oracle.bigint.tensors import Array, constant_of, dtype_of, shape_of
 from tidlq.lowering import network_pb2 as pb
 
@@ -61,6 +71,10 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return softmax.integer_softmax(op, xs[0], output)
         case "extremum":
             return elementwise.extremum(op, xs, output)
+        case "matrix_product":
+            return rows.matrix_product(op, xs, sources, output)
+        case "normalization":
+            return rows.normalization(op, xs[0], sources[0], output)
         case "transposed_convolution":
             weight = tensors[op.weight]
             return windows.transposed_convolution(op, xs[0], sources[0], weight, output)

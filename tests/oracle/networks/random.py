@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from oracle.bigint.tensors import Array
-from oracle.networks import draws, element_layers, movement_layers, window_layers
+from oracle.networks import (
+    draws,
+    element_layers,
+    movement_layers,
+    row_layers,
+    window_layers,
+)
 from oracle.networks.builder import NetworkBuilder
 from tidlq.lowering import network_pb2 as pb
 
@@ -76,6 +82,8 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "slice": LayerKind(movement_layers.slice_axes, _NOT_SCALAR, takes_floats=True),
     "resize": LayerKind(movement_layers.resize, _FEATURES),
     "softmax": LayerKind(element_layers.softmax, _NOT_SCALAR),
+    "matrix_product": LayerKind(row_layers.matrix_product, (2, 3, 4, 5)),
+    "normalization": LayerKind(row_layers.normalization, _NOT_SCALAR),
     "integer_softmax": LayerKind(element_layers.integer_softmax, _NOT_SCALAR),
 }
 

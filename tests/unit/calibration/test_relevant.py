@@ -143,8 +143,8 @@ def test_a_searched_range_ends_where_a_swish_is_flat():
     frames = [{"input0": rng.normal(scale=60, size=(1, 2, 4, 4)).astype(np.float32)}] * 5
     compiled = tidlq.compile(model, frames, {"quantization_scale_type": 4})
     known = compiled.ranges.features[x]
-    assert (known.min, known.origin) == (-8.0, RangeOrigin.MEASURED)
+    assert (known.min, known.origin) == (-16.0, RangeOrigin.MEASURED)
     extremes = tidlq.compile(model, frames, {"quantization_scale_type": 4, "accuracy_level": 2})
-    assert extremes.ranges.features[x].min < -8.0
+    assert extremes.ranges.features[x].min < -16.0
     assert isinstance(known, Range)
     assert math.isfinite(known.max)

@@ -9,12 +9,13 @@ import pytest
 from small_networks import SmallNetwork, parts_of
 from tidlq.equalization import ChannelGroup, find_channel_groups
 from tidlq.graph.model import Graph
+from tidlq.graph.recognition.fusions import NO_FUSION
 
 Middle = Callable[[SmallNetwork, str], str]
 
 
 def groups_of(graph: Graph) -> tuple[ChannelGroup, ...]:
-    return find_channel_groups(graph, parts_of(graph))
+    return find_channel_groups(graph, parts_of(graph, NO_FUSION))
 
 
 def between(middle: Middle, *, classes: bool = False) -> tuple[ChannelGroup, ...]:

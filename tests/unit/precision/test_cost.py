@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from small_networks import SmallNetwork, parts_of
+from tidlq.graph.work import operation_count
 from tidlq.precision.cost import StateCosts, device_latency
 from tidlq.precision.groups import GroupState, find_precision_groups, precision_of_states
 from tidlq.precision.work import layer_bits, layer_work
+from tidlq.spec import Precision
 from tidlq.target import Device, LayerBits, LayerWork, MatrixWork, layer_cycles
 from tidlq.target.cost import LAYER_OVERHEAD, matrix_cycles
 
@@ -71,6 +73,36 @@ def test_products_are_counted(
     (work,) = layer_work(graph, parts_of(graph))
     assert work.matrix is not None
     assert work.matrix.macs == macs
+
+
+def test_a_product_of_two_feature_maps_has_its_leading_axes_as_groups() -> None:
+    net = SmallNetwork()
+    graph = net.graph(net.node("MatMul", net.input(1, 3, 5, 7), net.input(1, 3, 7, 11)))
+    (work,) = layer_work(graph, parts_of(graph))
+    assert work.matrix == MatrixWork(positions=5, terms=7, columns=11, groups=3)
+    assert operation_count(graph, parts_of(graph).layers[0]) == 3 * 5 * 7 * 11
+
+
+def test_a_product_of_two_feature_maps_runs_at_the_rate_of_both() -> None:
+    matrix = MatrixWork(positions=1024, terms=256, columns=256)
+    work = LayerWork("product", (("a", 64), ("b", 64)), "c", 64, matrix=matrix)
+    narrow, mixed, wide = (
+        layer_cycles(work, LayerBits(bits, 8, 8), Device.AM62A) - LAYER_OVERHEAD
+        for bits in ((8, 8), (8, 16), (16, 16))
+    )
+    assert (round(mixed / narrow), round(wide / narrow)) == (2, 4)
+
+
+def test_bits_that_a_tensor_has_at_least_count_within_a_group() -> None:
+    net = SmallNetwork()
+    joined = net.node("MatMul", net.input(1, 8, 64), net.input(1, 64, 8))
+    graph = net.graph(joined)
+    groups, work = find_precision_groups(graph, parts_of(graph)), layer_work(graph, parts_of(graph))
+    model = device_latency(Device.AM62A)
+    plain = StateCosts(groups, work, model)
+    wider = StateCosts(groups, work, model, Precision(8, {joined: 16}))
+    assert plain.narrow < wider.narrow
+    assert wider.wide == plain.wide
 
 
 def test_costs_of_states_are_those_of_their_precision() -> None:

@@ -57,6 +57,30 @@ def test_element_wise_layers_and_averages_may_change_the_precision(op: str) -> N
     assert features(net.graph(net.conv(y, (2, 3, 1, 1))))[:2] == [{x}, {y}]
 
 
+@pytest.mark.parametrize("op", ["Div", "ReduceL2", "ReduceSum"])
+def test_quotients_and_reductions_that_compute_may_change_the_precision(op: str) -> None:
+    net = SmallNetwork()
+    x = net.input(1, 3, 6, 6)
+    y = net.node(op, x, x if op == "Div" else net.integers([2]))
+    assert features(net.graph(net.conv(y, (2, 3, 1, 1))))[:2] == [{x}, {y}]
+
+
+@pytest.mark.parametrize("op", ["ReduceMax", "ReduceMin"])
+def test_reductions_that_select_keep_the_precision(op: str) -> None:
+    net = SmallNetwork()
+    x = net.input(1, 3, 6, 6)
+    y = net.node(op, x, net.integers([1]))
+    assert features(net.graph(net.conv(y, (2, 1, 1, 1))))[:1] == [{x, y}]
+
+
+def test_products_of_feature_maps_and_normalizations_keep_the_precision() -> None:
+    net = SmallNetwork()
+    x, z = net.input(1, 6, 6), net.input(1, 6, 6)
+    product = net.node("MatMul", x, z)
+    y = net.node("LayerNormalization", product, net.random(6), net.random(6))
+    assert features(net.graph(net.node("Sigmoid", y)))[:1] == [{x, z, product, y}]
+
+
 def test_a_concat_joins_all_its_inputs_and_its_output() -> None:
     net = SmallNetwork()
     x = net.input(1, 3, 6, 6)

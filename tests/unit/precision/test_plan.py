@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, partition
 from tidlq.graph.recognition import find_layers
+from tidlq.graph.recognition.fusions import NO_FUSION
 from tidlq.importers.onnx_model import import_onnx
 from tidlq.lowering.lower import lower_stage
 from tidlq.precision.parameter_ranges import measure_parameters
@@ -61,7 +62,7 @@ def network() -> tuple[Graph, Partition]:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     imported = import_onnx(model)
-    return imported, partition(imported, find_layers(imported, {}, None))
+    return imported, partition(imported, find_layers(imported, {}, None, NO_FUSION))
 
 
 GRAPH, PARTS = network()

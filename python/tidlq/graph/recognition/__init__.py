@@ -19,19 +19,32 @@ from tidlq.graph.recognition import (
     pools,
     reductions,
     resize,
+    rows,
     weighted,
 )
+from tidlq.graph.recognition.fusions import FusionChoice, find_fusions
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.spec import FeatureQuant
 
 Recogniser = Callable[[NodeReader], Layer | tuple[Layer, ...]]
+
+
+def _recognise_matmul(node: NodeReader) -> Layer:
+    """A product with a constant matrix, or of two feature maps."""
+    is_weighted = any(node.is_constant(index) for index in range(2))
+    recognise = weighted.recognise_matmul if is_weighted else rows.recognise_matrix_product
+    return recognise(node)
+
 
 RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
     {
         "Conv": weighted.recognise_convolution,
         "ConvTranspose": weighted.recognise_transposed_convolution,
         "Gemm": weighted.recognise_gemm,
-        "MatMul": weighted.recognise_matmul,
+        "MatMul": _recognise_matmul,
+        "LayerNormalization": rows.recognise_layer_norm,
+        "RMSNormalization": rows.recognise_layer_norm,
+        "InstanceNormalization": rows.recognise_instance_norm,
         "BatchNormalization": weighted.recognise_batch_norm,
         "PRelu": weighted.recognise_prelu,
         "MaxPool": pools.recognise_max_pool,
@@ -54,6 +67,7 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         **dict.fromkeys(elementwise.FUNCTION_DEFAULTS, elementwise.recognise_function),
         **dict.fromkeys(elementwise.STATED_FUNCTIONS, elementwise.recognise_stated_function),
         **dict.fromkeys(functions.ELEMENTARY_FUNCTIONS, functions.recognise_elementary),
+        "Gelu": elementwise.recognise_gelu,
         "Softmax": elementwise.recognise_softmax,
         "Concat": movement.recognise_concat,
         "Flatten": movement.recognise_reshape,
@@ -108,6 +122,7 @@ def find_layers(
     graph: Graph,
     denied: Mapping[str, str] | None = None,
     allowed: Collection[str] | None = None,
+    fusions: FusionChoice | None = None,
 ) -> LayerTable:
     """Splits a Graph's nodes into fixed-point layers and float nodes.
 
@@ -115,6 +130,7 @@ def find_layers(
         graph: the canonical Graph.
         denied: node names that must stay in float, each with the reason.
         allowed: node names that may lead a layer; what they absorb comes along. None allows all.
+        fusions: which ones are allowed; None allows all.
 
     Returns:
         Every node exactly once, layers with their fused successors, in execution order.
@@ -124,9 +140,14 @@ def find_layers(
     float_nodes: list[FloatNode] = []
     absorbed: set[str] = set()
     taken = {node.name or "" for node in graph.nodes}
+    fused = find_fusions(graph, denied, allowed, fusions or FusionChoice())
+    inside = {name for layer in fused.values() for name in layer.nodes}
     for node in graph.nodes:
         reader = NodeReader(graph, node)
         if reader.name in absorbed:
+            continue
+        if reader.name in inside:
+            layers += [fused[reader.name]] if reader.name in fused else []
             continue
         try:
             if allowed is not None and reader.name not in allowed:

@@ -27,12 +27,14 @@ FUNCTION_DEFAULTS: Mapping[str, Mapping[str, float]] = MappingProxyType(
         "Tanh": {},
         "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
         "HardSwish": {},
+        "Mish": {},
+        "Swish": {"alpha": 1.0},
     }
 )
 """Functions run by table, with ONNX's default parameters."""
 
 STATED_FUNCTIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
-    {"Abs": {}, "Elu": {"alpha": 1.0}, "Exp": {}, "Gelu": {}, "Log": {}, "Neg": {}, "Sqrt": {}}
+    {"Abs": {}, "Elu": {"alpha": 1.0}, "Exp": {}, "Log": {}, "Neg": {}, "Sqrt": {}}
 )
 """Functions run by table where a pre-quantized model states both ends."""
 
@@ -129,10 +131,14 @@ def recognise_stated_function(node: NodeReader) -> Layer:
     if stated is None or not all(name in stated.features for name in ends):
         raise RefusedError("the engine has no integer kernel for it")
     defaults = STATED_FUNCTIONS[node.op_type]
-    parameters = [(name, node.real(name, value)) for name, value in defaults.items()]
-    if node.op_type == "Gelu":
-        parameters.append(("by_tanh", float(node.text("approximate", "none") == "tanh")))
-    return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, tuple(parameters)))
+    parameters = tuple((name, node.real(name, value)) for name, value in defaults.items())
+    return node.layer(LayerKind.FUNCTION, FunctionAttributes(node.op_type, parameters))
+
+
+def recognise_gelu(node: NodeReader) -> Layer:
+    """Gelu, exact or by its approximation, run by table."""
+    parameters = (("by_tanh", float(node.text("approximate", "none") == "tanh")),)
+    return node.layer(LayerKind.FUNCTION, FunctionAttributes("Gelu", parameters))
 
 
 def recognise_softmax(node: NodeReader) -> Layer:

@@ -4,6 +4,7 @@
 mod order;
 mod reduce;
 mod resize;
+mod rows;
 mod softmax;
 mod transposed;
 
@@ -171,6 +172,8 @@ impl Step<'_> {
             Op::Resize(resize) => self.resize(resize),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
+            Op::MatrixProduct(requantizer) => self.matrix_product(requantizer),
+            Op::Normalization(spec) => self.normalization(spec),
             Op::TransposedConvolution(convolution) => self.transposed_convolution(convolution),
             Op::Extremum { least } => {
                 let best =

@@ -12,7 +12,9 @@ use super::extremum::ExtremumKernel;
 use super::gemm::{PackedWeights, Storage, WeightSource};
 use super::integer_softmax::IntegerSoftmaxKernel;
 use super::lookup::LookupKernel;
+use super::matrix_product::MatrixProductKernel;
 use super::movement::{ConcatKernel, GatherKernel, PadKernel, StridedKernel};
+use super::normalization::NormalizationKernel;
 use super::pair_sum::PairSumKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
@@ -111,6 +113,22 @@ pub(crate) fn kernel_for(
             output_scale: output.scale,
             requantizer: requantizer.clone(),
         }),
+        Op::MatrixProduct(requantizer) => Box::new(MatrixProductKernel::new(
+            scope.input(0),
+            scope.input(1),
+            scope.output(),
+            requantizer,
+        )),
+        Op::Normalization(normalization) => Box::new(
+            NormalizationKernel {
+                input_type: scope.input(0).element_type,
+                output_type: scope.output().element_type,
+                zero_points: [scope.input(0).zero_point, scope.output().zero_point],
+                row: scope.input(0).last_axis(),
+                spec: normalization.clone(),
+            }
+            .with_whole_lists(),
+        ),
         Op::IntegerSoftmax(softmax) => Box::new(IntegerSoftmaxKernel {
             input_type: input.element_type,
             output_type: output.element_type,

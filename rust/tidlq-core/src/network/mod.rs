@@ -34,8 +34,8 @@ pub use values::{Values, ValuesView};
 
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
-    AveragePool, Convolution, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Op, PRelu, Pad,
-    PadMode, Reduce, ReduceKind, Resize, ResizeAxis, Softmax, Sum, TopK, Window,
+    AveragePool, Convolution, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op,
+    PRelu, Pad, PadMode, Reduce, ReduceKind, Resize, ResizeAxis, Softmax, Sum, TopK, Window,
 };
 
 /// Generated from `proto/network.proto`.

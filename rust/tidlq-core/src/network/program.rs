@@ -136,6 +136,8 @@ pub(crate) enum Op {
     Gather { axis: usize, index: Vec<usize> },
     Reduce(Reduce),
     Division(Requantizer),
+    MatrixProduct(Requantizer),
+    Normalization(Normalization),
     TopK(TopK),
 }
 
@@ -321,6 +323,17 @@ pub(crate) struct Reduce {
     pub kind: ReduceKind,
     /// Of sums; what selects has none.
     pub requantizer: Option<Requantizer>,
+}
+
+/// Rows brought to one mean and variance.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Normalization {
+    pub centred: bool,
+    pub epsilon: f64,
+    pub gain: Vec<f64>,
+    pub shift: Vec<f64>,
+    /// The lists have an entry per row.
+    pub by_row: bool,
 }
 
 /// Elements in order of their size, or where they were.

@@ -5,6 +5,7 @@ mod input_sums;
 mod movement;
 mod order;
 mod products;
+mod row_products;
 mod rows;
 mod windows;
 

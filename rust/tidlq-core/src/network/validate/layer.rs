@@ -5,7 +5,7 @@ use super::check::{
     same_quantization,
 };
 use super::requantize::{Lists, of_channels, requantizer};
-use super::{movement, order, reduce, window};
+use super::{movement, order, reduce, rows, window};
 use crate::element::ElementType;
 use crate::error::Fault;
 use crate::fixed::Rounding;
@@ -129,6 +129,8 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         Message::Gather(message) => reduce::gather(scope, &message)?,
         Message::Reduce(message) => Op::Reduce(reduce::reduce(scope, message)?),
         Message::Division(message) => reduce::division(scope, message)?,
+        Message::MatrixProduct(message) => rows::matrix_product(scope, message)?,
+        Message::Normalization(message) => rows::normalization(scope, message)?,
         Message::TopK(message) => order::top_k(scope, &message)?,
     })
 }

@@ -7,6 +7,7 @@ mod movement;
 mod order;
 mod reduce;
 mod requantize;
+mod rows;
 mod window;
 
 use std::collections::HashMap;
