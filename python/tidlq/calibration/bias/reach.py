@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 PARTS = 8
+QUARTER = 2
 LEAST_GAIN = 0.02
 
 
@@ -13,9 +14,9 @@ def find_reach(
 ) -> tuple[int, float]:
     """The number of layers, the first ones, whose corrections leave the least error.
 
-    The error is taken as a function of the number with one valley: halves and quarters are tried
-    first, then the eighths beside the best of them. All layers keep theirs, or else none, unless
-    fewer gain `LEAST_GAIN` of the error.
+    The error is taken as a function of the number with one valley: from all layers on it goes down
+    by quarters as long as the error falls, then to the eighths beside. All layers keep theirs, or
+    else none, unless fewer gain `LEAST_GAIN` of the error.
 
     Args:
         layers: how many there are.
@@ -27,19 +28,21 @@ def find_reach(
         The number of layers, and its error.
     """
     known = {layers: of_all, 0: of_none}
-    ends = min(known, key=lambda count: (known[count], -count))
 
-    def try_parts(parts: Iterable[int]) -> int:
-        for part in parts:
-            count = layers * part // PARTS
-            if count not in known:
-                known[count] = error(count)
-        return min(known, key=lambda count: (known[count], -count))
+    def error_of(part: int) -> float:
+        count = layers * part // PARTS
+        if count not in known:
+            known[count] = error(count)
+        return known[count]
 
-    quarter = PARTS // 4
-    best = try_parts((3 * quarter, 2 * quarter, quarter))
-    part = min(range(PARTS + 1), key=lambda part: abs(layers * part // PARTS - best))
-    best = try_parts(other for other in (part + 1, part - 1) if 0 <= other <= PARTS)
-    if known[best] > known[ends] * (1 - LEAST_GAIN):
-        best = ends
-    return best, known[best]
+    best = PARTS
+    while best > 0 and error_of(best - QUARTER) < error_of(best):
+        best -= QUARTER
+    for part in (best + 1, best - 1):
+        if 0 < part < PARTS:
+            error_of(part)
+    ends = min((layers, 0), key=lambda count: (known[count], -count))
+    reach = min(known, key=lambda count: (known[count], -count))
+    if known[reach] > known[ends] * (1 - LEAST_GAIN):
+        reach = ends
+    return reach, known[reach]
