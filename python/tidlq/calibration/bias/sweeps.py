@@ -128,6 +128,16 @@ class BiasSweeps:
             state.best_error,
         )
 
+    def best_integers(self) -> dict[str, NDArray[np.int64]]:
+        """Integers of the best sweep's biases so far, by layer."""
+        best = self._state.best
+        weighted = [x for x in self._stages.weighted if x.layer.name in best]
+        return {x.layer.name: _integers(x, best[x.layer.name]) for x in weighted}
+
+    def best_outputs(self) -> dict[str, NDArray[np.generic]]:
+        """The outputs of all frames with the biases of the best sweep so far, by name."""
+        return self._stages.run(self._frames.inputs, self.best_integers())
+
     def advance(self, sweeps: int, progress: Callable[[int], None] | None = None) -> None:
         """Sweeps until `sweeps` are done in all, or until there is no more to gain.
 

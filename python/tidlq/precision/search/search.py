@@ -99,11 +99,10 @@ class PrecisionSearch:
         self._left = self._evaluations
         for states in self.plain(budget):
             self._error(states)
-        if self._costs.wide > budget:
-            for states in propose(self._costs, self._gains, budget)[:_TRIED_PROPOSALS]:
-                self._error(states)
-            self._climb(budget)
-            self._refine(budget)
+        for states in propose(self._costs, self._gains, budget)[:_TRIED_PROPOSALS]:
+            self._error(states)
+        self._climb(budget)
+        self._refine(budget)
         self._relieve(budget)
         return self._choices.best(budget)
 
@@ -126,6 +125,14 @@ class PrecisionSearch:
         """
         for states in propose(self._costs, self._gains, max(budget, self._costs.narrow))[:1]:
             self._error(states)
+
+    def is_exhaustive(self, budget: float) -> bool:
+        """Whether all choices within a budget are measured.
+
+        Args:
+            budget: in milliseconds.
+        """
+        return self._combinations(budget) is not None
 
     def _combinations(self, budget: float) -> list[dict[str, GroupState]] | None:
         """All choices within the budget; None where they are too many to measure."""
