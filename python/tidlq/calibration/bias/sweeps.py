@@ -140,6 +140,15 @@ class BiasSweeps:
             state.best_error,
         )
 
+    def best_integers(self) -> dict[str, NDArray[np.int64]]:
+        """Integers of the best sweep's biases so far, by layer; none where no sweep helped."""
+        state = self._state
+        return self._integers(state.best if state.best_error < state.error_before else {})
+
+    def best_outputs(self) -> dict[str, NDArray[np.generic]]:
+        """The outputs of all frames with the biases of the best sweep so far, by name."""
+        return self._stages.run(self._frames.inputs, self.best_integers())
+
     def advance(self, sweeps: int, progress: Callable[[int], None] | None = None) -> None:
         """Sweeps until `sweeps` are done in all, or until there is no more to gain.
 
