@@ -362,6 +362,7 @@ class StatedQuantization:
             quantization, although `features` has them; only our own exports say so.
         float_nodes: nodes that run in float although their quantization is stated; likewise.
         is_exported: it is one of our own exports, so every kind of layer computes what it stated.
+        real_biases: biases that the model adds in float32 behind a layer, before it quantizes.
     """
 
     features: Mapping[str, FeatureQuant]
@@ -371,6 +372,7 @@ class StatedQuantization:
     unrounded: frozenset[str] = frozenset()
     float_nodes: frozenset[str] = frozenset()
     is_exported: bool = False
+    real_biases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -437,7 +439,7 @@ class LayerQuant:
         bias: values of a weighted layer's bias, real units, one per output channel; empty where
             there is none.
         bias_bits: signed bits that the bias is saturated to.
-        is_bias_real: the bias is added in float32 to an output that is not quantized, not to the
+        is_bias_real: the bias is added in float32 to the scaled accumulator, not to the
             accumulator.
         headroom_bits: weighted layers only: bits of the accumulator that its largest possible
             value leaves unused, the sign aside; of the worst channel.

@@ -163,7 +163,8 @@ class Requantize(_message.Message):
 
       SHIFT:  v = (acc + half) >> shift[c]                 half = shift ? 1 << (shift - 1) : 0
       FIXED:  v = (acc * multiplier[c] + half) >> shift[c]   exact product, one rounding
-      FLOAT:  v = round_half_even(float32(acc) * scale[c])   IEEE float32
+      FLOAT:  v = round_half_even(float32(acc) * scale[c] + real_bias[c])   each operation rounded to
+              float32; nothing is added where real_bias is empty
       DOUBLE: v = round_half_away(float64(acc) * double_scale[c])   IEEE float64
 
       q = min(max(v + zero_point, clamp_min), clamp_max)
@@ -182,7 +183,7 @@ class Requantize(_message.Message):
     A convolution of either kind or an InnerProduct may write an F32 tensor. Its mode is FLOAT then, zero_point and
     clamps are 0, and nothing is rounded to an integer:
 
-      output = float32(acc) * scale[c] + real_bias[c]        each operation rounded to float32
+      output = float32(acc) * scale[c] + real_bias[c]        likewise
 
     QUOTIENT is for AveragePool and Resize, whose accumulators are then sums of the input's integers
     as they are: no zero point is subtracted or added.
@@ -262,7 +263,7 @@ class Requantize(_message.Message):
 
     @_builtins.property
     def real_bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """F32 outputs only, finite; nothing is added where the list is empty."""
+        """FLOAT convolutions of either kind and InnerProducts only; finite."""
 
     def __init__(
         self,
