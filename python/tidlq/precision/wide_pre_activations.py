@@ -11,6 +11,7 @@ from tidlq.graph.partition import Partition, Stage, StageKind
 from tidlq.spec import Precision
 
 _TABLES = frozenset({LayerKind.FUNCTION})
+_ACTIVATIONS = _TABLES | {LayerKind.PRELU}
 _GATING = frozenset({LayerKind.FUNCTION, LayerKind.BATCH_NORM, LayerKind.CLAMP})
 _LONGEST_GATE = 4
 
@@ -57,7 +58,7 @@ def with_wide_pre_activations(
 def _tables_after(layer: Layer) -> frozenset[LayerKind]:
     """Attention's logits are never an answer: 16 bits show the softmax how they differ."""
     is_product = layer.kind is LayerKind.MATRIX_PRODUCT
-    return _TABLES | {LayerKind.SOFTMAX} if is_product else _TABLES
+    return _ACTIVATIONS | {LayerKind.SOFTMAX} if is_product else _ACTIVATIONS
 
 
 class _StageReading:
@@ -75,7 +76,7 @@ class _StageReading:
         of_tables = {
             layer.output
             for layer in self.layers
-            if layer.kind not in _TABLES and self._is_read_by(layer.output, _tables_after(layer))
+            if layer.kind not in _ACTIVATIONS and self._is_read_by(layer.output, _tables_after(layer))
         }
         of_gates = {name for layer in self.layers for name in self._operands_of_gated(layer)}
         own = frozenset(name for name in of_tables | of_gates if self._has_own_bits(name))
