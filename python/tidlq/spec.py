@@ -131,6 +131,7 @@ class Fusion(enum.Enum):
     SCALED_ACTIVATION: so is an activation with numbers that multiply it and are added to it.
     LAYER_NORM, RMS_NORM: a normalization that several nodes spell out is one layer.
     WIDE_PRE_ACTIVATION: what only functions read has 16 bits where all else has 8.
+    WIDE_OUTPUT: so has what only leaves a network of several heads.
     """
 
     SILU = "silu"
@@ -141,10 +142,7 @@ class Fusion(enum.Enum):
     LAYER_NORM = "layer-norm"
     RMS_NORM = "rms-norm"
     WIDE_PRE_ACTIVATION = "wide-pre-activation"
-
-
-ACTIVATION_FUSIONS = frozenset(Fusion) - {Fusion.LAYER_NORM, Fusion.RMS_NORM}
-"""Fusions around activations; the others are of normalizations."""
+    WIDE_OUTPUT = "wide-output"
 
 
 class ParameterRole(enum.Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tidlq.calibration import Checkpoints
@@ -37,7 +37,7 @@ from tidlq.precision.work import layer_work
 from tidlq.spec import Precision
 from tidlq.target import Options
 
-EVALUATIONS_PER_GROUP = 3
+EVALUATIONS_PER_GROUP = 1
 LEAST_EVALUATIONS = 64
 MOST_EVALUATIONS = 1_000
 SEARCHED_MACS = 1e8
@@ -47,14 +47,21 @@ CURVE_POINTS = 10
 PROBES = 6
 """Budgets that are tried to reach a target."""
 
+FINALISTS = 4
+"""Best choices of the search that are compared once their biases are calibrated in full."""
+PLAIN_FINALISTS = 3
+"""Likewise of the plain choices."""
+WORTH_A_FINAL = 2.0
+"""Error relative to the best one's, up to which a choice is compared."""
+
 _ERRORS, _GAINS = "precision choices", "precision gains"
 
 
 class Errors(Protocol):
     """Squared errors of precisions' outputs relative to the float network's."""
 
-    def error(self, precision: Precision) -> float:
-        """Of one precision."""
+    def typical_error(self, precision: Precision) -> float:
+        """Of one precision, in the typical frame."""
 
     def errors_near(
         self,
@@ -79,9 +86,12 @@ class MixedPrecision:
         latency_model: where latencies come from.
         gains: error of each group's own noise that a state takes away, by its name and state.
         prices: latency that a state adds to the 8-bit network, milliseconds.
-        front: choices with less error than all that cost as much or less, by cost.
+        front: choices with less error than all that cost as much or less, and the chosen one, by
+            cost.
         measurements: choices that were tried.
+        base: the precision that lists or a proto ask for.
         notices: what the user should know, in plain sentences.
+        finalists: choices that are to be compared once their biases are calibrated; `chosen` first.
     """
 
     groups: tuple[PrecisionGroup, ...]
@@ -95,7 +105,27 @@ class MixedPrecision:
     prices: Mapping[tuple[str, GroupState], float]
     front: tuple[MeasuredChoice, ...]
     measurements: int
+    base: Precision = field(default_factory=Precision)
     notices: tuple[str, ...] = ()
+    finalists: tuple[MeasuredChoice, ...] = ()
+
+    def with_chosen(self, chosen: MeasuredChoice) -> MixedPrecision:
+        """The same with another choice.
+
+        Args:
+            chosen: one of the finalists.
+        """
+        front = self.front if chosen in self.front else (*self.front, chosen)
+        return replace(
+            self,
+            chosen=chosen,
+            precision=self.precision_of(chosen),
+            front=tuple(sorted(front, key=lambda choice: (choice.cost, choice.error))),
+        )
+
+    def precision_of(self, choice: MeasuredChoice) -> Precision:
+        """The precision that a choice means."""
+        return joined_precision(self.base, precision_of_states(self.groups, dict(choice.states)))
 
     @property
     def factor(self) -> float:
@@ -116,6 +146,7 @@ class PrecisionChoice:
         checkpoints: keep what was measured.
         fixed: features and layers whose bits stay those of `base`.
         tell: told the number of measurements and about how many there will be.
+        orders: of groups by name, which are tried as far as they fit.
     """
 
     def __init__(
@@ -130,7 +161,9 @@ class PrecisionChoice:
         *,
         fixed: frozenset[str] = frozenset(),
         tell: Callable[[int, int], None] | None = None,
+        orders: Sequence[Sequence[str]] = (),
     ) -> None:
+        self._orders = orders
         self._options = options
         self._base = base
         found = find_precision_groups(graph, parts, options.device)
@@ -168,18 +201,27 @@ class PrecisionChoice:
                 "allowed: a greater factor, or fewer layers in the lists."
             )
         self._choices.error({})
-        self._choices.error({group.name: group.states[-1] for group in self._groups})
+        widest = {group.name: group.states[-1] for group in self._groups}
+        self._choices.error(widest)
         gains = self._gains()
-        search = PrecisionSearch(self._choices, gains, self._evaluations, self._report)
-        if target is None:
-            chosen = search.run(self._budget)
-        else:
+        search = PrecisionSearch(
+            self._choices, gains, self._evaluations, self._report, self._orders
+        )
+        is_all = self._costs.wide <= self._budget and not search.is_exhaustive(self._budget)
+        if target is not None:
             chosen = self._reach(search, 10 ** (-target / 10), target)
+        elif is_all:
+            chosen = self._choices.measured(widest)
+        else:
+            chosen = search.run(self._budget)
         low, high = self._costs.narrow, self._costs.wide
         for point in range(1, CURVE_POINTS):
             search.sketch(low + (high - low) * point / CURVE_POINTS)
-        if target is None:
-            chosen = self._choices.best(self._budget)
+        finalists = [chosen]
+        if target is None and not is_all:
+            plain = [self._choices.measured(states) for states in search.plain(self._budget)]
+            finalists = self._finalists(plain)
+            chosen = finalists[0]
         self._tell(self._total, self._total)
         return MixedPrecision(
             self._groups,
@@ -193,8 +235,18 @@ class PrecisionChoice:
             {key: self._costs.cost(dict([key])) - self._costs.narrow for key in gains},
             pareto_front(self._choices),
             self._choices.count,
+            self._base,
             tuple(self._notices),
+            tuple(finalists),
         )
+
+    def _finalists(self, plain: Sequence[MeasuredChoice]) -> list[MeasuredChoice]:
+        """The best choices within the budget, and the best of the plain ones, by error."""
+        fitting = [choice for choice in self._choices if choice.cost <= self._budget]
+        best = sorted(fitting, key=_rank)[:FINALISTS]
+        others = sorted((x for x in plain if x not in best), key=_rank)[:PLAIN_FINALISTS]
+        # A much noisier choice will not be the best after all.
+        return [x for x in (*best, *others) if x.error <= WORTH_A_FINAL * best[0].error]
 
     def _reach(self, search: PrecisionSearch, error: float, target: float) -> MeasuredChoice:
         """The cheapest choice found that reaches a target: budgets are halved around it."""
@@ -219,7 +271,7 @@ class PrecisionChoice:
         return joined_precision(self._base, precision_of_states(self._groups, states))
 
     def _error(self, states: States) -> float:
-        return self._errors.error(self._precision(states))
+        return self._errors.typical_error(self._precision(states))
 
     def _gains(self) -> Gains:
         """The noise of every group in every state, or what an interrupted choice found."""
@@ -247,6 +299,10 @@ class PrecisionChoice:
         self._checkpoints.save(
             _ERRORS, lambda: {"errors": json.dumps(dict(choices.errors)).encode()}
         )
+
+
+def _rank(choice: MeasuredChoice) -> tuple[float, float, int]:
+    return choice.error, choice.cost, len(choice.states)
 
 
 def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:

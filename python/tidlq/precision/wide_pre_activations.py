@@ -8,7 +8,6 @@ from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition, Stage, StageKind
-from tidlq.spec import Precision
 
 _TABLES = frozenset({LayerKind.FUNCTION})
 _ACTIVATIONS = _TABLES | {LayerKind.PRELU}
@@ -33,26 +32,6 @@ def find_wide_pre_activations(graph: Graph, partition: Partition) -> frozenset[s
         return frozenset()
     stages = [stage for stage in partition.stages if stage.kind is StageKind.FIXED]
     return frozenset[str]().union(*(_StageReading(graph, stage).found() for stage in stages))
-
-
-def with_wide_pre_activations(
-    precision: Precision, graph: Graph, partition: Partition
-) -> Precision:
-    """A precision with 16 bits inside activations; gains in front of a gate have 16 bits, too.
-
-    Args:
-        precision: of all else.
-        graph: the canonical Graph.
-        partition: its stages.
-    """
-    inner = find_wide_pre_activations(graph, partition)
-    # One gain per channel, all of one scale: with 8 bits the smallest ones would be lost.
-    gains = [layer for layer in partition.layers if layer.kind is LayerKind.BATCH_NORM]
-    return Precision(
-        precision.default,
-        dict(sorted({**precision.features, **dict.fromkeys(inner, 16)}.items())),
-        {**precision.parameters, **{x.name: 16 for x in gains if x.output in inner}},
-    )
 
 
 def _tables_after(layer: Layer) -> frozenset[LayerKind]:

@@ -9,6 +9,7 @@ mod block;
 mod convolution;
 mod depthwise;
 mod depthwise_bytes;
+mod depthwise_halves;
 mod division;
 mod elementwise;
 mod epilogue;
@@ -34,8 +35,10 @@ mod rescale;
 mod resize;
 mod select;
 mod softmax;
+mod split_epilogue;
 mod top_k;
 mod transposed;
+mod weight_parts;
 mod windows;
 mod work;
 

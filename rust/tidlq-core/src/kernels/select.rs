@@ -6,6 +6,7 @@ use super::Kernel;
 use super::convolution::ConvolutionKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::depthwise_bytes::DepthwiseBytesKernel;
+use super::depthwise_halves::DepthwiseHalvesKernel;
 use super::division::DivisionKernel;
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::extremum::ExtremumKernel;
@@ -207,7 +208,10 @@ impl<'a> Scope<'a> {
                 zero_point,
                 requantizer: &spec.requantizer,
             };
-            return match DepthwiseBytesKernel::new(self.isa, &source, weight_type) {
+            if let Some(kernel) = DepthwiseBytesKernel::new(self.isa, &source, weight_type) {
+                return Box::new(kernel);
+            }
+            return match DepthwiseHalvesKernel::new(self.isa, &source) {
                 Some(kernel) => Box::new(kernel),
                 None => Box::new(DepthwiseKernel::new(&source)),
             };
