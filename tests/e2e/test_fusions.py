@@ -144,3 +144,16 @@ def ideal_noise(model: onnx.ModelProto, found: Compiled, x: str, y: str) -> floa
         noise += float(np.sum((rounded(answer, y) - expected).astype(np.float64) ** 2))
         signal += float(np.sum(expected.astype(np.float64) ** 2))
     return noise / signal
+
+
+@pytest.mark.parametrize("activation", ["LeakyRelu", "PRelu"])
+def test_what_an_activation_reads_from_a_convolution_has_16_bits(activation: str) -> None:
+    net = SmallNetwork()
+    x = net.input(1, 3, 12, 12)
+    convolved = net.conv(x, (4, 3, 3, 3))
+    slopes = [net.random(4, 1, 1)] if activation == "PRelu" else []
+    y = net.node(activation, convolved, *slopes)
+    plan = compiled(net.model(y)).plan
+    assert plan is not None
+    assert plan.features[convolved].type.bits == 16
+    assert plan.features[y].type.bits == 8
