@@ -77,12 +77,15 @@ def test_a_float_network_has_nothing_to_choose(tidlq: Command, model: Path, fram
 def test_compile_prints_the_latencies_and_inspect_shows_the_bits(
     tidlq: Command, model: Path, frames: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "artifacts"
+    pytest.importorskip("matplotlib")
+    folder, picture = tmp_path / "artifacts", tmp_path / "curve.svg"
     outcome = tidlq(
-        "compile", model, "--calib", frames, "-o", folder, "--option", "mixed_precision_factor=1.05"
-    )
+        "compile", model, "--calib", frames, "-o", folder, "--plot", picture,
+        "--option", "mixed_precision_factor=1.05",
+    )  # fmt: skip
     assert outcome.exit_code == 0, outcome.stderr
-    for word in ("T_8", "T_16", "T_MP", "model of AM68A"):
+    assert "<svg" in picture.read_text()
+    for word in ("T_8", "T_16", "T_MP", "model of AM68A", "SQNR dB"):
         assert word in outcome.stdout
     document = tidlq("inspect", folder, "--json").document
     layers = [layer for stage in document["stages"] for layer in stage["layers"]]
