@@ -55,7 +55,7 @@ def by_products(work: LayerWork, bits: LayerBits) -> float:
 @pytest.fixture(autouse=True)
 def _simple_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     model = LatencyModel("products", by_products)
-    monkeypatch.setattr(from_data, "latency_model", lambda _options, _parts: model)
+    monkeypatch.setattr(from_data, "latency_model", lambda *_: model)
 
 
 def compile_mixed(count: int = 16, **options: object) -> Compiled:

@@ -359,7 +359,7 @@ class DataDecision:
             parts,
             self.options,
             precision(graph, parts),
-            latency_model(self.options, parts),
+            latency_model(self.options, parts, trials.layer_times),
             trials,
             self.checkpoints.of(f"{graph.fingerprint} {narrow.measured.digest}"),
             fixed=fixed,
