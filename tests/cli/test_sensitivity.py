@@ -92,3 +92,42 @@ def test_compile_prints_the_latencies_and_inspect_shows_the_bits(
     assert any("16" in str(layer) for layer in layers)
     outcome = tidlq("evaluate", folder, "--data", frames, "--model", model, "--json")
     assert outcome.exit_code == 0, outcome.stderr
+
+
+def test_every_group_is_measured_by_all_measures_in_both_modes(
+    tidlq: Command, model: Path, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def largest(wanted, found):\n"
+        "    return max(float(np.abs(wanted[k] - found[k]).max()) for k in wanted)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    start = ("sensitivity", model, "--calib", frames, "--option", "quantization_scale_type=4")
+    wider = tidlq(*start, "--errors", "from-8-bit", "--metric", "mine:largest", "--json")
+    assert wider.exit_code == 0, wider.stderr
+    alone = tidlq(*start, "--errors", "alone", "--json")
+    assert alone.exit_code == 0, alone.stderr
+    for document, states in (
+        (wider.document, {"8/16", "16/16"}),
+        (alone.document, {"8/8", "8/16"}),
+    ):
+        assert {row["state"] for row in document["groups"]} <= states
+        assert {row["group"] for row in document["groups"]} >= {"first", "x"}
+        for row in (document["base"], *document["groups"]):
+            (output,) = row["outputs"].values()
+            assert output["mse"] > 0
+            assert output["sqnr_db"] > 10
+            assert 0.9 < output["cosine"] <= 1.0001
+            assert output["divergence"] >= 0
+        assert all(row["local"] for row in document["groups"])
+    gains = [abs(row["gain"]) for row in wider.document["groups"]]
+    assert gains == sorted(gains, reverse=True)
+    assert wider.document["base"]["metric"] > 0
+    # With 16 bits elsewhere, the rest of the network adds next to nothing.
+    (eight,) = wider.document["base"]["outputs"].values()
+    (sixteen,) = alone.document["base"]["outputs"].values()
+    assert sixteen["mse"] < eight["mse"]
+    shown = tidlq(*start, "--errors", "alone").stdout
+    assert "SQNR dB" in shown
+    assert tidlq(*start, "--errors", "both").exit_code == 2
