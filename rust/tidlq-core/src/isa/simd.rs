@@ -18,6 +18,8 @@ pub(crate) trait Simd: Copy {
 
     /// Every lane the same.
     fn splat(self, value: i32) -> Self::I32;
+    /// Every pair of lanes the same 64 bits.
+    fn splat_pairs(self, value: u64) -> Self::I32;
     /// The first `LANES` integers.
     fn load(self, from: &[i32]) -> Self::I32;
     /// Writes to the first `LANES` integers.
@@ -65,6 +67,18 @@ pub(crate) trait Simd: Copy {
     /// Writes the lowest bytes of four vectors that are ordered as [`Simd::interleave`] orders them,
     /// in the order of places. Lanes are within the range of bytes, signed or not.
     fn pack(self, words: [Self::I32; 4], signed: bool, to: &mut [u8]);
+    /// Bitwise and.
+    fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Sum of pairs of lanes, in 64 bits; wraps.
+    fn add_pairs(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Elements of 16 bits, one a lane.
+    fn widen_halves(self, from: &[u8], signed: bool) -> Self::I32;
+    /// Words of the 16-bit halves at the same place of two vectors. With places counted within
+    /// stretches of 8 halves, vector u of the result holds places 4 u to 4 u + 3 of every stretch.
+    fn interleave_halves(self, halves: [Self::I32; 2]) -> [Self::I32; 2];
+    /// Writes the lower halves of two vectors that are ordered as [`Simd::interleave_halves`] orders
+    /// them, in the order of places. Lanes are within the range of 16 bits, signed or not.
+    fn pack_halves(self, words: [Self::I32; 2], signed: bool, to: &mut [u8]);
 }
 
 /// Code over vectors, compiled once per instruction set; as [`super::Body`] otherwise.
@@ -107,6 +121,11 @@ impl Simd for Scalar {
     #[inline(always)]
     fn splat(self, value: i32) -> [i32; 4] {
         [value; 4]
+    }
+
+    #[inline(always)]
+    fn splat_pairs(self, value: u64) -> [i32; 4] {
+        narrow(value, value)
     }
 
     #[inline(always)]
@@ -252,6 +271,42 @@ impl Simd for Scalar {
         for (byte, lane) in to[..16].iter_mut().zip(words.as_flattened()) {
             *byte = *lane as u8;
         }
+    }
+
+    #[inline(always)]
+    fn and(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        std::array::from_fn(|lane| a[lane] & b[lane])
+    }
+
+    #[inline(always)]
+    fn add_pairs(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
+        let pair = |lane: usize| wide(a, lane).wrapping_add(wide(b, lane));
+        narrow(pair(0), pair(2))
+    }
+
+    #[inline(always)]
+    fn widen_halves(self, from: &[u8], signed: bool) -> [i32; 4] {
+        let (halves, _) = from.as_chunks::<2>();
+        let widen = |half: [u8; 2]| match signed {
+            true => i32::from(i16::from_le_bytes(half)),
+            false => i32::from(u16::from_le_bytes(half)),
+        };
+        [widen(halves[0]), widen(halves[1]), widen(halves[2]), widen(halves[3])]
+    }
+
+    #[inline(always)]
+    fn interleave_halves(self, halves: [[i32; 4]; 2]) -> [[i32; 4]; 2] {
+        let half = |vector: usize, place: usize| {
+            (halves[vector][place / 2] as u32 >> (place % 2 * 16)) & 0xffff
+        };
+        let word = |place| (half(0, place) | half(1, place) << 16) as i32;
+        std::array::from_fn(|vector| std::array::from_fn(|lane| word(4 * vector + lane)))
+    }
+
+    #[inline(always)]
+    fn pack_halves(self, [first, second]: [[i32; 4]; 2], _: bool, to: &mut [u8]) {
+        self.store_halves(first, &mut to[..8]);
+        self.store_halves(second, &mut to[8..16]);
     }
 }
 

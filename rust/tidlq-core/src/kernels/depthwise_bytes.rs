@@ -129,7 +129,7 @@ impl DepthwiseBytesKernel {
 }
 
 /// The least common multiple.
-const fn lcm(a: usize, b: usize) -> usize {
+pub(crate) const fn lcm(a: usize, b: usize) -> usize {
     let (mut x, mut y) = (a, b);
     while y != 0 {
         (x, y) = (y, x % y);

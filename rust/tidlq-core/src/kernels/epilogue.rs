@@ -272,7 +272,7 @@ impl CloseBody<'_> {
 
 /// Writes the lanes that the output holds.
 #[inline(always)]
-fn store<S: Simd>(simd: S, closed: S::I32, size: usize, output: &mut [u8]) {
+pub(crate) fn store<S: Simd>(simd: S, closed: S::I32, size: usize, output: &mut [u8]) {
     if output.len() == S::LANES * size {
         if size == 1 {
             simd.store_bytes(closed, output);

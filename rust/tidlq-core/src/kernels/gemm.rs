@@ -4,15 +4,18 @@
 //! Elements are stored as unsigned bytes or signed 16-bit numbers, `q - offset`; offset and zero point
 //! fold into the bias. Eight bits against eight are multiplied as bytes, all else as 16-bit numbers;
 //! where sums of full 16-bit weights would leave 32 bits after a few products, a weight is split into
-//! `256 * high + low` and both parts are multiplied like outputs of their own.
+//! two parts (see [`super::weight_parts`]) that are multiplied like outputs of their own.
 //!
 //! Sums wrap in 32 bits: where the accumulator is proven to fit, its lower 32 bits are the accumulator.
-//! Where it is not, stretches of depth that are proven to fit are added in 64 bits.
+//! Where it is not, both parts of it are requantized if they are proven to fit, or else stretches of
+//! depth that are proven to fit are added in 64 bits.
 
 use super::aligned::AlignedWords;
 use super::epilogue::{CloseBody, Epilogue};
 use super::product::{BLOCK_ROWS, MAX_VECTORS, ProductBody, Rows, Word, panel_vectors};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
+use super::split_epilogue::{CloseSplitBody, SplitEpilogue, SplitSums};
+use super::weight_parts::{MAX_BITS, fold, low_bound, magnitude, parts_of};
 use crate::element::ElementType;
 use crate::fixed::Requantizer;
 use crate::isa::simd::MAX_LANES;
@@ -114,6 +117,8 @@ pub(crate) struct PackedWeights {
     lanes: usize,
     /// Parts that a weight is split into: 1, or 2 for low and high.
     parts: usize,
+    /// Bits of the lower part.
+    part_bits: u32,
     panels: Vec<Panel>,
     /// `[group][panel][segment][word][vector][part][lane]`.
     weights: AlignedWords,
@@ -126,6 +131,8 @@ pub(crate) struct PackedWeights {
     is_narrow: bool,
     /// Of narrow accumulators, where their rounding has a vector form.
     epilogue: Option<Epilogue>,
+    /// Of accumulators in two parts, likewise.
+    split_epilogue: Option<SplitEpilogue>,
     requantizer: RowRequantizer,
 }
 
@@ -159,10 +166,38 @@ impl PackedWeights {
         let segment = depth / segments;
         let words = segment.div_ceil(storage.word.elements());
         let lanes = isa.lanes();
-        let greatest = source.weights.iter().map(|weight| weight.unsigned_abs()).max();
-        let (parts, stretch) = split(storage, greatest.unwrap_or(0), segments * words);
-        let panels = plan_panels(isa, columns, parts, segments * words);
         let vectors = columns.div_ceil(lanes);
+        let mut bias = vec![0; groups * vectors * lanes];
+        let mut bound = 0;
+        for output in 0..groups * columns {
+            let weights = &source.weights[output * depth..(output + 1) * depth];
+            let (folded, magnitude) =
+                fold(storage, source.zero_point, source.bias[output], weights);
+            bias[output / columns * vectors * lanes + output % columns] = folded;
+            bound = bound.max(magnitude);
+        }
+        let is_narrow = bound <= i32::MAX as u64;
+        let channel = |group, lane: usize| group * columns + lane.min(columns - 1);
+        let channels: Vec<usize> = (0..groups)
+            .flat_map(|group| (0..vectors * lanes).map(move |lane| channel(group, lane)))
+            .collect();
+        let (requantizer, output_type) = (source.requantizer, source.output_type);
+        let (parts, stretch) = if is_narrow { (1, usize::MAX) } else { split(source, words) };
+        let has_form = SplitEpilogue::has_form(requantizer, output_type);
+        let split_epilogue = (parts == 2 && has_form).then(|| {
+            (1..=MAX_BITS).rev().find_map(|bits| {
+                let low = |weights| low_bound(storage, weights, bits);
+                let low_bound = source.weights.chunks_exact(depth).map(low).max()?;
+                let (channels, biases) = (&channels[..], &bias[..]);
+                let sums = SplitSums { bits, bound, low_bound, channels, biases };
+                Some((bits, SplitEpilogue::new(requantizer, output_type, sums, lanes)?))
+            })
+        });
+        let (part_bits, split_epilogue) = split_epilogue.flatten().unzip();
+        let panels = plan_panels(isa, columns, parts, segments * words);
+        let epilogue = is_narrow
+            .then(|| Epilogue::new(requantizer, output_type, bound, &channels, lanes))
+            .flatten();
         let mut packed = Self {
             groups,
             columns,
@@ -171,36 +206,20 @@ impl PackedWeights {
             segments,
             lanes,
             parts,
+            part_bits: part_bits.unwrap_or(MAX_BITS),
             panels,
             weights: AlignedWords::zeroed(groups * vectors * lanes * parts * segments * words),
-            bias: vec![0; groups * vectors * lanes],
-            narrow_bias: Vec::new(),
+            narrow_bias: bias.iter().map(|&bias| bias as i32).collect(),
+            bias,
             stretch,
-            is_narrow: false,
-            epilogue: None,
-            requantizer: RowRequantizer::new(source.requantizer, 0),
+            is_narrow,
+            epilogue,
+            split_epilogue,
+            requantizer: RowRequantizer::new(requantizer, bound),
         };
-        let mut bound = 0;
-        for group in 0..groups {
-            for column in 0..columns {
-                let output = group * columns + column;
-                let weights = &source.weights[output * depth..(output + 1) * depth];
-                packed.pack(group, column, segment, weights);
-                let (folded, magnitude) = fold(source, source.bias[output], weights);
-                packed.bias[group * vectors * lanes + column] = folded;
-                bound = bound.max(magnitude);
-            }
-        }
-        packed.is_narrow = bound <= i32::MAX as u64;
-        packed.narrow_bias = packed.bias.iter().map(|&bias| bias as i32).collect();
-        packed.requantizer = RowRequantizer::new(source.requantizer, bound);
-        if packed.is_narrow {
-            let channel = |group, lane: usize| group * columns + lane.min(columns - 1);
-            let channels: Vec<usize> = (0..groups)
-                .flat_map(|group| (0..vectors * lanes).map(move |lane| channel(group, lane)))
-                .collect();
-            let (requantizer, output_type) = (source.requantizer, source.output_type);
-            packed.epilogue = Epilogue::new(requantizer, output_type, bound, &channels, lanes);
+        for output in 0..groups * columns {
+            let weights = &source.weights[output * depth..(output + 1) * depth];
+            packed.pack(output / columns, output % columns, segment, weights);
         }
         packed
     }
@@ -219,7 +238,11 @@ impl PackedWeights {
                 let step = group * group_words + panel.start + (index * self.words + word) * stride;
                 for part in 0..self.parts {
                     let place = step + (vector * self.parts + part) * self.lanes + lane;
-                    let word = pack_word(self.storage.word, weights, (part, self.parts));
+                    let element = |&weight: &i16| match self.parts {
+                        1 => weight,
+                        _ => parts_of(weight, self.part_bits)[part],
+                    };
+                    let word = pack_word(self.storage.word, weights.iter().map(element));
                     self.weights.words_mut()[place] = word;
                 }
             }
@@ -288,16 +311,16 @@ impl PackedWeights {
         let layout = Layout { rows: count, columns: panel.columns, stride: outputs };
         let whole = Stretch { segments: 0..self.segments, words: 0..self.words };
         if self.is_narrow {
-            let narrow = &mut *sums.narrow;
-            if self.parts == 1 {
-                let bias = &self.narrow_bias[bias..bias + outputs];
-                self.product(cpu, rows, (group, panel), whole, (bias, narrow));
-            } else {
-                self.product(cpu, rows, (group, panel), whole, (&[], narrow));
-                let bias = &self.narrow_bias[bias..bias + outputs];
-                cpu.run(JoinBody { sums: narrow, rows: count, bias, lanes: self.lanes });
-            }
+            let bias = &self.narrow_bias[bias..bias + outputs];
+            self.product(cpu, rows, (group, panel), whole, (bias, sums.narrow));
             self.close(cpu, sums.narrow, first, (layout, entries), target);
+            return;
+        }
+        if let Some(epilogue) = &self.split_epilogue {
+            self.product(cpu, rows, (group, panel), whole, (&[], sums.narrow));
+            let Layout { rows, columns, stride } = layout;
+            let sums = &*sums.narrow;
+            cpu.run_simd(CloseSplitBody { epilogue, sums, rows, columns, first, stride, target });
             return;
         }
         let bias = &self.bias[bias..bias + outputs];
@@ -373,18 +396,18 @@ impl PackedWeights {
     }
 }
 
-/// Parts of a weight, and the words over which 32 bits hold the sums.
-fn split(storage: Storage, greatest_weight: u16, words: usize) -> (usize, usize) {
-    let magnitude = u64::from(storage.range.0.unsigned_abs().max(storage.range.1.unsigned_abs()));
+/// Parts of a weight, and the words of a segment over which 32 bits hold the sums of one.
+fn split(source: &WeightSource<'_>, words: usize) -> (usize, usize) {
     let stretch = |weight: u64| {
-        let word = storage.word.elements() as u64 * magnitude * weight;
-        (i32::MAX as u64 / word.max(1)) as usize
+        let products = source.storage.word.elements() as u64 * magnitude(source.storage);
+        (i32::MAX as u64 / (products * weight).max(1)) as usize
     };
-    let whole = stretch(greatest_weight.into());
-    if whole >= SHORT_STRETCH.min(words) {
+    let greatest = source.weights.iter().map(|weight| weight.unsigned_abs()).max();
+    let whole = stretch(greatest.unwrap_or(0).into());
+    if whole >= SHORT_STRETCH.min(source.segments * words) {
         return (1, whole.max(1));
     }
-    // Parts are at most 128 in magnitude.
+    // Parts of 8 bits are at most 128 in magnitude.
     (2, stretch(128))
 }
 
@@ -402,64 +425,12 @@ fn plan_panels(isa: Isa, columns: usize, parts: usize, words: usize) -> Vec<Pane
     (0..vectors).step_by(width).map(panel).collect()
 }
 
-/// Elements of a word, of one of the parts.
-fn pack_word(word: Word, weights: &[i16], (part, parts): (usize, usize)) -> i32 {
-    let mut packed = 0_u32;
-    for (index, &weight) in weights.iter().enumerate() {
-        let low = weight as i8;
-        let value = match (parts, part) {
-            (1, _) => i32::from(weight),
-            (_, 0) => i32::from(low),
-            _ => (i32::from(weight) - i32::from(low)) >> 8,
-        };
-        let bits = word.element_bytes() * 8;
-        packed |= (value as u32 & ((1 << bits) - 1)) << (index * bits);
-    }
-    packed as i32
-}
-
-/// A bias with offset and zero point folded in, and the greatest magnitude of the accumulator.
-fn fold(source: &WeightSource<'_>, bias: i64, weights: &[i16]) -> (i64, u64) {
-    let zero = i64::from(source.zero_point - source.storage.offset);
-    let (low, high) = source.storage.range;
-    let (low, high) = (i64::from(low) - zero, i64::from(high) - zero);
-    let (mut sum, mut least, mut most) = (0, bias, bias);
-    for &weight in weights {
-        let weight = i64::from(weight);
-        sum += weight;
-        least += (weight * low).min(weight * high);
-        most += (weight * low).max(weight * high);
-    }
-    (bias - zero * sum, least.unsigned_abs().max(most.unsigned_abs()))
-}
-
-/// Adds both parts and the bias, in place; wraps.
-struct JoinBody<'a> {
-    sums: &'a mut [i32],
-    rows: usize,
-    bias: &'a [i32],
-    lanes: usize,
-}
-
-impl Body for JoinBody<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Self { sums, rows, bias, lanes } = self;
-        let outputs = bias.len();
-        for row in 0..rows {
-            for vector in 0..outputs / lanes {
-                for lane in 0..lanes {
-                    let place = row * 2 * outputs + vector * 2 * lanes + lane;
-                    let (low, high) = (sums[place], sums[place + lanes]);
-                    let sum = low.wrapping_add(high.wrapping_shl(8));
-                    let output = vector * lanes + lane;
-                    sums[row * outputs + output] = sum.wrapping_add(bias[output]);
-                }
-            }
-        }
-    }
+/// Elements of a word.
+fn pack_word(word: Word, elements: impl Iterator<Item = i16>) -> i32 {
+    let bits = word.element_bytes() * 8;
+    let place =
+        |(index, element): (usize, i16)| (element as u32 & ((1 << bits) - 1)) << (index * bits);
+    elements.enumerate().map(place).fold(0, |packed, element| packed | element) as i32
 }
 
 /// Adds 32-bit sums, of one part or of two, to 64-bit sums.

@@ -6,16 +6,19 @@ use super::Kernel;
 use super::convolution::ConvolutionKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::depthwise_bytes::DepthwiseBytesKernel;
+use super::depthwise_halves::DepthwiseHalvesKernel;
 use super::division::DivisionKernel;
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::extremum::ExtremumKernel;
 use super::gemm::{PackedWeights, Storage, WeightSource};
+use super::grid_sample::GridSampleKernel;
 use super::integer_softmax::IntegerSoftmaxKernel;
 use super::lookup::LookupKernel;
 use super::matrix_product::MatrixProductKernel;
 use super::movement::{ConcatKernel, GatherKernel, PadKernel, StridedKernel};
 use super::normalization::NormalizationKernel;
 use super::pair_sum::PairSumKernel;
+use super::pair_sum_halves::PairSumHalvesKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
 use super::real_pool::RealAveragePoolKernel;
@@ -32,8 +35,8 @@ use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
-    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
-    ResizeAxis, Softmax, Sum, TensorSpec, Window,
+    AveragePool, Convolution, GridSample, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program,
+    Resize, ResizeAxis, Softmax, Sum, TensorSpec, Window,
 };
 
 /// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
@@ -85,6 +88,7 @@ pub(crate) fn kernel_for(
             step,
         )),
         Op::Resize(resize) => scope.resize(resize),
+        Op::GridSample(spec) => scope.grid_sample(spec),
         Op::Softmax(softmax) => scope.softmax(softmax),
         Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
         Op::Extremum { least } => scope.extremum(*least),
@@ -205,7 +209,10 @@ impl<'a> Scope<'a> {
                 zero_point,
                 requantizer: &spec.requantizer,
             };
-            return match DepthwiseBytesKernel::new(self.isa, &source, weight_type) {
+            if let Some(kernel) = DepthwiseBytesKernel::new(self.isa, &source, weight_type) {
+                return Box::new(kernel);
+            }
+            return match DepthwiseHalvesKernel::new(self.isa, &source) {
                 Some(kernel) => Box::new(kernel),
                 None => Box::new(DepthwiseKernel::new(&source)),
             };
@@ -304,6 +311,10 @@ impl<'a> Scope<'a> {
             let is_plain = operands.iter().all(|operand| operand.shape == *shape);
             let operands = operands.map(|operand| (operand.element_type, operand.zero_point));
             let kernel = PairSumKernel::new(operands, element_type, &sum.requantizer);
+            if let Some(kernel) = kernel.filter(|_| is_plain) {
+                return Box::new(kernel);
+            }
+            let kernel = PairSumHalvesKernel::new(operands, element_type, &sum.requantizer);
             if let Some(kernel) = kernel.filter(|_| is_plain) {
                 return Box::new(kernel);
             }
@@ -410,6 +421,21 @@ impl<'a> Scope<'a> {
         }
         let rule = Truncated { low: requantizer.clamp_min, high: requantizer.clamp_max };
         Box::new(RealResizeKernel { axes, fractions, input, output, from, to, rule })
+    }
+
+    fn grid_sample(&self, spec: &GridSample) -> Box<dyn Kernel> {
+        let (input, grid, output) = (self.input(0), self.input(1), self.output());
+        let bound = GridSampleKernel::bound(spec, input.element_type);
+        Box::new(GridSampleKernel {
+            spec: spec.clone(),
+            input: map(input),
+            output: map(output),
+            input_type: input.element_type,
+            grid_type: grid.element_type,
+            output_type: output.element_type,
+            zero_points: [input.zero_point, grid.zero_point],
+            requantizer: RowRequantizer::new(&spec.requantizer, bound),
+        })
     }
 
     fn resize(&self, resize: &Resize) -> Box<dyn Kernel> {

@@ -1,12 +1,14 @@
 //! Every kernel against the plain versions, bit for bit, on random shapes, types and parameters.
 
 mod elements;
+mod grid_samples;
 mod input_sums;
 mod movement;
 mod order;
 mod products;
 mod row_products;
 mod rows;
+mod wide_sums;
 mod windows;
 
 use super::reference::{self, Data};
