@@ -52,6 +52,7 @@ class PrecisionTrials:
         self._plans = plans
         self._threads = threads
         self._fixed = fixed
+        self._is_begun = False
         self._has_means = has_bias_calibration
         self._trials = PlanTrials(
             graph,
@@ -68,7 +69,7 @@ class PrecisionTrials:
         Raises:
             ModelError: ONNX Runtime fails on the graph.
         """
-        return self._trials.error(self._plans.plan(precision))
+        return self._begun().error(self._plans.plan(precision))
 
     def typical_error(self, precision: Precision) -> float:
         """The typical error of a precision's outputs, over all frames.
@@ -76,7 +77,14 @@ class PrecisionTrials:
         Raises:
             ModelError: ONNX Runtime fails on the graph.
         """
-        return self._trials.typical_error(self._plans.plan(precision))
+        return self._begun().typical_error(self._plans.plan(precision))
+
+    def _begun(self) -> PlanTrials:
+        """The trials, begun with 8 bits, so that nothing depends on what is tried first."""
+        if not self._is_begun:
+            self._trials.begin(self._plans.plan(Precision()))
+            self._is_begun = True
+        return self._trials
 
     def errors_near(
         self,
