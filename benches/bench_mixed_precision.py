@@ -6,6 +6,7 @@ All of them have the same ranges, and their own biases calibrated in full. Leave
 and scale type, which `render_mixed_precision.py` makes a page of.
 
     python benches/bench_mixed_precision.py [--networks PATTERN ...] [--draws 20] [--samples 200]
+        [--frames 50]
 """
 
 from __future__ import annotations
@@ -87,19 +88,19 @@ class Kept(NoCheckpoints):
 class Bench:
     """One network in one scale type."""
 
-    def __init__(self, network: Network, tape: Tape, scale_type: int, samples: int) -> None:
+    def __init__(self, network: Network, tape: Tape, scale_type: int, given: Any) -> None:
         self.network, self.tape = network, tape
-        count = min(samples, len(tape.inputs))
+        count = min(given.samples, len(tape.inputs))
         self.rows = [i * len(tape.inputs) // count for i in range(count)]
         self.options = tidlq.Options.parse(
             {
                 "quantization_scale_type": scale_type,
-                "calibration_frames": FRAMES,
+                "calibration_frames": given.frames,
                 "mixed_precision_factor": 1.0001,
             }
         )
         name = input_name(network.model)
-        frames = list(network.frames(name, FRAMES))
+        frames = list(network.frames(name, given.frames))
         self.inputs = np.array(tape.inputs[self.rows])[:, None]
         self.name = name
         self._capture(frames)
@@ -255,7 +256,7 @@ def row_of(bench: Bench, factor: float, draws: int) -> dict[str, Any]:
 
 def measure(network: Network, tape: Tape, scale_type: int, given: Any) -> dict[str, Any]:
     """All factors; where 16 bits everywhere fit, one row stands for the larger ones."""
-    bench = Bench(network, tape, scale_type, given.samples)
+    bench = Bench(network, tape, scale_type, given)
     most = bench.costs.wide / bench.costs.narrow
     wanted = [factor for factor in FACTORS if factor < most]
     # The first factor that everything fits in, and what lies between 8 and 16 bits.
@@ -268,6 +269,7 @@ def measure(network: Network, tape: Tape, scale_type: int, given: Any) -> dict[s
         "scale_type": scale_type,
         "samples": len(bench.rows),
         "draws": given.draws,
+        "frames": bench.held.count,
         "most": most,
         "rows": rows,
     }
@@ -279,6 +281,7 @@ def main() -> None:
     parser.add_argument("--types", nargs="*", type=int, default=list(SCALE_TYPES))
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of calibration")
     parser.add_argument("--again", action="store_true", help="measure what is there already")
     parser.add_argument("--cache", type=Path, default=cache_folder())
     given = parser.parse_args()

@@ -16,7 +16,7 @@ FLOORS = {
     3: {"calibration", "precision", "analysis", "report", "session"},
     4: {"decision", "inference", "export"},
     5: {"compilation", "inspection", "linting"},
-    6: {"evaluate", "ranges", "recompilation", "tracing"},
+    6: {"accuracy_target", "evaluate", "group_errors", "ranges", "recompilation", "tracing"},
     7: {"cli", "__main__"},
 }
 # Floor 0 is no stack of rooms: these two may serve the others of the floor.

@@ -77,15 +77,57 @@ def test_a_float_network_has_nothing_to_choose(tidlq: Command, model: Path, fram
 def test_compile_prints_the_latencies_and_inspect_shows_the_bits(
     tidlq: Command, model: Path, frames: Path, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "artifacts"
+    pytest.importorskip("matplotlib")
+    folder, picture = tmp_path / "artifacts", tmp_path / "curve.svg"
     outcome = tidlq(
-        "compile", model, "--calib", frames, "-o", folder, "--option", "mixed_precision_factor=1.05"
-    )
+        "compile", model, "--calib", frames, "-o", folder, "--plot", picture,
+        "--option", "mixed_precision_factor=1.05",
+    )  # fmt: skip
     assert outcome.exit_code == 0, outcome.stderr
-    for word in ("T_8", "T_16", "T_MP", "model of AM68A"):
+    assert "<svg" in picture.read_text()
+    for word in ("T_8", "T_16", "T_MP", "model of AM68A", "SQNR dB"):
         assert word in outcome.stdout
     document = tidlq("inspect", folder, "--json").document
     layers = [layer for stage in document["stages"] for layer in stage["layers"]]
     assert any("16" in str(layer) for layer in layers)
     outcome = tidlq("evaluate", folder, "--data", frames, "--model", model, "--json")
     assert outcome.exit_code == 0, outcome.stderr
+
+
+def test_every_group_is_measured_by_all_measures_in_both_modes(
+    tidlq: Command, model: Path, frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "def largest(wanted, found):\n"
+        "    return max(float(np.abs(wanted[k] - found[k]).max()) for k in wanted)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    start = ("sensitivity", model, "--calib", frames, "--option", "quantization_scale_type=4")
+    wider = tidlq(*start, "--errors", "from-8-bit", "--metric", "mine:largest", "--json")
+    assert wider.exit_code == 0, wider.stderr
+    alone = tidlq(*start, "--errors", "alone", "--json")
+    assert alone.exit_code == 0, alone.stderr
+    for document, states in (
+        (wider.document, {"8/16", "16/16"}),
+        (alone.document, {"8/8", "8/16"}),
+    ):
+        assert {row["state"] for row in document["groups"]} <= states
+        assert {row["group"] for row in document["groups"]} >= {"first", "x"}
+        for row in (document["base"], *document["groups"]):
+            (output,) = row["outputs"].values()
+            assert output["mse"] > 0
+            assert output["sqnr_db"] > 10
+            assert 0.9 < output["cosine"] <= 1.0001
+            assert output["divergence"] >= 0
+        assert all(row["local"] for row in document["groups"])
+    gains = [abs(row["gain"]) for row in wider.document["groups"]]
+    assert gains == sorted(gains, reverse=True)
+    assert wider.document["base"]["metric"] > 0
+    # With 16 bits elsewhere, the rest of the network adds next to nothing.
+    (eight,) = wider.document["base"]["outputs"].values()
+    (sixteen,) = alone.document["base"]["outputs"].values()
+    assert sixteen["mse"] < eight["mse"]
+    shown = tidlq(*start, "--errors", "alone").stdout
+    assert "SQNR dB" in shown
+    assert tidlq(*start, "--errors", "both").exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_wherever_it_stops_it_goes_on_to_the_same_bytes(
     monkeypatch.setattr(mixed_precision, "RANKED_AT_A_TIME", 4)
     whole = tidlq.compile(network(), frames(), OPTIONS)
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
-    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 1.0)
+    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", math.inf)
     calls: list[int] = []
     original = getattr(owner, name)
 

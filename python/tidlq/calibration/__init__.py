@@ -12,6 +12,7 @@ from tidlq.calibration.bias import (
     judge_of_all,
     load_frames,
     output_error,
+    stage_inputs,
 )
 from tidlq.calibration.checkpoints import (
     CheckpointFile,
@@ -57,4 +58,5 @@ __all__ = [
     "open_checkpoints",
     "output_error",
     "select_range",
+    "stage_inputs",
 ]

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tidlq.cli import parameters as p
+from tidlq.cli.accuracy_target import check_drop, compile_by_accuracy, drop_document
+from tidlq.cli.curve_picture import check_picture, draw_curve
 from tidlq.cli.failures import naming_written
 from tidlq.cli.option_table import print_options
 from tidlq.cli.picture_preparation import prepare
+from tidlq.cli.sensitivity_table import curve_table
 from tidlq.cli.tables import count_of, facts_table, format_bytes
 from tidlq.cli.terminal import Terminal
 from tidlq.errors import OptionError
@@ -64,6 +67,39 @@ def compile_model(
             "changed since.",
         ),
     ] = False,
+    target_sqnr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB", help="The cheapest 16-bit layers whose outputs have this SQNR, dB."
+        ),
+    ] = None,
+    target_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="The cheapest 16-bit layers that lose at most this much top-1 accuracy on the "
+            "data of --evaluation.",
+        ),
+    ] = None,
+    evaluation: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="Labelled data for --target-drop, as evaluate takes."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Rows of file,label; the files are in --evaluation."),
+    ] = None,
+    class_offset: Annotated[
+        int, typer.Option(metavar="N", help="Added to every label of --evaluation.")
+    ] = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw the curve of latency and error of the choice of 16-bit layers, the choice "
+            "marked: .png, .svg or .pdf.",
+        ),
+    ] = None,
     tidl_strict: Annotated[
         bool,
         typer.Option(
@@ -122,6 +158,11 @@ def compile_model(
         direct = p.read_assignments(
             [*(f"{k}={v}" for k, v in direct.items()), f"calibration_frames={frames}"]
         )
+    if target_sqnr is not None:
+        direct = {**direct, "tidlq:target_sqnr": str(target_sqnr)}
+    check_drop(target_drop, evaluation)
+    if plot is not None:
+        check_picture(plot)
     path, options, preprocessing = read_settings(model, config, direct, given)
     shapes = p.read_input_shapes(input_shape)
     if options.quant_params_proto_path is None and (allow_stale or tidl_strict):
@@ -137,27 +178,57 @@ def compile_model(
     check_target(output)
     begin = time.perf_counter()
     written = naming_written(output, options.quant_params_proto_path, progress=output / PROGRESS)
+    reached = None
     with written, terminal.progress() as progress:
-        compiled = compile_(
-            path,
-            calib,
-            options,
-            input_shapes=shapes,
-            preprocessing=preprocessing,
-            threads=threads,
-            progress=progress,
-            progress_folder=output,
-            allow_stale=allow_stale,
-            tidl_strict=tidl_strict,
-        )
+        settings: dict[str, Any] = {"input_shapes": shapes, "preprocessing": preprocessing}
+
+        def compile_with(options: Options) -> Compiled:
+            return compile_(
+                path,
+                calib,
+                options,
+                **settings,
+                threads=threads,
+                progress=progress,
+                progress_folder=output,
+                allow_stale=allow_stale,
+                tidl_strict=tidl_strict,
+            )
+
+        if target_drop is None or evaluation is None:
+            compiled = compile_with(options)
+        else:
+            fold = options.pre_batchnorm_fold
+            in_float = {"tensor_bits": 32, "pre_batchnorm_fold": fold}
+            reached = compile_by_accuracy(
+                compile_with,
+                options,
+                target_drop,
+                evaluation,
+                labels,
+                class_offset,
+                lambda: compile_(path, None, in_float, **settings),
+                progress,
+                threads,
+            )
+            compiled = reached.compiled
         compiled.save(output)
     seconds = time.perf_counter() - begin
     for notice in compiled.notices:
         terminal.warn(notice)
     footprint = measure_footprint(compiled.artifacts)
     document = describe_compilation(compiled, footprint, output, seconds)
+    if reached is not None:
+        document["target_drop"] = drop_document(reached)
+    mixed = document["precision"].get("mixed")
+    if plot is not None and mixed is not None:
+        title = f"{document['model']}, {mixed['latency_model']}"
+        draw_curve(plot, mixed["curve"], title)
     if terminal.json or not quiet:
-        terminal.result(document, facts_table(compilation_facts(document)))
+        shown = [facts_table(compilation_facts(document))]
+        if mixed is not None:
+            shown.append(curve_table(mixed["curve"], terminal.width)[0])
+        terminal.result(document, *shown)
 
 
 def read_settings(
@@ -245,6 +316,10 @@ def compilation_facts(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     mixed = document["precision"].get("mixed")
     if mixed is not None:
         facts += mixed_facts(mixed)
+    drop = document.get("target_drop")
+    if drop is not None:
+        words = f"{drop['drop_points']:.2f} +- {drop['standard_error_points']:.2f} points"
+        facts.append(("accuracy lost", f"{words} at {drop['factor']:.3f} x T_8"))
     bias = document["bias_calibration"]
     if bias is not None:
         facts.append(("biases", _bias_words(bias)))

@@ -11,12 +11,14 @@ import typer
 from tidlq.cli import parameters as p
 from tidlq.cli.compile import mixed_facts, read_settings
 from tidlq.cli.curve_picture import check_picture, draw_curve
+from tidlq.cli.group_errors import measure
 from tidlq.cli.sensitivity_table import curve_table, describe_sensitivity, sensitivity_table
 from tidlq.cli.tables import facts_table
 from tidlq.cli.terminal import Terminal
-from tidlq.errors import ModelError
+from tidlq.errors import ModelError, OptionError
 
 DEFAULT_FACTOR = 1.2
+MODES = ("from-8-bit", "alone")
 _SHOWN_ROWS = 20
 
 
@@ -62,6 +64,23 @@ def rank_layers(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the curve, the choice marked: .png, .svg or .pdf."),
     ] = None,
+    errors: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="Measure each group by MSE, SQNR, cosine and KL divergence at every output, and "
+            "its own error, instead of choosing: from-8-bit (the 8-bit network with one group "
+            "wider) or alone (only one group in 8 bits).",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FUNCTION",
+            help="With --errors: package.module:function of a frame's outputs, float first, both "
+            "by name, that returns a number.",
+        ),
+    ] = None,
     rows: Annotated[
         int, typer.Option(min=0, metavar="N", help="Rows of the table; 0 shows all.")
     ] = _SHOWN_ROWS,
@@ -84,11 +103,14 @@ def rank_layers(
 
     For each group of layers that must share a precision, the integer network runs with 8 bits in
     that group and 16 elsewhere. The choice of 16-bit layers that compile would make is marked; the
-    curve shows what other latencies would buy. Nothing is written but the picture.
+    curve shows what other latencies would buy. Nothing is written but the picture. With --errors,
+    each group is measured by all measures, relative to the 8-bit network or alone.
     """
     terminal = Terminal(json, quiet)
     if plot is not None:
         check_picture(plot)
+    if errors not in (None, *MODES):
+        raise OptionError(f"--errors is {errors!r}, allowed: {', '.join(MODES)}.")
     given = p.given(
         resize=resize,
         crop=crop,
@@ -105,6 +127,12 @@ def rank_layers(
     texts += [f"mixed_precision_factor={factor}"] if factor is not None else []
     texts += [f"tidlq:target_sqnr={target_sqnr}"] if target_sqnr is not None else []
     path, options, preprocessing = read_settings(model, config, p.read_assignments(texts), given)
+    if errors is not None:
+        shapes = p.read_input_shapes(input_shape)
+        measure(
+            terminal, path, calib, options, preprocessing, shapes, errors, metric, threads, rows
+        )
+        return
     if not options.is_mixed:
         options = options.override({"mixed_precision_factor": DEFAULT_FACTOR})
 

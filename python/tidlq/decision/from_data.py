@@ -273,12 +273,11 @@ class DataDecision:
         basis = f"{graph.fingerprint} {candidate.measured.digest}"
         if self.mixed is not None:
             basis += f" {self.mixed.chosen.states}"
-        kept = self.checkpoints.of(basis)
-        fixed = self._fixed_biases(candidate.parts)
-        if all(x.name in fixed for x in candidate.parts.layers if x.kind.has_weight):
+        kept, parts = self.checkpoints.of(basis), candidate.parts
+        fixed = self._fixed_biases(parts)
+        if all(x.name in fixed for x in parts.layers if x.kind.has_weight):
             return None
-        plan = candidate.plan
-        return BiasSweeps(graph, candidate.parts, plan, held, self.threads, kept, fixed)
+        return BiasSweeps(graph, parts, candidate.plan, held, self.threads, kept, fixed)
 
     def _equalized(
         self, plain: _Candidate, held: BiasFrames | None
@@ -360,7 +359,7 @@ class DataDecision:
             parts,
             self.options,
             precision(graph, parts),
-            latency_model(self.options, parts),
+            latency_model(self.options, parts, trials.layer_times),
             trials,
             self.checkpoints.of(f"{graph.fingerprint} {narrow.measured.digest}"),
             fixed=fixed,
@@ -381,24 +380,26 @@ class DataDecision:
             self.mixed = mixed.with_chosen(finalist)
             candidate = self._variant(narrow, self.mixed.precision)
             sweeps, error = self._sweeps(candidate, held), finalist.error
-            if sweeps is not None and len(mixed.finalists) > 1:
+            if sweeps is not None:
                 self._calibrate(sweeps)
                 error = judge.typical_error(sweeps.best_outputs())
             found.append((error, self.mixed, candidate, sweeps))
-        _, self.mixed, chosen, calibrated = min(found, key=lambda item: item[0])
+            if mixed.is_enough(error):
+                return candidate, sweeps
+        error, self.mixed, chosen, calibrated = min(found, key=lambda item: item[0])
+        mixed.check_reached(error)
         return chosen, calibrated
 
     def _variant_plans(self, narrow: _Candidate, choose: ChooseRange | None = None) -> VariantPlans:
         """Plans of the candidate with other bits: 16-bit parameters are not clipped."""
-        graph, parts = narrow.graph, narrow.parts
-        own = measure_parameters(graph, parts.layers)
+        own = measure_parameters(narrow.graph, narrow.parts.layers)
         return VariantPlans(
-            graph,
-            parts,
+            narrow.graph,
+            narrow.parts,
             narrow.ranges,
             self.scheme,
             is_asymmetric=asymmetry_of(self.options),
-            choose=choose or self._choice(graph, parts, narrow.measured),
+            choose=choose or self._choice(narrow.graph, narrow.parts, narrow.measured),
             wide=self.given.over(own, own),
         )
 
@@ -416,7 +417,7 @@ class DataDecision:
         return RangeChoice(self._range_search(), measured.features, stated, relevant)
 
     def _fixed_biases(self, parts: Partition) -> frozenset[str]:
-        names = {x.name for x in parts.layers if x.kind.has_weight}
+        names = (x.name for x in parts.layers if x.kind.has_weight)
         return frozenset(x for x in names if _bias_of(x) in self.given.ranges.biases)
 
     def _with_biases(

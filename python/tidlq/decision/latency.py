@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tidlq.errors import OptionError
@@ -16,12 +17,21 @@ DEFAULT_DEVICE = Device.AM68A
 """Whose model is used where the options name no device."""
 
 
-def latency_model(options: Options, parts: Partition) -> LatencyModel:
+HOST = "host"
+
+TimeLayers = Callable[[], Mapping[str, tuple[float, float, float]]]
+"""Seconds by layer on this machine, at 8 x 8, 8 x 16 and 16 x 16 bits."""
+
+
+def latency_model(
+    options: Options, parts: Partition, time_layers: TimeLayers | None = None
+) -> LatencyModel:
     """The latency model of the options.
 
     Args:
         options: `cost_model` and `device`.
         parts: stages of the network.
+        time_layers: measures this machine, where the options ask for it.
 
     Raises:
         DataError: The file of cycles cannot be read.
@@ -30,6 +40,14 @@ def latency_model(options: Options, parts: Partition) -> LatencyModel:
     device = options.device or DEFAULT_DEVICE
     if options.cost_model.lower() == "device":
         return device_latency(device)
+    if options.cost_model.lower() == HOST and time_layers is not None:
+        clock = device.facts.clock_ghz * 1e9
+        cycles = {
+            name: LayerCycles(*(value * clock for value in seconds))
+            for name, seconds in time_layers().items()
+        }
+        model = measured_latency(cycles, parts.layers, device, HOST)
+        return replace(model, name="measured on this machine")
     path = Path(options.cost_model)
     return measured_latency(read_layer_cycles(path), parts.layers, device, str(path))
 

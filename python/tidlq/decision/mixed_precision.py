@@ -16,7 +16,7 @@ from typing import Protocol
 
 from tidlq.artifacts import BEST_LAYERS
 from tidlq.calibration import Checkpoints
-from tidlq.errors import OptionError
+from tidlq.errors import GateError, OptionError
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.precision.cost import LatencyModel, StateCosts
@@ -99,6 +99,7 @@ class MixedPrecision:
         base: the precision that lists or a proto ask for.
         notices: what the user should know, in plain sentences.
         finalists: choices that are to be compared once their biases are calibrated; `chosen` first.
+        target_error: what the choice has to reach; None where a budget was given.
     """
 
     groups: tuple[PrecisionGroup, ...]
@@ -115,6 +116,7 @@ class MixedPrecision:
     base: Precision = field(default_factory=Precision)
     notices: tuple[str, ...] = ()
     finalists: tuple[MeasuredChoice, ...] = ()
+    target_error: float | None = None
 
     def with_chosen(self, chosen: MeasuredChoice) -> MixedPrecision:
         """The same with another choice.
@@ -133,6 +135,19 @@ class MixedPrecision:
     def precision_of(self, choice: MeasuredChoice) -> Precision:
         """The precision that a choice means."""
         return joined_precision(self.base, precision_of_states(self.groups, dict(choice.states)))
+
+    def is_enough(self, error: float) -> bool:
+        """Whether an error reaches the target; False where none was given."""
+        return self.target_error is not None and error <= self.target_error
+
+    def check_reached(self, error: float) -> None:
+        """Refuses an error that does not reach the target.
+
+        Raises:
+            GateError: States the target and what was reached.
+        """
+        if self.target_error is not None and error > self.target_error:
+            raise _out_of_reach(self.target_error, error)
 
     @property
     def factor(self) -> float:
@@ -199,6 +214,7 @@ class PrecisionChoice:
 
         Raises:
             OptionError: The layers that lists ask for exceed the budget.
+            GateError: No choice reaches the target; says what the best one reaches.
         """
         target = self._options.target_sqnr
         if target is None and self._costs.narrow > self._budget:
@@ -217,19 +233,18 @@ class PrecisionChoice:
         )
         is_all = self._costs.wide <= self._budget and not search.is_exhaustive(self._budget)
         if target is not None:
-            chosen = self._reach(search, 10 ** (-target / 10), target)
+            finalists = self._reach(search, _error_of(target))
         elif is_all:
-            chosen = self._choices.measured(widest)
+            finalists = [self._choices.measured(widest)]
         else:
-            chosen = search.run(self._budget)
+            search.run(self._budget)
         low, high = self._costs.narrow, self._costs.wide
         for point in range(1, CURVE_POINTS):
             search.sketch(low + (high - low) * point / CURVE_POINTS)
-        finalists = [chosen]
         if target is None and not is_all:
             plain = [self._choices.measured(states) for states in search.plain(self._budget)]
             finalists = self._finalists(plain)
-            chosen = finalists[0]
+        chosen = finalists[0]
         self._tell(self._total, self._total)
         return MixedPrecision(
             self._groups,
@@ -246,6 +261,7 @@ class PrecisionChoice:
             self._base,
             tuple(self._notices),
             tuple(finalists),
+            None if target is None else _error_of(target),
         )
 
     def _finalists(self, plain: Sequence[MeasuredChoice]) -> list[MeasuredChoice]:
@@ -256,8 +272,8 @@ class PrecisionChoice:
         # A much noisier choice will not be the best after all.
         return [x for x in (*best, *others) if x.error <= WORTH_A_FINAL * best[0].error]
 
-    def _reach(self, search: PrecisionSearch, error: float, target: float) -> MeasuredChoice:
-        """The cheapest choice found that reaches a target: budgets are halved around it."""
+    def _reach(self, search: PrecisionSearch, error: float) -> list[MeasuredChoice]:
+        """Choices found that reach a target, the cheapest first: budgets are halved around it."""
         low, high = self._costs.narrow, self._costs.wide
         for _ in range(PROBES):
             if self._choices.best(low).error <= error:
@@ -265,15 +281,13 @@ class PrecisionChoice:
             middle = (low + high) / 2
             is_reached = search.run(middle).error <= error
             low, high = (low, middle) if is_reached else (middle, high)
-        found = self._choices.cheapest(error)
-        if found is not None:
-            return found
-        best = self._choices.best(self._costs.wide)
-        self._notices.append(
-            f"No choice of 16-bit layers reaches the target of {target:g} dB; the best found has "
-            f"{best.sqnr_db:.2f} dB."
-        )
-        return best
+        reaching = [choice for choice in self._choices if choice.error <= error]
+        if not reaching:
+            raise _out_of_reach(error, self._choices.best(math.inf).error)
+        reaching.sort(key=lambda choice: (choice.cost, choice.error))
+        surest = min(reaching, key=_rank)
+        # Calibrated in full, the cheapest may miss it.
+        return list(dict.fromkeys((*reaching[:FINALISTS], surest)))
 
     def _precision(self, states: States) -> Precision:
         return joined_precision(self._base, precision_of_states(self._groups, states))
@@ -318,7 +332,7 @@ class PrecisionChoice:
         target = self._options.target_sqnr
         best = choices.best(max(self._budget, self._costs.narrow))
         if target is not None:
-            best = choices.cheapest(10 ** (-target / 10)) or choices.best(math.inf)
+            best = choices.cheapest(_error_of(target)) or choices.best(math.inf)
         if best != self._published:
             self._published = best
             self._checkpoints.publish(BEST_LAYERS, self._as_options(best, choices.count))
@@ -330,6 +344,18 @@ class PrecisionChoice:
         options = options_of(self._groups, choice.states)
         lines += [f"{json.dumps(name)}: {json.dumps(text)}" for name, text in options.items()]
         return ("\n".join(lines) + "\n").encode()
+
+
+def _error_of(decibels: float) -> float:
+    return float(10 ** (-decibels / 10))
+
+
+def _out_of_reach(target: float, best: float) -> GateError:
+    wanted, found = (-10 * math.log10(error) if error > 0 else math.inf for error in (target, best))
+    return GateError(
+        f"option 'tidlq:target_sqnr' is {wanted:g} dB, which no choice of 16-bit layers reaches: "
+        f"the best one has {found:.2f} dB."
+    )
 
 
 def _rank(choice: MeasuredChoice) -> tuple[float, float, int]:

@@ -210,5 +210,5 @@ Decibels = Annotated[
     float | None, BeforeValidator(_read_decibels), Allowed("decibels above 0, up to 200")
 ]
 CostModelName = Annotated[
-    str, BeforeValidator(_read_cost_model), Allowed("device, the path of a file of cycles")
+    str, BeforeValidator(_read_cost_model), Allowed("device, host, the path of a file of cycles")
 ]

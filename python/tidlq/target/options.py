@@ -165,8 +165,8 @@ class Options(BaseModel):
     )
     cost_model: CostModelName = Field(
         default="device",
-        description="Latency of layers for the choice of 16-bit ones: a model of the device, or a "
-        "file of measured cycles.",
+        description="Latency of layers for the choice of 16-bit ones: a model of the device, times "
+        "measured on this machine (host), or a file of measured cycles.",
     )
 
     @model_validator(mode="wrap")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tidlq
@@ -46,3 +47,23 @@ def test_cycles_of_another_network_are_refused(tmp_path: Path) -> None:
     path.write_text("layer,8x8\nother,5\n")
     with pytest.raises(tidlq.OptionError, match="1 rows name none of the network's layers"):
         latency_model(Options.parse({"cost_model": str(path)}), PARTS)
+
+
+def test_times_of_this_machine_are_a_model() -> None:
+    options = Options.parse({"cost_model": "host"})
+    model = latency_model(options, PARTS, lambda: {"a": (1e-3, 2e-3, 3e-3)})
+    assert model.name == "measured on this machine"
+    found = [model.layer_cost(FIRST, bits) for bits in (NARROW, DEEP, WIDE)]
+    assert found == pytest.approx([1, 2, 3])
+    device = latency_model(Options(), PARTS)
+    assert model.layer_cost(SECOND, WIDE) == device.layer_cost(SECOND, WIDE)
+
+
+def test_a_choice_can_go_by_times_of_this_machine() -> None:
+    rng = np.random.default_rng(0)
+    frames = [{"input0": rng.normal(size=(1, 3, 16, 16)).astype(np.float32)} for _ in range(8)]
+    options = {"cost_model": "host", "mixed_precision_factor": 1.5}
+    compiled = tidlq.compile(NET.model("b_out"), frames, options)
+    assert compiled.mixed is not None
+    assert compiled.mixed.latency_model == "measured on this machine"
+    assert compiled.mixed.factor <= 1.5

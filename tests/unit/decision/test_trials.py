@@ -82,3 +82,12 @@ def test_measured_precisions_are_told() -> None:
     precisions = [net.precision({group.name: group.states[-1]}) for group in net.groups]
     trials(net, has_bias_calibration=True).errors_near(net.precision({}), precisions, told.append)
     assert told == list(range(len(precisions) + 1))
+
+
+def test_every_layer_is_timed_in_three_precisions() -> None:
+    net = residual(4, island=True)
+    times = trials(net, has_bias_calibration=False).layer_times()
+    assert times.keys() == {layer.name for layer in net.parts.layers}
+    # A reshape of a pooled map is no work.
+    assert all(len(row) == 3 for row in times.values())
+    assert all(min(times[x.name]) > 0 for x in net.parts.layers if x.kind.has_weight)

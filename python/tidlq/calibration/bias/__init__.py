@@ -8,6 +8,7 @@ network's accumulators have to be computed or stored (`means`).
 
 from tidlq.calibration.bias.frames import LEAST_FRAMES, BiasFrames, load_frames
 from tidlq.calibration.bias.judge import OutputJudge, output_error
+from tidlq.calibration.bias.stages import stage_inputs
 from tidlq.calibration.bias.state import LayerCorrection
 from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
 from tidlq.calibration.bias.targets import float_accumulator_means
@@ -25,4 +26,5 @@ __all__ = [
     "judge_of_all",
     "load_frames",
     "output_error",
+    "stage_inputs",
 ]

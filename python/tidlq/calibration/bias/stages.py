@@ -146,6 +146,24 @@ class IntegerStages:
         return dict(zip(stage.outputs, stepper.outputs(), strict=True))
 
 
+def stage_inputs(
+    graph: Graph, partition: Partition, plan: QuantPlan, frame: Mapping[str, Array]
+) -> dict[str, Array]:
+    """What every stage reads, and the outputs, of one frame: [1, *shape] by name.
+
+    Args:
+        graph: the canonical Graph.
+        partition: its stages.
+        plan: the decisions.
+        frame: the network's inputs.
+
+    Raises:
+        ModelError: ONNX Runtime fails on an island.
+    """
+    inputs = {name: np.asarray(value)[None, ...] for name, value in frame.items()}
+    return {**inputs, **IntegerStages(graph, partition, plan, 1).run(inputs, {})}
+
+
 def _weighted(graph: Graph, plan: QuantPlan, layer: Layer, place: int) -> WeightedLayer:
     quant, scale = plan.layers[layer.name], plan.features[layer.inputs[0]].scale
     assert quant.weight is not None, layer.name

@@ -178,7 +178,9 @@ class BiasSweeps:
         state.done += 1
         if error < state.best_error:
             state.best_error, state.best = error, dict(state.biases)
-            state.best_layers = tuple(state.last[x.layer.name] for x in self._moving)
+            names = [x.layer.name for x in self._moving]
+            # Layers beyond a reach that another plan's sweeps found are not corrected.
+            state.best_layers = tuple(state.last[x] for x in names if x in state.last)
 
     def _shorten(self, error: float) -> float:
         """Takes back the corrections of the last layers where the outputs are better without.

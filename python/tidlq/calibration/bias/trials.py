@@ -58,6 +58,20 @@ class PlanTrials:
         """Those of a sweep, and those that judge."""
         return self._frames
 
+    def begin(self, plan: QuantPlan) -> None:
+        """Sweeps over a plan, from which the others take how far corrections go.
+
+        Without it, the first plan that is tried decides that.
+
+        Args:
+            plan: of the graph.
+
+        Raises:
+            ModelError: ONNX Runtime fails on the graph.
+        """
+        if self._has_sweep and self._first is None:
+            self._sweep(plan)
+
     def error(self, plan: QuantPlan) -> float:
         """Squared error of a plan's outputs relative to the float network's.
 

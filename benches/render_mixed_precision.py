@@ -1,0 +1,74 @@
+"""Renders docs/mixed-precision-results.md from the results of bench_mixed_precision.py.
+
+python benches/render_mixed_precision.py [--cache FOLDER] [--markdown FILE]
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from page import write_page
+
+PAGE = Path(__file__).with_name("mixed_precision_page.md")
+COLUMNS = ("8 bits", "16 bits", "chosen", "local SQNR", "random", "first, last")
+PLAIN = ("local SQNR", "random", "first, last")
+
+
+def cell(found: Mapping[str, Any]) -> str:
+    """Drop, SQNR and latency."""
+    drop = "" if found["drop"] is None else f"{found['drop']:.1f}±{found['drop_error']:.1f}, "
+    return f"{drop}{found['sqnr_db']:.1f} dB, {found['factor']:.3f}"
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: a line per network, scale type and factor."""
+    titles = ["network", "type", "n", "frames", "draws", "factor", *COLUMNS]
+    lines = [titles, ["---"] * len(titles)]
+    for found in results:
+        for row in found["rows"]:
+            factor = f"{row['factor']:.4g}"
+            # At this factor everything fits, and so it does at larger ones.
+            factor += " and more" if row["factor"] >= found["most"] else ""
+            first = [found["network"], str(found["scale_type"]), str(found["samples"])]
+            first += [str(found.get("frames", 50)), str(found["draws"]), factor]
+            lines.append([*first, *(cell(row["columns"][name]) for name in COLUMNS)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def comparisons(results: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: how often the choice is below a plain one, and by how much."""
+    lines = [
+        "| against | rows | above or equal | below | by two standard errors | largest dB |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    every = [row for found in results for row in found["rows"]]
+    asked = [row for row in every if "note" not in row]
+    for (title, rows), name in itertools.product(
+        {"factors 1.1, 1.2, 1.4": asked, "halfway": [x for x in every if "note" in x]}.items(),
+        PLAIN,
+    ):
+        cells = [row["columns"][name] for row in rows]
+        below = [x for x in cells if x["below_db"] > 0.005]
+        clear = [x for x in below if x["below_db"] > 2 * x["below_error"]]
+        largest = max((x["below_db"] for x in below), default=0.0)
+        counts = f"{len(cells)} | {len(cells) - len(below)} | {len(below)} | {len(clear)}"
+        lines.append(f"| {name}, {title} | {counts} | {largest:.2f} |")
+    worst = max(row["columns"]["chosen"]["factor"] / row["factor"] for row in every)
+    return "\n".join([*lines, "", f"T_MP is at most {worst:.4f} of the budget in every row."])
+
+
+def render(cache: Path) -> str:
+    """The page."""
+    files = sorted((cache / "mixed_precision").glob("*.json"))
+    if not files:
+        raise SystemExit("bench_mixed_precision.py has measured nothing yet")
+    results = [json.loads(file.read_text()) for file in files]
+    return PAGE.read_text().format(table=table(results), comparisons=comparisons(results))
+
+
+if __name__ == "__main__":
+    write_page(__doc__, render)
