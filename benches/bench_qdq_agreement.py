@@ -133,7 +133,7 @@ def measure(
             compiled.notices,
             comparison.answers(network) if with_answers else None,
             comparison.answers(network, optimized=False)
-            if with_answers and variant == AS_FOUND
+            if with_answers and (variant == AS_FOUND or "16" in variant)
             else None,
         )
     except (tidlq.TidlqError, RuntimeError) as error:

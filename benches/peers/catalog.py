@@ -14,6 +14,7 @@ PEERS: Mapping[str, str] = MappingProxyType(
         "ORT entropy": "peers.ort_static:entropy",
         "ORT percentile": "peers.ort_static:percentile",
         "ORT min/max per-tensor": "peers.ort_static:min_max_per_tensor",
+        "ORT 16 bits": "peers.ort_static:wide",
         "NNCF OpenVINO fast": "peers.nncf_quantize:openvino_fast",
         "NNCF OpenVINO full": "peers.nncf_quantize:openvino_full",
         "NNCF ONNX fast": "peers.nncf_quantize:onnx_fast",

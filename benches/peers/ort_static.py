@@ -1,4 +1,4 @@
-"""ONNX Runtime's `quantize_static`: QDQ, uint8 features, symmetric int8 weights."""
+"""ONNX Runtime's `quantize_static`: QDQ, unsigned features, symmetric signed weights."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._frames, None)
 
 
-def _quantize(job: Job, method: CalibrationMethod, per_channel: bool) -> Quantized:
+def _quantize(
+    job: Job, method: CalibrationMethod, *, per_channel: bool = True, bits: int = 8
+) -> Quantized:
     target = job.folder / "quantized.onnx"
     quantize_static(
         str(prepare(job.model, job.folder)),
@@ -34,8 +36,8 @@ def _quantize(job: Job, method: CalibrationMethod, per_channel: bool) -> Quantiz
         _Reader(job),
         quant_format=QuantFormat.QDQ,
         per_channel=per_channel,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
+        activation_type=QuantType.QUInt8 if bits == 8 else QuantType.QUInt16,
+        weight_type=QuantType.QInt8 if bits == 8 else QuantType.QInt16,
         calibrate_method=method,
     )
     return quantized(target, job.input_name)
@@ -43,7 +45,7 @@ def _quantize(job: Job, method: CalibrationMethod, per_channel: bool) -> Quantiz
 
 def min_max(job: Job) -> Quantized:
     """Weights per channel, features over all that was seen."""
-    return _quantize(job, CalibrationMethod.MinMax, per_channel=True)
+    return _quantize(job, CalibrationMethod.MinMax)
 
 
 def min_max_per_tensor(job: Job) -> Quantized:
@@ -51,11 +53,16 @@ def min_max_per_tensor(job: Job) -> Quantized:
     return _quantize(job, CalibrationMethod.MinMax, per_channel=False)
 
 
+def wide(job: Job) -> Quantized:
+    """16 bits: weights per channel, features over all that was seen."""
+    return _quantize(job, CalibrationMethod.MinMax, bits=16)
+
+
 def entropy(job: Job) -> Quantized:
     """Weights per channel, features by least divergence."""
-    return _quantize(job, CalibrationMethod.Entropy, per_channel=True)
+    return _quantize(job, CalibrationMethod.Entropy)
 
 
 def percentile(job: Job) -> Quantized:
     """Weights per channel, features between percentiles (default: 99.999)."""
-    return _quantize(job, CalibrationMethod.Percentile, per_channel=True)
+    return _quantize(job, CalibrationMethod.Percentile)

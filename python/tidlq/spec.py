@@ -131,6 +131,7 @@ class Fusion(enum.Enum):
     SCALED_ACTIVATION: so is an activation with numbers that multiply it and are added to it.
     LAYER_NORM, RMS_NORM: a normalization that several nodes spell out is one layer.
     WIDE_PRE_ACTIVATION: what only functions read has 16 bits where all else has 8.
+    WIDE_OUTPUT: so has what only leaves a network of several heads.
     """
 
     SILU = "silu"
@@ -141,10 +142,7 @@ class Fusion(enum.Enum):
     LAYER_NORM = "layer-norm"
     RMS_NORM = "rms-norm"
     WIDE_PRE_ACTIVATION = "wide-pre-activation"
-
-
-ACTIVATION_FUSIONS = frozenset(Fusion) - {Fusion.LAYER_NORM, Fusion.RMS_NORM}
-"""Fusions around activations; the others are of normalizations."""
+    WIDE_OUTPUT = "wide-output"
 
 
 class ParameterRole(enum.Enum):
@@ -364,6 +362,7 @@ class StatedQuantization:
             quantization, although `features` has them; only our own exports say so.
         float_nodes: nodes that run in float although their quantization is stated; likewise.
         is_exported: it is one of our own exports, so every kind of layer computes what it stated.
+        real_biases: biases that the model adds in float32 behind a layer, before it quantizes.
     """
 
     features: Mapping[str, FeatureQuant]
@@ -373,6 +372,7 @@ class StatedQuantization:
     unrounded: frozenset[str] = frozenset()
     float_nodes: frozenset[str] = frozenset()
     is_exported: bool = False
+    real_biases: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -439,7 +439,7 @@ class LayerQuant:
         bias: values of a weighted layer's bias, real units, one per output channel; empty where
             there is none.
         bias_bits: signed bits that the bias is saturated to.
-        is_bias_real: the bias is added in float32 to an output that is not quantized, not to the
+        is_bias_real: the bias is added in float32 to the scaled accumulator, not to the
             accumulator.
         headroom_bits: weighted layers only: bits of the accumulator that its largest possible
             value leaves unused, the sign aside; of the worst channel.

@@ -189,4 +189,20 @@ ORDERS = [
     ),
 ]
 
-FURTHER_CASES = [*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES, *ORDERS]
+SAMPLES = [
+    OperatorCase(
+        f"grid_sample_{mode}_{padding}_{align}",
+        "GridSample",
+        [FEATURES, (1, 5, 7, 2)],
+        attributes={"mode": mode, "padding_mode": padding, "align_corners": align},
+        opset=16,
+    )
+    for mode in ("bilinear", "nearest")
+    for padding in ("zeros", "border", "reflection")
+    for align in (0, 1)
+]
+
+FURTHER_CASES = [
+    *(*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES, *ORDERS),
+    *SAMPLES,
+]

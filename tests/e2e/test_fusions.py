@@ -53,19 +53,10 @@ def noise_to_signal(model: onnx.ModelProto, found: Compiled) -> float:
 @pytest.mark.parametrize("scale_type", [0, 1, 4])
 def test_a_fused_gate_loses_less_than_a_rounded_one(scale_type: int) -> None:
     model = gated()
-    made = {"tidlq:leave_out_fusions": "none"}
-    fused = compiled(model, quantization_scale_type=scale_type, **made)
+    fused = compiled(model, quantization_scale_type=scale_type)
     apart = compiled(model, quantization_scale_type=scale_type, **{"tidlq:leave_out_fusions": ALL})
     assert len(fused.partition.layers) < len(apart.partition.layers)
     assert noise_to_signal(model, fused) < noise_to_signal(model, apart)
-
-
-@pytest.mark.parametrize(("scale_type", "usual"), [(0, ALL), (1, ALL), (4, "none")])
-def test_activations_are_fused_by_default_with_type_4_only(scale_type: int, usual: str) -> None:
-    plain = compiled(gated(), quantization_scale_type=scale_type)
-    same = {"tidlq:leave_out_fusions": usual}
-    stated = compiled(gated(), quantization_scale_type=scale_type, **same)
-    assert plain.artifacts.stages[0].content == stated.artifacts.stages[0].content
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -153,3 +144,16 @@ def ideal_noise(model: onnx.ModelProto, found: Compiled, x: str, y: str) -> floa
         noise += float(np.sum((rounded(answer, y) - expected).astype(np.float64) ** 2))
         signal += float(np.sum(expected.astype(np.float64) ** 2))
     return noise / signal
+
+
+@pytest.mark.parametrize("activation", ["LeakyRelu", "PRelu"])
+def test_what_an_activation_reads_from_a_convolution_has_16_bits(activation: str) -> None:
+    net = SmallNetwork()
+    x = net.input(1, 3, 12, 12)
+    convolved = net.conv(x, (4, 3, 3, 3))
+    slopes = [net.random(4, 1, 1)] if activation == "PRelu" else []
+    y = net.node(activation, convolved, *slopes)
+    plan = compiled(net.model(y)).plan
+    assert plan is not None
+    assert plan.features[convolved].type.bits == 16
+    assert plan.features[y].type.bits == 8

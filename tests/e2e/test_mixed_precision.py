@@ -97,7 +97,7 @@ def test_the_choice_is_within_2_percent_of_the_best_of_all(
             if key not in known:
                 known[key] = choices.error(named)
             least = min(least, known[key])
-        gaps.append(found.chosen.error / least - 1)
+        gaps.append(found.finalists[0].error / least - 1)
     print(f"type {scale_type}: gaps to the best of all", [f"{gap:.2%}" for gap in gaps])
     assert max(gaps) <= 0.02
 
@@ -174,7 +174,7 @@ def test_an_interrupted_choice_continues_with_what_it_had_measured(
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
     monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 1.0)
     asked: list[int] = []
-    error = PlanTrials.error
+    error = PlanTrials.typical_error
 
     def counted(self: PlanTrials, plan: QuantPlan) -> float:
         asked.append(1)
@@ -182,7 +182,7 @@ def test_an_interrupted_choice_continues_with_what_it_had_measured(
             raise KeyboardInterrupt
         return error(self, plan)
 
-    monkeypatch.setattr(PlanTrials, "error", counted)
+    monkeypatch.setattr(PlanTrials, "typical_error", counted)
     options = {"mixed_precision_factor": 1.3}
     with pytest.raises(KeyboardInterrupt):
         tidlq.compile(network(), frames(), options, progress_folder=tmp_path)

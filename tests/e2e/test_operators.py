@@ -105,16 +105,17 @@ def test_operator_differs_from_onnx_runtime_by_its_rounding_only(
 def slack(case: OperatorCase, width: str, scale_type: object) -> float:
     """Steps beyond the output's own rounding, each for a reason.
 
-    Float32 in the oracle and in float requantization: 0.002 of 8 bits, 0.02 of 16. Linear resize:
-    weights of 11 bits per axis, 2^-12 of the whole range of 255 steps each; of 15 bits, 2^-16 of
-    65,535 steps.
+    Float32 in the oracle and in float requantization: 0.002 of 8 bits, 0.02 of 16. Linear resize
+    and grid sample: weights of 11 bits per axis, 2^-12 of the whole range of 255 steps each; of 15
+    bits, 2^-16 of 65,535 steps.
 
     Parameters that are not on the grid of the scheme: the largest weight of types 0 and 1 saturates
     by a step, batch-norm gains and slopes have one scale for all channels, constants are powers of
     two. Bounded by the accumulated weight error: two steps here, one where all has 16 bits, none to
     speak of where only the parameters have 16.
     """
-    if case.operator == "Resize" and case.attributes["mode"] == "linear":
+    is_resized = case.operator == "Resize" and case.attributes["mode"] == "linear"
+    if is_resized or case.operator == "GridSample":
         return 2 * 65535 * 2.0**-16 if width == "16 bits" else 2 * 255 * 2.0**-11
     is_on_grid = scale_type == 4 and case.operator in ("Conv", "Gemm", "MatMul")
     if case.has_parameters and not is_on_grid:

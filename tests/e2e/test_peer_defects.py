@@ -37,6 +37,7 @@ from oracle.real_models import REAL_MODELS
 from tidlq import demo_data
 from tidlq.calibration.bias.stages import IntegerStages
 from tidlq.compilation import Compiled
+from tidlq.precision.assignment import precision_of
 from tidlq.precision.plan import make_plan
 from tidlq.target import Options, scheme_of
 
@@ -359,6 +360,7 @@ def held_out_error(compiled: Compiled, model: Path, frames: Frames, has_biases: 
             compiled.partition,
             replace(compiled.ranges, biases={}),
             scheme_of(options),
+            precision=precision_of(options, compiled.graph, compiled.partition),
         )
     stages = IntegerStages(compiled.graph, compiled.partition, plan, 0)
     held = frames[3::4]

@@ -15,6 +15,7 @@ Array = NDArray[np.generic]
 # Inputs from this one on are parameters, which a network knows.
 _PARAMETERS_FROM = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", "PRelu", "BatchNormalization"), 1),
+    **dict.fromkeys(("LayerNormalization", "RMSNormalization", "InstanceNormalization"), 1),
     **dict.fromkeys(("ArgMax", "ArgMin", "TopK"), 1),
     **dict.fromkeys(("Clip", "Pad", "Resize", "Upsample", "Slice", "Expand", "Tile"), 1),
 }

@@ -23,10 +23,9 @@ from tidlq.calibration import (
     RangeRule,
     RangeSearch,
     clip_weights,
-    find_possible_ranges,
-    find_relevant_ranges,
     find_stated_ranges,
     is_trained_for,
+    judge_of_all,
     load_frames,
     measure_features,
     output_error,
@@ -36,6 +35,8 @@ from tidlq.decision.latency import latency_model
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.placement import place_layers, rescalable_groups, rescale
+from tidlq.decision.plain_orders import plain_orders
+from tidlq.decision.relevant_ranges import relevant_ranges
 from tidlq.decision.trials import PrecisionTrials
 from tidlq.equalization import (
     ChannelGroup,
@@ -172,8 +173,7 @@ class DataDecision:
                 )
         chosen, sweeps = self._equalized(chosen, held)
         if self.options.is_mixed and self.graph.inputs:
-            chosen = self._mixed(chosen, held)
-            sweeps = self._sweeps(chosen, held)
+            chosen, sweeps = self._mixed(chosen, held)
         bias = None
         if sweeps is not None:
             chosen, bias = self._with_biases(chosen, sweeps)
@@ -312,7 +312,7 @@ class DataDecision:
         channels = plain.measured.channels
         bits = self.options.tensor_bits
         is_forced = self.ingredients.equalization is EqualizationChoice.ON
-        relevant = _relevant(plain.graph, plain.parts, plain.measured, bits)
+        relevant = relevant_ranges(plain.graph, plain.parts, plain.measured, bits)
         statistics = {n: ChannelSpread.of(c, relevant.get(n)) for n, c in channels.items()}
         return find_equalization(
             plain.graph,
@@ -335,7 +335,9 @@ class DataDecision:
             return sweeps.outcome.error_after
         return output_error(candidate.graph, candidate.parts, candidate.plan, held, self.threads)
 
-    def _mixed(self, narrow: _Candidate, held: BiasFrames | None) -> _Candidate:
+    def _mixed(
+        self, narrow: _Candidate, held: BiasFrames | None
+    ) -> tuple[_Candidate, BiasSweeps | None]:
         """The candidate with the layers of 16 bits that are worth their latency."""
         if held is None:
             raise DataError(
@@ -363,10 +365,28 @@ class DataDecision:
             self.checkpoints.of(f"{graph.fingerprint} {narrow.measured.digest}"),
             fixed=fixed,
             tell=lambda done, total: self.report("choose 16-bit layers", done, total),
+            orders=plain_orders(graph, parts, narrow.plan, held, self.threads),
         )
-        self.mixed = choice.run()
-        self.notices += self.mixed.notices
-        return self._variant(narrow, self.mixed.precision)
+        mixed = choice.run()
+        self.notices += mixed.notices
+        return self._best_calibrated(narrow, held, mixed)
+
+    def _best_calibrated(
+        self, narrow: _Candidate, held: BiasFrames, mixed: MixedPrecision
+    ) -> tuple[_Candidate, BiasSweeps | None]:
+        """The finalist with the least typical error over all frames, its biases calibrated."""
+        judge = judge_of_all(narrow.graph, narrow.parts, held, self.threads)
+        found: list[tuple[float, MixedPrecision, _Candidate, BiasSweeps | None]] = []
+        for finalist in mixed.finalists:
+            self.mixed = mixed.with_chosen(finalist)
+            candidate = self._variant(narrow, self.mixed.precision)
+            sweeps, error = self._sweeps(candidate, held), finalist.error
+            if sweeps is not None and len(mixed.finalists) > 1:
+                self._calibrate(sweeps)
+                error = judge.typical_error(sweeps.best_outputs())
+            found.append((error, self.mixed, candidate, sweeps))
+        _, self.mixed, chosen, calibrated = min(found, key=lambda item: item[0])
+        return chosen, calibrated
 
     def _variant_plans(self, narrow: _Candidate, choose: ChooseRange | None = None) -> VariantPlans:
         """Plans of the candidate with other bits: 16-bit parameters are not clipped."""
@@ -391,7 +411,7 @@ class DataDecision:
         return replace(narrow, ranges=ranges, plan=plan)
 
     def _choice(self, graph: Graph, parts: Partition, measured: MeasuredFeatures) -> RangeChoice:
-        relevant = {bits: _relevant(graph, parts, measured, bits) for bits in (8, 16)}
+        relevant = {bits: relevant_ranges(graph, parts, measured, bits) for bits in (8, 16)}
         stated = find_stated_ranges(graph, parts.layers) | dict(self.given.ranges.features)
         return RangeChoice(self._range_search(), measured.features, stated, relevant)
 
@@ -402,8 +422,7 @@ class DataDecision:
     def _with_biases(
         self, chosen: _Candidate, sweeps: BiasSweeps
     ) -> tuple[_Candidate, BiasCalibration]:
-        iterations = self.options.calibration_iterations
-        sweeps.advance(iterations, lambda done: self.report("calibrate biases", done, iterations))
+        self._calibrate(sweeps)
         bias = sweeps.outcome
         if not bias.biases:
             return chosen, bias
@@ -411,6 +430,10 @@ class DataDecision:
         ranges = replace(chosen.ranges, biases={**biases, **self.given.ranges.biases})
         plan = self._plan(chosen.graph, chosen.parts, ranges)
         return replace(chosen, ranges=ranges, plan=plan), bias
+
+    def _calibrate(self, sweeps: BiasSweeps) -> None:
+        iterations = self.options.calibration_iterations
+        sweeps.advance(iterations, lambda done: self.report("calibrate biases", done, iterations))
 
     def _plan(
         self, graph: Graph, parts: Partition, ranges: Ranges, choose: ChooseRange | None = None
@@ -474,14 +497,3 @@ class DataDecision:
 
 def _bias_of(layer: str) -> str:
     return parameter_name(layer, ParameterRole.BIAS)
-
-
-def _relevant(
-    graph: Graph, parts: Partition, measured: MeasuredFeatures, bits: int
-) -> dict[str, Range]:
-    """What matters of the feature maps, as far as the frames tell."""
-    minima = {name: seen.minima for name, seen in measured.channels.items()}
-    relevant = find_relevant_ranges(graph, parts.layers, bits, minima)
-    possible = find_possible_ranges(parts.layers)
-    both = {n: relevant[n].clipped(possible[n]) for n in relevant.keys() & possible.keys()}
-    return relevant | possible | both

@@ -8,10 +8,13 @@ calibrated on some of the frames, and its outputs compared with the float networ
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
+from tidlq.artifacts import BEST_LAYERS
 from tidlq.calibration import Checkpoints
 from tidlq.errors import OptionError
 from tidlq.graph.model import Graph
@@ -34,10 +37,11 @@ from tidlq.precision.search import (
     pareto_front,
 )
 from tidlq.precision.work import layer_work
+from tidlq.report.precision import options_of
 from tidlq.spec import Precision
 from tidlq.target import Options
 
-EVALUATIONS_PER_GROUP = 3
+EVALUATIONS_PER_GROUP = 1
 LEAST_EVALUATIONS = 64
 MOST_EVALUATIONS = 1_000
 SEARCHED_MACS = 1e8
@@ -47,14 +51,24 @@ CURVE_POINTS = 10
 PROBES = 6
 """Budgets that are tried to reach a target."""
 
-_ERRORS, _GAINS = "precision choices", "precision gains"
+FINALISTS = 4
+"""Best choices of the search that are compared once their biases are calibrated in full."""
+PLAIN_FINALISTS = 3
+"""Likewise of the plain choices."""
+WORTH_A_FINAL = 2.0
+"""Error relative to the best one's, up to which a choice is compared."""
+
+RANKED_AT_A_TIME = 32
+"""Variants after which what was measured is kept."""
+
+_ERRORS, _NOISE = "precision choices", "precision noise"
 
 
 class Errors(Protocol):
     """Squared errors of precisions' outputs relative to the float network's."""
 
-    def error(self, precision: Precision) -> float:
-        """Of one precision."""
+    def typical_error(self, precision: Precision) -> float:
+        """Of one precision, in the typical frame."""
 
     def errors_near(
         self,
@@ -79,9 +93,12 @@ class MixedPrecision:
         latency_model: where latencies come from.
         gains: error of each group's own noise that a state takes away, by its name and state.
         prices: latency that a state adds to the 8-bit network, milliseconds.
-        front: choices with less error than all that cost as much or less, by cost.
+        front: choices with less error than all that cost as much or less, and the chosen one, by
+            cost.
         measurements: choices that were tried.
+        base: the precision that lists or a proto ask for.
         notices: what the user should know, in plain sentences.
+        finalists: choices that are to be compared once their biases are calibrated; `chosen` first.
     """
 
     groups: tuple[PrecisionGroup, ...]
@@ -95,7 +112,27 @@ class MixedPrecision:
     prices: Mapping[tuple[str, GroupState], float]
     front: tuple[MeasuredChoice, ...]
     measurements: int
+    base: Precision = field(default_factory=Precision)
     notices: tuple[str, ...] = ()
+    finalists: tuple[MeasuredChoice, ...] = ()
+
+    def with_chosen(self, chosen: MeasuredChoice) -> MixedPrecision:
+        """The same with another choice.
+
+        Args:
+            chosen: one of the finalists.
+        """
+        front = self.front if chosen in self.front else (*self.front, chosen)
+        return replace(
+            self,
+            chosen=chosen,
+            precision=self.precision_of(chosen),
+            front=tuple(sorted(front, key=lambda choice: (choice.cost, choice.error))),
+        )
+
+    def precision_of(self, choice: MeasuredChoice) -> Precision:
+        """The precision that a choice means."""
+        return joined_precision(self.base, precision_of_states(self.groups, dict(choice.states)))
 
     @property
     def factor(self) -> float:
@@ -116,6 +153,7 @@ class PrecisionChoice:
         checkpoints: keep what was measured.
         fixed: features and layers whose bits stay those of `base`.
         tell: told the number of measurements and about how many there will be.
+        orders: of groups by name, which are tried as far as they fit.
     """
 
     def __init__(
@@ -130,7 +168,9 @@ class PrecisionChoice:
         *,
         fixed: frozenset[str] = frozenset(),
         tell: Callable[[int, int], None] | None = None,
+        orders: Sequence[Sequence[str]] = (),
     ) -> None:
+        self._orders = orders
         self._options = options
         self._base = base
         found = find_precision_groups(graph, parts, options.device)
@@ -143,6 +183,7 @@ class PrecisionChoice:
         self._checkpoints = checkpoints
         self._tell = tell or (lambda _done, _total: None)
         self._notices: list[str] = []
+        self._published: MeasuredChoice | None = None
         self._budget = options.mixed_precision_factor * self._cost_8
         self._choices = MeasuredChoices(self._costs, self._error, self._known_errors(), self._save)
         states = sum(len(group.states) - 1 for group in self._groups)
@@ -168,18 +209,27 @@ class PrecisionChoice:
                 "allowed: a greater factor, or fewer layers in the lists."
             )
         self._choices.error({})
-        self._choices.error({group.name: group.states[-1] for group in self._groups})
+        widest = {group.name: group.states[-1] for group in self._groups}
+        self._choices.error(widest)
         gains = self._gains()
-        search = PrecisionSearch(self._choices, gains, self._evaluations, self._report)
-        if target is None:
-            chosen = search.run(self._budget)
-        else:
+        search = PrecisionSearch(
+            self._choices, gains, self._evaluations, self._report, self._orders
+        )
+        is_all = self._costs.wide <= self._budget and not search.is_exhaustive(self._budget)
+        if target is not None:
             chosen = self._reach(search, 10 ** (-target / 10), target)
+        elif is_all:
+            chosen = self._choices.measured(widest)
+        else:
+            chosen = search.run(self._budget)
         low, high = self._costs.narrow, self._costs.wide
         for point in range(1, CURVE_POINTS):
             search.sketch(low + (high - low) * point / CURVE_POINTS)
-        if target is None:
-            chosen = self._choices.best(self._budget)
+        finalists = [chosen]
+        if target is None and not is_all:
+            plain = [self._choices.measured(states) for states in search.plain(self._budget)]
+            finalists = self._finalists(plain)
+            chosen = finalists[0]
         self._tell(self._total, self._total)
         return MixedPrecision(
             self._groups,
@@ -193,8 +243,18 @@ class PrecisionChoice:
             {key: self._costs.cost(dict([key])) - self._costs.narrow for key in gains},
             pareto_front(self._choices),
             self._choices.count,
+            self._base,
             tuple(self._notices),
+            tuple(finalists),
         )
+
+    def _finalists(self, plain: Sequence[MeasuredChoice]) -> list[MeasuredChoice]:
+        """The best choices within the budget, and the best of the plain ones, by error."""
+        fitting = [choice for choice in self._choices if choice.cost <= self._budget]
+        best = sorted(fitting, key=_rank)[:FINALISTS]
+        others = sorted((x for x in plain if x not in best), key=_rank)[:PLAIN_FINALISTS]
+        # A much noisier choice will not be the best after all.
+        return [x for x in (*best, *others) if x.error <= WORTH_A_FINAL * best[0].error]
 
     def _reach(self, search: PrecisionSearch, error: float, target: float) -> MeasuredChoice:
         """The cheapest choice found that reaches a target: budgets are halved around it."""
@@ -219,22 +279,32 @@ class PrecisionChoice:
         return joined_precision(self._base, precision_of_states(self._groups, states))
 
     def _error(self, states: States) -> float:
-        return self._errors.error(self._precision(states))
+        return self._errors.typical_error(self._precision(states))
 
     def _gains(self) -> Gains:
-        """The noise of every group in every state, or what an interrupted choice found."""
-        known = self._checkpoints.load(_GAINS, _read_gains)
-        gains = measure_gains(self._choices, self._errors_near) if known is None else known
-        rows = [[name, state.value, gain] for (name, state), gain in gains.items()]
-        self._checkpoints.save(_GAINS, lambda: {"gains": json.dumps(rows).encode()})
+        """The noise of every group in every state."""
+        gains = measure_gains(self._choices, self._errors_near)
         self._ranked = len(gains)
         return gains
 
     def _errors_near(
         self, base: States, variants: Sequence[States]
     ) -> tuple[float, Sequence[float]]:
-        precisions = [self._precision(states) for states in variants]
-        return self._errors.errors_near(self._precision(base), precisions, self._report)
+        """Errors of variants, some at a time; those that an interrupted choice knew are taken."""
+        known = dict(self._checkpoints.load(_NOISE, _read_errors) or {})
+        keys = [self._choices.key(states) for states in variants]
+        first = self._choices.key(base)
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        for start in range(0, len(missing) or int(first not in known), RANKED_AT_A_TIME):
+            some = missing[start : start + RANKED_AT_A_TIME]
+            self._ranked = len(variants) - len(missing) + start
+            precisions = [self._precision(variants[i]) for i in some]
+            known[first], errors = self._errors.errors_near(
+                self._precision(base), precisions, self._report
+            )
+            known |= {keys[i]: error for i, error in zip(some, errors, strict=True)}
+            self._checkpoints.save(_NOISE, partial(_errors_state, known))
+        return known[first], [known[key] for key in keys]
 
     def _report(self, done: int) -> None:
         self._tell(min(self._ranked + done, self._total - 1), self._total)
@@ -244,17 +314,34 @@ class PrecisionChoice:
         return self._checkpoints.load(_ERRORS, _read_errors) or {}
 
     def _save(self, choices: MeasuredChoices) -> None:
-        self._checkpoints.save(
-            _ERRORS, lambda: {"errors": json.dumps(dict(choices.errors)).encode()}
-        )
+        self._checkpoints.save(_ERRORS, lambda: _errors_state(choices.errors))
+        target = self._options.target_sqnr
+        best = choices.best(max(self._budget, self._costs.narrow))
+        if target is not None:
+            best = choices.cheapest(10 ** (-target / 10)) or choices.best(math.inf)
+        if best != self._published:
+            self._published = best
+            self._checkpoints.publish(BEST_LAYERS, self._as_options(best, choices.count))
+
+    def _as_options(self, choice: MeasuredChoice, count: int) -> bytes:
+        """A choice as a file of options, which asks for its layers."""
+        reached = f"{choice.cost / self._cost_8:.4f} x T_8, typical SQNR {choice.sqnr_db:.2f} dB"
+        lines = [f"# The best 16-bit layers of {count} choices measured so far: {reached}."]
+        options = options_of(self._groups, choice.states)
+        lines += [f"{json.dumps(name)}: {json.dumps(text)}" for name, text in options.items()]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _rank(choice: MeasuredChoice) -> tuple[float, float, int]:
+    return choice.error, choice.cost, len(choice.states)
 
 
 def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:
     return {str(key): float(error) for key, error in json.loads(state["errors"]).items()}
 
 
-def _read_gains(state: Mapping[str, bytes]) -> dict[tuple[str, GroupState], float]:
-    return {(n, GroupState(s)): float(gain) for n, s, gain in json.loads(state["gains"])}
+def _errors_state(errors: Mapping[str, float]) -> dict[str, bytes]:
+    return {"errors": json.dumps(dict(errors)).encode()}
 
 
 def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:

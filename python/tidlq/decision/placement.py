@@ -14,7 +14,7 @@ from tidlq.graph.recognition import find_layers
 from tidlq.graph.recognition.fusions import NO_FUSION, FusionChoice
 from tidlq.graph.statements import incomplete_nodes
 from tidlq.lowering.placement import PlacementLists, find_allowed, find_denied
-from tidlq.spec import Equalization, Fusion
+from tidlq.spec import Equalization
 from tidlq.target import Options
 
 _STATED_FLOAT = "the model says that it runs in float"
@@ -53,7 +53,7 @@ def place_layers(
     denied = {n: why for n, why in find_denied(graph, lists).items() if n not in added}
     if graph.stated is not None:
         denied = dict.fromkeys(graph.stated.float_nodes, _STATED_FLOAT) | denied
-    fusions = fusions or FusionChoice(_left_out(graph, options))
+    fusions = fusions or FusionChoice(options.left_out)
     table = find_layers(graph, denied, find_allowed(graph, lists), fusions)
     while only_stated and (
         incomplete := incomplete_nodes(graph, table.layers, needs_ranges=needs_ranges)
@@ -86,12 +86,6 @@ def rescale(
     added = sorted({node.name or "" for node in changed.nodes} - {n.name for n in graph.nodes})
     fusions = FusionChoice(options.left_out, frozenset(layer.output for layer in parts.layers))
     return changed, place_layers(changed, options, added, fusions=fusions)
-
-
-def _left_out(graph: Graph, options: Options) -> frozenset[Fusion]:
-    """A pre-quantized model states what is rounded, whatever the scale type's default."""
-    is_default = options.leave_out_fusions == ("auto",)
-    return frozenset() if graph.stated is not None and is_default else options.left_out
 
 
 def rescalable_groups(graph: Graph, options: Options) -> tuple[ChannelGroup, ...]:

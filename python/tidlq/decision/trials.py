@@ -68,6 +68,14 @@ class PrecisionTrials:
         """
         return self._trials.error(self._plans.plan(precision))
 
+    def typical_error(self, precision: Precision) -> float:
+        """The typical error of a precision's outputs, over all frames.
+
+        Raises:
+            ModelError: ONNX Runtime fails on the graph.
+        """
+        return self._trials.typical_error(self._plans.plan(precision))
+
     def errors_near(
         self,
         base: Precision,

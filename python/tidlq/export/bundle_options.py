@@ -12,8 +12,8 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.importers.preprocessing import Preprocessing
 from tidlq.importers.zoo_config import preprocessing_sections
-from tidlq.precision.wide_pre_activations import find_wide_pre_activations
-from tidlq.spec import Fusion, QuantPlan
+from tidlq.precision.wide_features import find_wide_features
+from tidlq.spec import QuantPlan
 from tidlq.target import Options
 
 _OWN_PREFIX = "tidlq:"
@@ -69,8 +69,7 @@ def bundle_options(
         for name, value in options.items()
         if name not in _DECIDED and not (name.startswith(_OWN_PREFIX) and value == usual.get(name))
     }
-    is_left_out = Fusion.WIDE_PRE_ACTIVATION in Options.parse(options).left_out
-    inner = frozenset[str]() if is_left_out else find_wide_pre_activations(graph, partition)
+    inner = find_wide_features(graph, partition, Options.parse(options).left_out)
     kept |= _precision(partition, plan, inner)
     if is_changed:
         kept |= _placement(options, graph, partition)
@@ -83,7 +82,7 @@ def bundle_options(
 def _precision(partition: Partition, plan: QuantPlan, inner: frozenset[str]) -> dict[str, Value]:
     """Bits by `tensor_bits` where all agree, else by lists of the layers with 16.
 
-    What has 16 bits only inside this engine's activations has 8 for TI's.
+    What has 16 bits only inside this engine's activations, or where it leaves, has 8 for TI's.
     """
     features: list[str] = []
     parameters: list[str] = []

@@ -37,14 +37,15 @@ class NodeEdit:
     """Changes to one node.
 
     Attributes:
-        constants: by input index; an index beyond the node's inputs adds one.
+        constants: by input index; an index beyond the node's inputs adds one, None leaves the
+            last one out.
         op_type: another operator, where integers need one.
         dropped: attributes that are part of the integers now.
         reals: attributes that are set.
         added: a bias that a node of its own adds to the output.
     """
 
-    constants: Mapping[int, Replacement] = field(default_factory=dict)
+    constants: Mapping[int, Replacement | None] = field(default_factory=dict)
     op_type: str | None = None
     dropped: frozenset[str] = frozenset()
     reals: Mapping[str, float] = field(default_factory=dict)
@@ -85,7 +86,7 @@ def _edit_clips(
         node = nodes[name]
         if node.op_type != "Clip":
             continue
-        constants: dict[int, Replacement] = {}
+        constants: dict[int, Replacement | None] = {}
         for index, end in ((1, quant.type.lowest), (2, quant.type.highest)):
             value = node.inputs[index] if index < len(node.inputs) else None
             bound = None if value is None else graph.constant(value.name or "")
@@ -111,10 +112,23 @@ def _parameters(
 
 def _edit_convolution(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
     _, weight, bias = _parameters(graph, layer, plan)
-    constants: dict[int, Replacement] = {1: weight}
+    if bias is not None and _is_added_behind(layer, plan):
+        rank = len(graph.shape(layer.output) or ())
+        return {layer.nodes[0]: _with_bias_behind(weight, bias, rank - 2)}
+    constants: dict[int, Replacement | None] = {1: weight}
     if bias is not None:
         constants[2] = bias
     return {layer.nodes[0]: NodeEdit(constants)}
+
+
+def _is_added_behind(layer: Layer, plan: QuantPlan) -> bool:
+    """Whether a real bias comes before a QuantizeLinear: inside the layer it would be rounded."""
+    return plan.layers[layer.name].is_bias_real and layer.output in plan.features
+
+
+def _with_bias_behind(weight: StoredConstant, bias: StoredBias, spatial: int) -> NodeEdit:
+    values = bias.values.reshape(-1, *[1] * spatial)
+    return NodeEdit({1: weight, 2: None}, added=replace(bias, values=values))
 
 
 def _edit_transposed_convolution(
@@ -146,6 +160,9 @@ def _edit_inner_product(
     edit = NodeEdit({1: weight}, dropped=frozenset({"alpha", "beta"}))
     if bias is None:
         return {layer.nodes[0]: edit}
+    if _is_added_behind(layer, plan):
+        behind = _with_bias_behind(weight, bias, 0)
+        return {layer.nodes[0]: replace(behind, dropped=edit.dropped)}
     leading = nodes[layer.nodes[0]]
     is_inside = len(leading.inputs) > 2 and leading.inputs[2] is not None
     if layer.bias is not None and not is_inside:
@@ -163,7 +180,7 @@ def _edit_batch_norm(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, N
     _, weight, bias = _parameters(graph, layer, plan)
     channels = weight.integers.shape
     shift: Replacement = np.zeros(channels, np.float32) if bias is None else bias
-    constants: dict[int, Replacement] = {
+    constants: dict[int, Replacement | None] = {
         1: weight,
         2: shift,
         3: np.zeros(channels, np.float32),

@@ -203,6 +203,9 @@ class _Exporter:
 
     def _write_edited(self, proto: onnx.NodeProto, edit: NodeEdit) -> None:
         for index, constant in sorted(edit.constants.items()):
+            if constant is None:
+                del proto.input[index:]
+                continue
             while len(proto.input) <= index:
                 proto.input.append("")
             proto.input[index] = self._add_replacement(proto.input[index], constant)

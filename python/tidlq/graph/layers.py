@@ -38,6 +38,7 @@ class LayerKind(enum.Enum):
     SCATTER = "scatter"
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
+    GRID_SAMPLE = "grid sample"
     SOFTMAX = "softmax"
     MATRIX_PRODUCT = "matrix product"
     NORMALIZATION = "normalization"
@@ -72,7 +73,12 @@ _MOVING = frozenset(
         LayerKind.REARRANGEMENT,
     }
 )
-_KEEPING = _MOVING | {LayerKind.MAX_POOL, LayerKind.RESIZE, LayerKind.TOP_K}
+_KEEPING = _MOVING | {
+    LayerKind.MAX_POOL,
+    LayerKind.RESIZE,
+    LayerKind.GRID_SAMPLE,
+    LayerKind.TOP_K,
+}
 
 
 @dataclass(frozen=True)
@@ -336,6 +342,29 @@ class ResizeAttributes:
     coordinates: str = ""
 
 
+class SamplePadding(enum.Enum):
+    """What GridSample finds beyond the edges: ONNX's names."""
+
+    ZEROS = "zeros"
+    BORDER = "border"
+    REFLECTION = "reflection"
+
+
+@dataclass(frozen=True)
+class GridSampleAttributes:
+    """Values of the first input at the places that the second names, -1 .. 1 along each axis.
+
+    Attributes:
+        is_linear: between four positions; otherwise the nearest one is taken.
+        padding: what lies beyond the edges.
+        aligns_corners: -1 and 1 are the outermost positions, not their outer edges.
+    """
+
+    is_linear: bool
+    padding: SamplePadding
+    aligns_corners: bool
+
+
 @dataclass(frozen=True)
 class NormalizationAttributes:
     """y = gain * (x - mean) / sqrt(variance + epsilon) + shift, over some axes.
@@ -379,6 +408,7 @@ Attributes = (
     | PadAttributes
     | SliceAttributes
     | ResizeAttributes
+    | GridSampleAttributes
     | NormalizationAttributes
     | NoAttributes
 )

@@ -15,6 +15,7 @@ from tidlq.lowering import (
     order,
     reductions,
     rows,
+    sampling,
     spatial,
     weighted,
 )
@@ -42,6 +43,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.MAX_POOL: spatial.lower_pool,
         LayerKind.AVERAGE_POOL: spatial.lower_pool,
         LayerKind.RESIZE: spatial.lower_resize,
+        LayerKind.GRID_SAMPLE: sampling.lower_grid_sample,
         LayerKind.CONCAT: movement.lower_concat,
         LayerKind.RESHAPE: movement.lower_reshape,
         LayerKind.TRANSPOSE: movement.lower_transpose,

@@ -163,7 +163,8 @@ class Requantize(_message.Message):
 
       SHIFT:  v = (acc + half) >> shift[c]                 half = shift ? 1 << (shift - 1) : 0
       FIXED:  v = (acc * multiplier[c] + half) >> shift[c]   exact product, one rounding
-      FLOAT:  v = round_half_even(float32(acc) * scale[c])   IEEE float32
+      FLOAT:  v = round_half_even(float32(acc) * scale[c] + real_bias[c])   each operation rounded to
+              float32; nothing is added where real_bias is empty
       DOUBLE: v = round_half_away(float64(acc) * double_scale[c])   IEEE float64
 
       q = min(max(v + zero_point, clamp_min), clamp_max)
@@ -182,7 +183,7 @@ class Requantize(_message.Message):
     A convolution of either kind or an InnerProduct may write an F32 tensor. Its mode is FLOAT then, zero_point and
     clamps are 0, and nothing is rounded to an integer:
 
-      output = float32(acc) * scale[c] + real_bias[c]        each operation rounded to float32
+      output = float32(acc) * scale[c] + real_bias[c]        likewise
 
     QUOTIENT is for AveragePool and Resize, whose accumulators are then sums of the input's integers
     as they are: no zero point is subtracted or added.
@@ -262,7 +263,7 @@ class Requantize(_message.Message):
 
     @_builtins.property
     def real_bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """F32 outputs only, finite; nothing is added where the list is empty."""
+        """FLOAT convolutions of either kind and InnerProducts only; finite."""
 
     def __init__(
         self,
@@ -320,6 +321,7 @@ class Layer(_message.Message):
     MATRIX_PRODUCT_FIELD_NUMBER: _builtins.int
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
+    GRID_SAMPLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
     output: _builtins.int
@@ -379,6 +381,8 @@ class Layer(_message.Message):
     def normalization(self) -> Global___Normalization: ...
     @_builtins.property
     def top_k(self) -> Global___TopK: ...
+    @_builtins.property
+    def grid_sample(self) -> Global___GridSample: ...
     def __init__(
         self,
         *,
@@ -412,12 +416,13 @@ class Layer(_message.Message):
         matrix_product: Global___MatrixProduct | None = ...,
         normalization: Global___Normalization | None = ...,
         top_k: Global___TopK | None = ...,
+        grid_sample: Global___GridSample | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization", "top_k"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization", "top_k", "grid_sample"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1399,3 +1404,81 @@ class TopK(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TopK: _TypeAlias = TopK  # noqa: Y015
+
+@_typing.final
+class GridSample(_message.Message):
+    """Samples of a feature (N, H, W, C) at the places that a grid (N, H', W', 2) names, both of integer
+    types; output (N, H', W', C) of one. The grid's last axis holds first the place along the width, then
+    that along the height. With q the grid's integer, size the axis' and F = 2^fraction_bits, each axis has
+      p = (multiplier * (q - zero_point(grid)) + offset) >> shift          exact, `>>` arithmetic
+    in units of 1 / F of a position. With `nearest`, p / F is rounded half even first. Then, by padding,
+      ZEROS: p stays        BORDER: p = min(max(p, 0), (size - 1) * F)
+      MIRROR_AT_EDGES, MIRROR_AT_CORNERS: p is mirrored at -F/2 and (size - 1/2) * F, or at 0 and
+        (size - 1) * F (where these are one place, p = 0), until it lies between, and clamped as in BORDER
+    With low = floor(p / F) and w = p - low * F, the position low has weight F - w, low + 1 has w, and
+      acc = sum over both axes' positions inside the feature of (x - zero_point) * weight_h * weight_w
+    then requantize (lists of length 1), which includes the factor 1 / F^2.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Padding:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _PaddingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GridSample._Padding.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        PADDING_UNSPECIFIED: GridSample._Padding.ValueType  # 0
+        PADDING_ZEROS: GridSample._Padding.ValueType  # 1
+        PADDING_BORDER: GridSample._Padding.ValueType  # 2
+        PADDING_MIRROR_AT_EDGES: GridSample._Padding.ValueType  # 3
+        PADDING_MIRROR_AT_CORNERS: GridSample._Padding.ValueType  # 4
+
+    class Padding(_Padding, metaclass=_PaddingEnumTypeWrapper): ...
+    PADDING_UNSPECIFIED: GridSample.Padding.ValueType  # 0
+    PADDING_ZEROS: GridSample.Padding.ValueType  # 1
+    PADDING_BORDER: GridSample.Padding.ValueType  # 2
+    PADDING_MIRROR_AT_EDGES: GridSample.Padding.ValueType  # 3
+    PADDING_MIRROR_AT_CORNERS: GridSample.Padding.ValueType  # 4
+
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    SHIFT_FIELD_NUMBER: _builtins.int
+    FRACTION_BITS_FIELD_NUMBER: _builtins.int
+    NEAREST_FIELD_NUMBER: _builtins.int
+    PADDING_FIELD_NUMBER: _builtins.int
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
+    shift: _builtins.int
+    """0 .. 62"""
+    fraction_bits: _builtins.int
+    """0 .. 20"""
+    nearest: _builtins.bool
+    padding: Global___GridSample.Padding.ValueType
+    @_builtins.property
+    def multiplier(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of the height and of the width; -(2^31 - 1) .. 2^31 - 1."""
+
+    @_builtins.property
+    def offset(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Likewise; within +-2^52."""
+
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
+    def __init__(
+        self,
+        *,
+        multiplier: _abc.Iterable[_builtins.int] | None = ...,
+        offset: _abc.Iterable[_builtins.int] | None = ...,
+        shift: _builtins.int = ...,
+        fraction_bits: _builtins.int = ...,
+        nearest: _builtins.bool = ...,
+        padding: Global___GridSample.Padding.ValueType = ...,
+        requantize: Global___Requantize | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction_bits", b"fraction_bits", "multiplier", b"multiplier", "nearest", b"nearest", "offset", b"offset", "padding", b"padding", "requantize", b"requantize", "shift", b"shift"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GridSample: _TypeAlias = GridSample  # noqa: Y015

@@ -79,6 +79,7 @@ def by_ratio(
     numerators: Sequence[Sequence[float]] | NDArray[np.float64],
     output: FeatureQuant,
     clamp: Clamp | None = None,
+    bias: Sequence[float] = (),
 ) -> Requantize:
     """A real ratio per channel:  product of numerators / output scale.
 
@@ -88,6 +89,8 @@ def by_ratio(
         numerators: for each channel the factors of the accumulator's scale, [C, factors].
         output: the output's quantization.
         clamp: fused bounds.
+        bias: real values that FLOAT adds behind the product, one per channel, rounded once to
+            float32 when divided by the output scale; empty where there is none.
     """
     factors = np.asarray(numerators, np.float64)
     if mode is Requantization.FLOAT:
@@ -96,6 +99,8 @@ def by_ratio(
         with np.errstate(over="ignore"):
             scales = products / np.float32(output.scale)
         message.scale.extend(np.clip(scales, -LARGEST_FLOAT32, LARGEST_FLOAT32).tolist())
+        steps = np.asarray(bias, np.float64) / output.scale
+        message.real_bias.extend(np.clip(steps, -LARGEST_FLOAT32, LARGEST_FLOAT32).tolist())
         return message
     message = _requantize(Requantize.MODE_FIXED, output, clamp)
     multipliers, shifts = fixed_multipliers(np.multiply.reduce(factors, axis=1) / output.scale)

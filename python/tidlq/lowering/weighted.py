@@ -40,7 +40,8 @@ def _requantize(
         return by_shift(quant.shift, output, layer.clamp)
     if quant.requantization is Requantization.TWICE_ROUNDED:
         return _litert_requantize(layer, quant, source, output)
-    return by_ratio(quant.requantization, factors, output, layer.clamp)
+    bias = quant.bias if quant.is_bias_real else ()
+    return by_ratio(quant.requantization, factors, output, layer.clamp, bias)
 
 
 def _litert_requantize(

@@ -7,7 +7,8 @@ Before -> After: `BatchNormalization(Conv(x, w), gamma, beta, mean, var)` -> `Co
     w' = w * gamma / sqrt(var + epsilon) per output channel, b' = (b - mean) * ... + beta. The
     layer keeps its node name and writes the tensor that the folded node wrote. A layer whose own
     output is stated to be quantized keeps the affine node behind it; a stated weight stays stated,
-    its scales times |gamma / sqrt(var + epsilon)|, and a stated bias does not.
+    its scales times |gamma / sqrt(var + epsilon)|, and a stated bias becomes one that is added as
+    a real number.
 Numerics: w' and b' are computed in float64 and rounded once to float32; the result differs from
     the two-step one by float32 rounding.
 """
@@ -30,7 +31,12 @@ from tidlq.passes.node_reading import (
     is_op,
     sole_consumer,
 )
-from tidlq.passes.stated import state_parameter, stated_feature, stated_parameter
+from tidlq.passes.stated import (
+    state_parameter,
+    state_real_bias,
+    stated_feature,
+    stated_parameter,
+)
 from tidlq.passes.weight_channels import output_axis
 from tidlq.spec import IntegerType, StatedParameter
 
@@ -90,7 +96,7 @@ def _fold(node: ir.Node, following: ir.Node, affine: Affine, names: FreshNames) 
     if weight is not layer.weight:
         stated = _scaled_statement(node, layer.weight, scale)
         state_parameter(replace_constant(node, 1, weight, names, "weight"), stated)
-    replace_constant(node, 2, bias, names, "bias")
+    state_real_bias(replace_constant(node, 2, bias, names, "bias"))
     node.attributes.pop("beta", None)
     absorb_next(node, following)
     return True

@@ -15,6 +15,7 @@ from tidlq.spec import FeatureQuant, Requantization, StatedParameter, StatedQuan
 _FEATURE = "tidlq.feature"
 _PARAMETER = "tidlq.parameter"
 _BIAS = "tidlq.bias"
+_REAL_BIAS = "tidlq.real_bias"
 
 _T = TypeVar("_T")
 
@@ -49,6 +50,16 @@ def stated_bias(value: ir.Value | None) -> tuple[int, ...] | None:
     return _read(value, _BIAS, tuple)
 
 
+def state_real_bias(value: ir.Value) -> None:
+    """States that a bias is added as a real number, behind the product with the scales."""
+    _state(value, _REAL_BIAS, True)
+
+
+def is_real_bias(value: ir.Value | None) -> bool:
+    """Whether a bias is stated to be added as a real number."""
+    return _read(value, _REAL_BIAS, bool) or False
+
+
 def collect_stated(graph: ir.Graph, requantization: Requantization) -> StatedQuantization | None:
     """Every statement by its tensor's name; None where no feature map has one.
 
@@ -63,7 +74,8 @@ def collect_stated(graph: ir.Graph, requantization: Requantization) -> StatedQua
         return None
     parameters = {v.name: stored for v in values if v.name and (stored := stated_parameter(v))}
     biases = {v.name: bias for v in values if v.name and (bias := stated_bias(v))}
-    return StatedQuantization(features, parameters, biases, requantization)
+    reals = frozenset(v.name for v in values if v.name and is_real_bias(v))
+    return StatedQuantization(features, parameters, biases, requantization, real_biases=reals)
 
 
 def _state(value: ir.Value, key: str, statement: object | None) -> None:

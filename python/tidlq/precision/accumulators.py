@@ -73,6 +73,9 @@ def output_integers(layer: Layer, output: FeatureQuant, source: Interval) -> Int
     attributes = layer.attributes
     if isinstance(attributes, PadAttributes) and attributes.mode is PadMode.CONSTANT:
         source = source.joined(output.quantize(attributes.value))
+    if layer.kind is LayerKind.GRID_SAMPLE:
+        # Beyond the edges there may be zeros.
+        source = source.joined(output.zero_point)
     return source.clipped(low, high)
 
 

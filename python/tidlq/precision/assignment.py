@@ -15,8 +15,8 @@ from tidlq.precision.groups import (
     find_precision_groups,
     has_parameters,
 )
-from tidlq.precision.wide_pre_activations import with_wide_pre_activations
-from tidlq.spec import Fusion, Precision
+from tidlq.precision.wide_features import with_wide_features
+from tidlq.spec import Precision
 from tidlq.target import Options, TidlLayerType, is_asymmetric
 
 _PARAMETERS = "advanced_options:params_16bit_names_list"
@@ -51,7 +51,8 @@ def assign_precision(options: Options, graph: Graph, partition: Partition) -> As
 
     A layer whose output features have 16 bits has 16-bit parameters too, and so have all the layers
     that share its precision (`tidlq.precision.groups`). Where no device is named, what stands in
-    front of an activation has 16 bits, unless that is left out.
+    front of an activation, or only leaves from one of several heads, has 16 bits, unless that is
+    left out.
 
     Args:
         options: `tensor_bits` 8 or 16, `output_feature_16bit_names_list` and
@@ -81,17 +82,12 @@ def assign_precision(options: Options, graph: Graph, partition: Partition) -> As
     if options.tensor_bits == 16:
         bits, depth, notices = _where_offered(groups, bits, depth, options)
     precision = Precision(options.tensor_bits, dict(sorted(bits.items())), depth)
-    if _has_wide_pre_activations(options):
-        precision = with_wide_pre_activations(precision, graph, partition)
+    if options.tensor_bits == 8 and options.device is None:
+        precision = with_wide_features(precision, graph, partition, options.left_out)
     taken = _taken_along(wide, asked)
     if taken:
         notices = (*notices, _taken_notice(wide, asked))
     return Assignment(precision, tuple(asked.values()), taken, notices)
-
-
-def _has_wide_pre_activations(options: Options) -> bool:
-    is_left_out = Fusion.WIDE_PRE_ACTIVATION in options.left_out
-    return options.tensor_bits == 8 and not is_left_out and options.device is None
 
 
 def _with_parameters(names: _Names, options: Options, graph: Graph) -> Iterator[Layer]:

@@ -303,7 +303,7 @@ class _StatedPlanner:
             shift=shifts or (),
             bias=() if bias is None else tuple(bias.tolist()),
             bias_bits=self._bias_bits(layer) if is_wide else _NARROW_BIAS_BITS,
-            is_bias_real=layer.output in self.floats and not is_whole,
+            is_bias_real=not is_whole and self._adds_real(layer, mode),
         )
         return _with_headroom(
             quant,
@@ -311,6 +311,11 @@ class _StatedPlanner:
             input_terms(layer, self.integers[layer.inputs[0]], x.zero_point),
             x,
         )
+
+    def _adds_real(self, layer: Layer, mode: Requantization) -> bool:
+        """Whether a bias that is not of the model's integers is added in float32."""
+        is_behind = layer.bias in self.stated.real_biases and mode is Requantization.FLOAT
+        return layer.output in self.floats or is_behind
 
     def _bias_bits(self, layer: Layer) -> int:
         """Bits of a wide layer's bias: TFLite's may have 32, which decides its arithmetic."""
@@ -340,7 +345,7 @@ class _StatedPlanner:
         """The model's integers of a bias; those that ONNX Runtime gives to a float one.
 
         It divides by the accumulator's scale in float32. A float bias of a layer that writes
-        float32 stays as it is.
+        float32, or that the model adds behind the layer, stays as it is.
         """
         if has_computed_gain(self.graph, layer):
             return None
@@ -349,7 +354,9 @@ class _StatedPlanner:
             return np.asarray(stated, np.float64)
         is_known = layer.weight in self.stated.parameters and layer.inputs[0] in self.known
         is_runtime = self.scheme.requantization is Requantization.FLOAT
-        if own is None or not (is_known and is_runtime) or layer.output in self.floats:
+        if own is None or not (is_known and is_runtime):
+            return None
+        if layer.output in self.floats or layer.bias in self.stated.real_biases:
             return None
         assert layer.weight is not None
         scales = np.asarray(self.stated.parameters[layer.weight].scales, np.float32)

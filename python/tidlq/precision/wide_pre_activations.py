@@ -8,9 +8,9 @@ from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.parameters import operand_index
 from tidlq.graph.partition import Partition, Stage, StageKind
-from tidlq.spec import Precision
 
 _TABLES = frozenset({LayerKind.FUNCTION})
+_ACTIVATIONS = _TABLES | {LayerKind.PRELU}
 _GATING = frozenset({LayerKind.FUNCTION, LayerKind.BATCH_NORM, LayerKind.CLAMP})
 _LONGEST_GATE = 4
 
@@ -20,8 +20,9 @@ def find_wide_pre_activations(graph: Graph, partition: Partition) -> frozenset[s
 
     A table of 65,536 entries takes 16 bits to 8: with them the accumulator is as good as handed to
     the function, and its output is the only thing that is rounded. So it is with the operands of a
-    product whose one operand, a gate, is computed from the other, or comes from a function. None of
-    a pre-quantized model, which states what is rounded.
+    product whose one operand, a gate, is computed from the other, or comes from a function; and
+    with the places that a grid sample reads, of which 8 bits tell too few apart. None of a
+    pre-quantized model, which states what is rounded.
 
     Args:
         graph: the canonical Graph.
@@ -33,30 +34,10 @@ def find_wide_pre_activations(graph: Graph, partition: Partition) -> frozenset[s
     return frozenset[str]().union(*(_StageReading(graph, stage).found() for stage in stages))
 
 
-def with_wide_pre_activations(
-    precision: Precision, graph: Graph, partition: Partition
-) -> Precision:
-    """A precision with 16 bits inside activations; gains in front of a gate have 16 bits, too.
-
-    Args:
-        precision: of all else.
-        graph: the canonical Graph.
-        partition: its stages.
-    """
-    inner = find_wide_pre_activations(graph, partition)
-    # One gain per channel, all of one scale: with 8 bits the smallest ones would be lost.
-    gains = [layer for layer in partition.layers if layer.kind is LayerKind.BATCH_NORM]
-    return Precision(
-        precision.default,
-        dict(sorted({**precision.features, **dict.fromkeys(inner, 16)}.items())),
-        {**precision.parameters, **{x.name: 16 for x in gains if x.output in inner}},
-    )
-
-
 def _tables_after(layer: Layer) -> frozenset[LayerKind]:
     """Attention's logits are never an answer: 16 bits show the softmax how they differ."""
     is_product = layer.kind is LayerKind.MATRIX_PRODUCT
-    return _TABLES | {LayerKind.SOFTMAX} if is_product else _TABLES
+    return _ACTIVATIONS | {LayerKind.SOFTMAX} if is_product else _ACTIVATIONS
 
 
 class _StageReading:
@@ -74,15 +55,29 @@ class _StageReading:
         of_tables = {
             layer.output
             for layer in self.layers
-            if layer.kind not in _TABLES and self._is_read_by(layer.output, _tables_after(layer))
+            if layer.kind not in _ACTIVATIONS and self._is_read_by(layer.output, _tables_after(layer))
         }
         of_gates = {name for layer in self.layers for name in self._operands_of_gated(layer)}
-        return frozenset(name for name in of_tables | of_gates if self._has_own_bits(name))
+        own = frozenset(name for name in of_tables | of_gates if self._has_own_bits(name))
+        return own | {name for layer in self.layers for name in self._places_of(layer)}
 
     def _has_own_bits(self, name: str) -> bool:
         """A layer of the stage computes it, and nothing outside sees it."""
         writer = self.writers.get(name)
         return writer is not None and not writer.keeps_quantization and name not in self.leaving
+
+    def _places_of(self, layer: Layer) -> Sequence[str]:
+        """What the places of a grid sample come from, where nothing else reads it."""
+        if layer.kind is not LayerKind.GRID_SAMPLE:
+            return ()
+        name, reader = layer.inputs[1], layer
+        while name in self.writers and self._readers_are(name, (reader,)):
+            reader = self.writers[name]
+            if not reader.keeps_quantization:
+                return (name,) if self._has_own_bits(name) else ()
+            name = reader.inputs[0]
+        is_input = name not in self.writers and self._readers_are(name, (reader,))
+        return (name,) if is_input and name not in self.leaving else ()
 
     def _is_read_by(self, name: str, kinds: frozenset[LayerKind]) -> bool:
         readers = self.readers.get(name, [])

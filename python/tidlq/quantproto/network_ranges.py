@@ -49,6 +49,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SCATTER: TidlLayerType.SCATTER_ELEMENTS,
         LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
+        LayerKind.GRID_SAMPLE: TidlLayerType.GRID_SAMPLE,
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
         LayerKind.TOP_K: TidlLayerType.TOP_K,
         LayerKind.POSITIONS: TidlLayerType.ARG_MAX,

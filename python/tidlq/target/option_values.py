@@ -84,8 +84,8 @@ def _read_names(value: object) -> tuple[str, ...]:
 
 
 def _read_fusions(value: object) -> tuple[str, ...]:
-    names = tuple(name.lower() for name in _read_names(value)) or ("auto",)
-    if names not in (("auto",), ("none",)) and any(name not in _FUSIONS for name in names):
+    names = tuple(name.lower() for name in _read_names(value)) or ("none",)
+    if names != ("none",) and any(name not in _FUSIONS for name in names):
         raise ValueError("not a fusion")
     return names
 
@@ -187,7 +187,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_read_names), Allowed("comma-
 Fusions = Annotated[
     tuple[str, ...],
     BeforeValidator(_read_fusions),
-    Allowed(f"auto, none, or a list of {', '.join(_FUSIONS)}"),
+    Allowed(f"none, or a list of {', '.join(_FUSIONS)}"),
 ]
 Factor = Annotated[
     float, BeforeValidator(_read_factor), Allowed("-1 (off) or a number greater than 1")

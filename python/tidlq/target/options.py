@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from tidlq.errors import OptionError, nearest_names
-from tidlq.spec import ACTIVATION_FUSIONS, Fusion
+from tidlq.spec import Fusion
 from tidlq.target.ingredients import (
     CalibrationIngredients,
     CalibrationMethod,
@@ -154,9 +154,8 @@ class Options(BaseModel):
         "where it lowers the error (weights with a scale per channel: networks with gates only).",
     )
     leave_out_fusions: Fusions = Field(
-        default=("auto",),
-        description="Fusions that are not made: their nodes are layers, rounded one by one; auto: "
-        "none with scale type 4, those of activations with the others.",
+        default=("none",),
+        description="Fusions that are not made: their nodes are layers, rounded one by one.",
     )
 
     target_sqnr: Decibels = Field(
@@ -228,12 +227,8 @@ class Options(BaseModel):
     @property
     def left_out(self) -> frozenset[Fusion]:
         """Fusions that are not made."""
-        if self.leave_out_fusions == ("none",):
-            return frozenset()
-        if self.leave_out_fusions == ("auto",):
-            # With one weight scale per tensor, 16 bits inside activations lose accuracy.
-            return frozenset() if self.quantization_scale_type == 4 else ACTIVATION_FUSIONS
-        return frozenset(map(Fusion, self.leave_out_fusions))
+        names = self.leave_out_fusions
+        return frozenset() if names == ("none",) else frozenset(map(Fusion, names))
 
     @property
     def is_mixed(self) -> bool:

@@ -181,6 +181,13 @@ pub enum Rounding {
     },
     /// `round_half_even(float32(acc) * scale)`.
     Float(Vec<f32>),
+    /// `round_half_even(float32(acc) * scale + bias)`, of layers with weights.
+    Biased {
+        /// One or one per channel.
+        scale: Vec<f32>,
+        /// Likewise.
+        bias: Vec<f32>,
+    },
     /// [`multiply_twice_rounded`].
     Twice {
         /// Up to [`MAX_TWICE_SHIFT`].
@@ -244,6 +251,9 @@ impl Requantizer {
                 entry(shift, channel),
             )),
             Rounding::Float(scale) => self.apply_float(acc as f32 * entry(scale, channel)),
+            Rounding::Biased { scale, bias } => {
+                self.apply_float(acc as f32 * entry(scale, channel) + entry(bias, channel))
+            }
             Rounding::Twice { left_shift, multiplier, shift } => {
                 let (left_shift, shift) = (entry(left_shift, channel), entry(shift, channel));
                 let multiplier = entry(multiplier, channel);

@@ -14,6 +14,7 @@ from oracle.bigint import (
     real,
     reductions,
     rows,
+    sampling,
     softmax,
     windows,
 )
@@ -73,6 +74,8 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return elementwise.extremum(op, xs, output)
         case "matrix_product":
             return rows.matrix_product(op, xs, sources, output)
+        case "grid_sample":
+            return sampling.grid_sample(op, xs, sources, output)
         case "normalization":
             return rows.normalization(op, xs[0], sources[0], output)
         case "transposed_convolution":

@@ -73,9 +73,7 @@ def requantize_accumulators(
         products = for_each(operator.mul, acc, _pick(requantize.multiplier, entry))
         v = round_shift(products, _pick(requantize.shift, entry))
     elif requantize.mode == pb.Requantize.MODE_FLOAT:
-        scale = np.asarray(_pick(requantize.scale, entry), np.float32)
-        with np.errstate(over="ignore", under="ignore"):
-            v = round_half_even(np.asarray(round_to_float32(acc) * scale, np.float32))
+        v = round_half_even(real_values(acc, requantize, entry))
     elif requantize.mode == pb.Requantize.MODE_TWICE_ROUNDED:
         r = requantize
         lists = (_pick(values, entry) for values in (r.left_shift, r.multiplier, r.shift))
@@ -95,9 +93,15 @@ def quotients(sums: IntArray, divisors: ArrayLike, requantize: pb.Requantize) ->
     return saturate(v, 0, requantize.clamp_min, requantize.clamp_max)
 
 
-def real_values(acc: IntArray, requantize: pb.Requantize) -> NDArray[np.float32]:
-    """float32(acc) * scale + real_bias by the last axis's position, each operation rounded."""
-    entry = np.arange(acc.shape[-1])
+def real_values(
+    acc: IntArray, requantize: pb.Requantize, entry: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
+    """float32(acc) * scale + real_bias, each operation rounded.
+
+    By the last axis's position where no entry is given.
+    """
+    if entry is None:
+        entry = np.arange(acc.shape[-1])
     with np.errstate(over="ignore", under="ignore"):
         scale = np.asarray(_pick(requantize.scale, entry), np.float32)
         values = np.asarray(round_to_float32(acc) * scale, np.float32)

@@ -178,6 +178,17 @@ def requantizations(
     return result
 
 
+def weighted(draw: DrawFn, output: pb.Tensor, magnitude: ArrayLike, channels: int) -> pb.Requantize:
+    """Of a layer with weights, which may add a real bias before it rounds."""
+    result = requantizations(draw, output, magnitude, channels)
+    is_integer = output.element_type != pb.ELEMENT_TYPE_F32
+    if is_integer and result.mode == pb.Requantize.MODE_FLOAT and draw(st.booleans()):
+        count = channels if draw(st.booleans()) else 1
+        values = generator(draw).standard_normal(count) * span(output) / 4
+        result.real_bias.extend(values.astype(np.float32).tolist())
+    return result
+
+
 def real_values(draw: DrawFn, output: pb.Tensor, scales: Sequence[float] = ()) -> pb.Requantize:
     """Mode REAL."""
     result = pb.Requantize(mode=pb.Requantize.MODE_REAL, zero_point=output.zero_point)

@@ -15,6 +15,7 @@ from oracle.networks import (
     element_layers,
     movement_layers,
     row_layers,
+    sampling_layers,
     window_layers,
 )
 from oracle.networks.builder import NetworkBuilder
@@ -81,6 +82,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "pad": LayerKind(movement_layers.pad, _NOT_SCALAR),
     "slice": LayerKind(movement_layers.slice_axes, _NOT_SCALAR, takes_floats=True),
     "resize": LayerKind(movement_layers.resize, _FEATURES),
+    "grid_sample": LayerKind(sampling_layers.grid_sample, (4,)),
     "softmax": LayerKind(element_layers.softmax, _NOT_SCALAR),
     "matrix_product": LayerKind(row_layers.matrix_product, (2, 3, 4, 5)),
     "normalization": LayerKind(row_layers.normalization, _NOT_SCALAR),

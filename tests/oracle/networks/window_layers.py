@@ -46,7 +46,7 @@ def convolution(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
         dilation=window["dilation"],
         pad=[axes[0].before, axes[1].before],
         groups=groups,
-        requantize=draws.requantizations(draw, net.tensor(output), usual, channels_out),
+        requantize=draws.weighted(draw, net.tensor(output), usual, channels_out),
     )
     return net.layer([source], output, convolution=layer)
 
@@ -71,7 +71,7 @@ def transposed_convolution(draw: DrawFn, net: NetworkBuilder, source: int) -> in
         dilation=window["dilation"],
         pad=[axes[0].before, axes[1].before],
         groups=groups,
-        requantize=draws.requantizations(draw, net.tensor(output), usual, weight_shape[0]),
+        requantize=draws.weighted(draw, net.tensor(output), usual, weight_shape[0]),
     )
     return net.layer([source], output, transposed_convolution=layer)
 
@@ -86,7 +86,7 @@ def inner_product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     layer = pb.InnerProduct(
         weight=weight,
         bias=draws.biases(draw, outputs, usual),
-        requantize=draws.requantizations(draw, net.tensor(output), usual, outputs),
+        requantize=draws.weighted(draw, net.tensor(output), usual, outputs),
     )
     return net.layer([source], output, inner_product=layer)
 

@@ -244,20 +244,24 @@ corrections = st.builds(LayerCorrection, st.text(), errors, errors, errors, erro
 
 @given(
     st.dictionaries(st.text(), vectors), st.dictionaries(st.text(), vectors), errors, errors,
-    st.lists(corrections), st.integers(0, 99), st.integers(0, 9), st.booleans(),
+    st.none() | st.integers(0, 99), st.lists(corrections), st.integers(0, 99), st.integers(0, 9),
+    st.booleans(),
 )  # fmt: skip
 def test_the_state_of_sweeps_comes_back_bit_for_bit(
     biases: dict[str, np.ndarray],
     best: dict[str, np.ndarray],
     before: float,
     least: float,
+    reach: int | None,
     layers: list[LayerCorrection],
     done: int,
     idle: int,
     is_settled: bool,
 ) -> None:
     last = {item.layer: item for item in layers}
-    state = SweepState(biases, before, least, best, tuple(layers), last, done, idle, is_settled)
+    state = SweepState(
+        biases, before, least, reach, best, tuple(layers), last, done, idle, is_settled
+    )
     found = SweepState.from_state(state.to_state())
     for mine, theirs in ((found.biases, biases), (found.best, best)):
         assert {n: v.tobytes() for n, v in mine.items()} == {

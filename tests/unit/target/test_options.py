@@ -49,7 +49,7 @@ def test_defaults_are_the_published_ones() -> None:
         "tidlq:calibration_method": "mse",
         "tidlq:percentile": 99.99,
         "tidlq:cross_layer_equalization": "auto",
-        "tidlq:leave_out_fusions": "auto",
+        "tidlq:leave_out_fusions": "none",
         "tidlq:cost_model": "device",
     }
 

@@ -7,11 +7,11 @@ network's accumulators have to be computed or stored (`means`).
 """
 
 from tidlq.calibration.bias.frames import LEAST_FRAMES, BiasFrames, load_frames
-from tidlq.calibration.bias.judge import output_error
+from tidlq.calibration.bias.judge import OutputJudge, output_error
 from tidlq.calibration.bias.state import LayerCorrection
 from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
 from tidlq.calibration.bias.targets import float_accumulator_means
-from tidlq.calibration.bias.trials import PlanTrials
+from tidlq.calibration.bias.trials import PlanTrials, judge_of_all
 
 __all__ = [
     "LEAST_FRAMES",
@@ -19,8 +19,10 @@ __all__ = [
     "BiasFrames",
     "BiasSweeps",
     "LayerCorrection",
+    "OutputJudge",
     "PlanTrials",
     "float_accumulator_means",
+    "judge_of_all",
     "load_frames",
     "output_error",
 ]

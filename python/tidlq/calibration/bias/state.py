@@ -33,6 +33,10 @@ class LayerCorrection:
     error_before: float
     error_after: float
 
+    def taken_back(self) -> LayerCorrection:
+        """The same layer with its bias as it was."""
+        return LayerCorrection(self.layer, 0.0, 0.0, self.error_before, self.error_before)
+
 
 @dataclass
 class SweepState:
@@ -41,7 +45,8 @@ class SweepState:
     Attributes:
         biases: real values by layer, after the last sweep.
         error_before: squared error of the network's outputs before the first sweep.
-        best_error: the least error of any sweep, or the one before.
+        best_error: the least error of any sweep; infinite before the first.
+        reach: how many layers, the first ones, are corrected; found by the first sweep.
         best, best_layers: biases of the sweep that had it, and what was done by then.
         last: by layer, what the sweeps so far have done.
         done: sweeps.
@@ -52,6 +57,7 @@ class SweepState:
     biases: dict[str, Float64]
     error_before: float
     best_error: float
+    reach: int | None = None
     best: dict[str, Float64] = field(default_factory=dict)
     best_layers: tuple[LayerCorrection, ...] = ()
     last: dict[str, LayerCorrection] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from tidlq._core import FrameStepper
 from tidlq.calibration.bias.frames import BiasFrames
 from tidlq.calibration.bias.judge import OutputJudge
 from tidlq.calibration.bias.means import accumulator_means, integer_means
+from tidlq.calibration.bias.reach import find_reach
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
 from tidlq.calibration.bias.state import LayerCorrection, SweepState
 from tidlq.calibration.bias.targets import (
@@ -27,6 +29,7 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.spec import QuantPlan, bias_integers
 
+Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 
 HALF_STEP = 0.5
@@ -60,8 +63,14 @@ class BiasSweeps:
 
     With e and h the mean errors of a layer's channels on the measured and on the held-out frames,
     its bias moves by  d e,  d = <e, h> / <e, e> limited to 0 .. 1: the damping that leaves the
-    least error on frames that the correction has not seen, and 0 where it does not help them. The
-    sweep whose outputs come closest to the float network's on the held-out frames is kept, the
+    least error on frames that the correction has not seen, and 0 where it does not help them.
+
+    A mean over all positions of a feature map is mostly one over its background. Behind a
+    non-linearity noise shifts that by another amount than what matters, and the further back the
+    layer, the less is left of the network to make that up. So the corrections go as far as they
+    lower the error of the outputs, which is found out after the first sweep.
+
+    The sweep whose outputs come closest to the float network's on the held-out frames is kept, the
     uncalibrated network being one of them.
 
     Args:
@@ -73,7 +82,7 @@ class BiasSweeps:
         checkpoints: keep the state between sweeps.
         fixed: layers whose biases stay as they are.
         same: sweeps of another plan of the same graph over the same frames, with which what the
-            float network says is shared.
+            float network says, and how far corrections go, is shared.
 
     Raises:
         ModelError: ONNX Runtime fails on the graph.
@@ -90,7 +99,6 @@ class BiasSweeps:
         fixed: Collection[str] = (),
         same: BiasSweeps | None = None,
     ) -> None:
-        self._fixed = fixed
         self._checkpoints = checkpoints or NoCheckpoints()
         self._stages = IntegerStages(graph, partition, plan, threads)
         self._frames = frames
@@ -108,25 +116,38 @@ class BiasSweeps:
             x.layer.name: np.asarray(plan.layers[x.layer.name].bias or np.zeros(len(x.weight)))
             for x in self._stages.weighted
         }
-        self._state = self._checkpoints.load(_SWEEPS, SweepState.from_state) or self._begin()
+        self._moving = [x for x in self._stages.weighted if x.layer.name not in fixed]
+        self._state = self._checkpoints.load(_SWEEPS, SweepState.from_state) or self._begin(same)
         self._largest_move = 0.0
 
-    def _begin(self) -> SweepState:
-        held = {name: values[self._frames.fitted :] for name, values in self._frames.inputs.items()}
-        error = self._judge.error(self._stages.run(held, {}))
-        return SweepState(dict(self._own), error, error)
+    def _begin(self, same: BiasSweeps | None) -> SweepState:
+        error = self._judge.error(self._stages.run(self._held_out(self._frames.inputs), {}))
+        reach = None if same is None else same._state.reach
+        return SweepState(dict(self._own), error, math.inf, reach)
 
     @property
     def outcome(self) -> BiasCalibration:
         """The best sweep so far."""
         state = self._state
+        if not state.best_error < state.error_before:
+            layers = tuple(item.taken_back() for item in state.last.values())
+            return BiasCalibration({}, layers, state.done, state.error_before, state.error_before)
         return BiasCalibration(
             {name: tuple(bias.tolist()) for name, bias in state.best.items()},
-            state.best_layers if state.best else tuple(state.last.values()),
+            state.best_layers,
             state.done,
             state.error_before,
             state.best_error,
         )
+
+    def best_integers(self) -> dict[str, NDArray[np.int64]]:
+        """Integers of the best sweep's biases so far, by layer; none where no sweep helped."""
+        state = self._state
+        return self._integers(state.best if state.best_error < state.error_before else {})
+
+    def best_outputs(self) -> dict[str, NDArray[np.generic]]:
+        """The outputs of all frames with the biases of the best sweep so far, by name."""
+        return self._stages.run(self._frames.inputs, self.best_integers())
 
     def advance(self, sweeps: int, progress: Callable[[int], None] | None = None) -> None:
         """Sweeps until `sweeps` are done in all, or until there is no more to gain.
@@ -146,24 +167,49 @@ class BiasSweeps:
                 progress(state.done)
 
     def _sweep(self) -> None:
-        state, weighted = self._state, self._stages.weighted
+        state = self._state
         self._largest_move = 0.0
-        integers = {x.layer.name: _integers(x, state.biases[x.layer.name]) for x in weighted}
-        outputs = self._stages.run(self._frames.inputs, integers, self._visit)
-        held = {name: values[self._frames.fitted :] for name, values in outputs.items()}
-        error = self._judge.error(held)
+        outputs = self._stages.run(self._frames.inputs, self._integers(state.biases), self._visit)
+        error = self._judge.error(self._held_out(outputs))
+        if state.reach is None:
+            error = self._shorten(error)
         state.idle = state.idle + 1 if error > state.best_error * (1 - LEAST_GAIN) else 0
-        state.is_settled = self._largest_move < HALF_STEP
+        state.is_settled = self._largest_move < HALF_STEP or not state.reach
         state.done += 1
         if error < state.best_error:
             state.best_error, state.best = error, dict(state.biases)
-            moving = [x.layer.name for x in weighted if x.layer.name not in self._fixed]
-            state.best_layers = tuple(state.last[name] for name in moving)
+            state.best_layers = tuple(state.last[x.layer.name] for x in self._moving)
+
+    def _shorten(self, error: float) -> float:
+        """Takes back the corrections of the last layers where the outputs are better without.
+
+        Returns:
+            The error that is left, of `error` with all corrections.
+        """
+        state, layers = self._state, [x.layer.name for x in self._moving]
+        inputs = self._held_out(self._frames.inputs)
+
+        def error_of(reach: int) -> float:
+            biases = {name: state.biases[name] for name in layers[:reach]}
+            return self._judge.error(self._stages.run(inputs, self._integers(biases)))
+
+        state.reach, least = find_reach(len(layers), error_of, state.error_before, error)
+        for name in layers[state.reach :]:
+            state.biases[name] = self._own[name]
+            state.last[name] = state.last[name].taken_back()
+        return least
+
+    def _held_out(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Array]:
+        return {name: values[self._frames.fitted :] for name, values in arrays.items()}
+
+    def _integers(self, biases: Mapping[str, Float64]) -> dict[str, NDArray[np.int64]]:
+        weighted = (x for x in self._stages.weighted if x.layer.name in biases)
+        return {x.layer.name: _integers(x, biases[x.layer.name]) for x in weighted}
 
     def _visit(self, weighted: WeightedLayer, stepper: FrameStepper) -> None:
         """Corrects one layer before it runs."""
         state, name = self._state, weighted.layer.name
-        if name in self._fixed:
+        if weighted not in self._moving[: state.reach]:
             return
         bias = state.biases[name]
         integers = _integers(weighted, bias)

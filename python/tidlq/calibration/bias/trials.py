@@ -51,6 +51,7 @@ class PlanTrials:
         self._fixed = fixed
         self._first: BiasSweeps | None = None
         self._judge: OutputJudge | None = None
+        self._every: OutputJudge | None = None
 
     @property
     def frames(self) -> BiasFrames:
@@ -66,8 +67,25 @@ class PlanTrials:
         Raises:
             ModelError: ONNX Runtime fails on the graph.
         """
-        if not self._has_sweep:
-            return self._plain_error(plan)
+        return self._sweep(plan).outcome.error_after if self._has_sweep else self._plain_error(plan)
+
+    def typical_error(self, plan: QuantPlan) -> float:
+        """The typical error of a plan's outputs, over all frames; `OutputJudge` says what it is.
+
+        Args:
+            plan: of the graph.
+
+        Raises:
+            ModelError: ONNX Runtime fails on the graph.
+        """
+        if self._every is None:
+            self._every = judge_of_all(self._graph, self._partition, self._frames, self._threads)
+        if self._has_sweep:
+            return self._every.typical_error(self._sweep(plan).best_outputs())
+        stages = IntegerStages(self._graph, self._partition, plan, self._threads)
+        return self._every.typical_error(stages.run(self._frames.inputs, {}))
+
+    def _sweep(self, plan: QuantPlan) -> BiasSweeps:
         sweeps = BiasSweeps(
             self._graph,
             self._partition,
@@ -79,7 +97,7 @@ class PlanTrials:
         )
         self._first = self._first or sweeps
         sweeps.advance(SWEEPS)
-        return sweeps.outcome.error_after
+        return sweeps
 
     def _plain_error(self, plan: QuantPlan) -> float:
         if self._judge is None:
@@ -87,6 +105,20 @@ class PlanTrials:
         held = {name: rows[self._frames.fitted :] for name, rows in self._frames.inputs.items()}
         stages = IntegerStages(self._graph, self._partition, plan, self._threads)
         return self._judge.error(stages.run(held, {}))
+
+
+def judge_of_all(
+    graph: Graph, partition: Partition, frames: BiasFrames, threads: int
+) -> OutputJudge:
+    """Compares outputs on all frames, those that biases are calibrated on included.
+
+    Args:
+        graph: the canonical Graph.
+        partition: its stages.
+        frames: in the order of the outputs that are to be judged.
+        threads: worker threads; 0 means one per core.
+    """
+    return OutputJudge(graph, partition, BiasFrames(frames.inputs, 0), threads)
 
 
 def trial_frames(frames: BiasFrames) -> BiasFrames:

@@ -20,6 +20,7 @@ from tidlq.graph.recognition import (
     reductions,
     resize,
     rows,
+    sampling,
     weighted,
 )
 from tidlq.graph.recognition.fusions import FusionChoice, find_fusions
@@ -45,6 +46,7 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
         "LayerNormalization": rows.recognise_layer_norm,
         "RMSNormalization": rows.recognise_layer_norm,
         "InstanceNormalization": rows.recognise_instance_norm,
+        "GridSample": sampling.recognise_grid_sample,
         "BatchNormalization": weighted.recognise_batch_norm,
         "PRelu": weighted.recognise_prelu,
         "MaxPool": pools.recognise_max_pool,

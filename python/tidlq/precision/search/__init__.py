@@ -9,7 +9,7 @@ from tidlq.precision.search.measured import (
     pareto_front,
 )
 from tidlq.precision.search.proposals import Gains, propose
-from tidlq.precision.search.search import ErrorsNear, PrecisionSearch, measure_gains
+from tidlq.precision.search.search import ErrorsNear, PrecisionSearch, fill, measure_gains
 
 __all__ = [
     "Choice",
@@ -20,6 +20,7 @@ __all__ = [
     "MeasuredChoices",
     "PrecisionSearch",
     "States",
+    "fill",
     "measure_gains",
     "pareto_front",
     "propose",

@@ -87,6 +87,11 @@ class MeasuredChoices:
                 self._keep(self)
         return found.error
 
+    def measured(self, states: States) -> MeasuredChoice:
+        """A choice with its error, measured where it is not known."""
+        self.error(states)
+        return self._choices[self.key(states)]
+
     def errors_near(self, base: States, variants: Sequence[States]) -> tuple[float, list[float]]:
         """The error of a choice, and those of others."""
         return self.error(base), [self.error(states) for states in variants]

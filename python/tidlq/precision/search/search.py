@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from tidlq.precision.cost import StateCosts
 from tidlq.precision.groups import GroupState
 from tidlq.precision.search.measured import MeasuredChoice, MeasuredChoices, States
 from tidlq.precision.search.proposals import Gains, changed, moves, propose
@@ -53,16 +54,17 @@ def measure_gains(choices: MeasuredChoices, errors_near: ErrorsNear | None = Non
 class PrecisionSearch:
     """Chooses states within a budget.
 
-    All combinations are measured where they are few. Otherwise the knapsack's choices and the
-    greedy one, which takes the group with the most gain per cost and measures the combination
-    before it goes on, are refined by changing one or two groups as long as the measured error
-    falls, and relieved of groups that do not help.
+    All combinations are measured where they are few. Otherwise the knapsack's choices, plain ones
+    (groups in the orders given, as many as fit) and the greedy one, which takes the group with the
+    most gain per cost and measures the combination before it goes on, are refined by changing one
+    or two groups as long as the measured error falls, and relieved of groups that do not help.
 
     Args:
         choices: measures and remembers.
         gains: of single groups; updated by what combinations show.
         evaluations: measurements that the refinement of a budget may take.
         tell: told about the progress.
+        orders: of groups by name, for the plain choices.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class PrecisionSearch:
         gains: Gains,
         evaluations: int,
         tell: Tell | None = None,
+        orders: Sequence[Sequence[str]] = (),
     ) -> None:
+        self._orders = orders
         self._choices = choices
         self._costs = choices.costs
         self._gains = dict(gains)
@@ -93,12 +97,25 @@ class PrecisionSearch:
                 self._error(states)
             return self._choices.best(budget)
         self._left = self._evaluations
+        for states in self.plain(budget):
+            self._error(states)
         for states in propose(self._costs, self._gains, budget)[:_TRIED_PROPOSALS]:
             self._error(states)
         self._climb(budget)
         self._refine(budget)
         self._relieve(budget)
         return self._choices.best(budget)
+
+    def plain(self, budget: float) -> list[dict[str, GroupState]]:
+        """Choices of 16-bit groups that fit a budget, one for each order of the groups.
+
+        Args:
+            budget: in milliseconds.
+        """
+        widest = {group.name: group.states[-1] for group in self._costs.groups}
+        every = [fill(self._costs, order, budget) for order in (*self._orders, tuple(widest))]
+        found = {self._choices.key(states): states for states in every if states}
+        return list(found.values())
 
     def sketch(self, budget: float) -> None:
         """Measures the first proposal for a budget, without refining it.
@@ -108,6 +125,14 @@ class PrecisionSearch:
         """
         for states in propose(self._costs, self._gains, max(budget, self._costs.narrow))[:1]:
             self._error(states)
+
+    def is_exhaustive(self, budget: float) -> bool:
+        """Whether all choices within a budget are measured.
+
+        Args:
+            budget: in milliseconds.
+        """
+        return self._combinations(budget) is not None
 
     def _combinations(self, budget: float) -> list[dict[str, GroupState]] | None:
         """All choices within the budget; None where they are too many to measure."""
@@ -189,12 +214,31 @@ class PrecisionSearch:
         """Leaves out groups that do not help, the one with the least gain first."""
         while self._left > 0:
             best = self._choices.best(budget)
-            names = sorted(best.states, key=lambda x: self._gains.get(x, 0.0))
-            for name, state in names[: max(1, self._left)]:
-                lower = changed(dict(best.states), name, GroupState.NARROW)
+            states = dict(best.states)
+            for name in sorted(states, key=lambda x: self._gains.get((x, states[x]), 0.0)):
+                lower = changed(states, name, GroupState.NARROW)
                 lost = self._error(lower) - best.error
-                self._learn(name, state, lower, lost)
-                if lost <= 0 or self._left <= 0:
+                self._learn(name, states[name], lower, lost)
+                if self._left <= 0:
+                    return
+                if self._choices.best(budget) is not best:
                     break
             else:
                 return
+
+
+def fill(costs: StateCosts, order: Iterable[str], budget: float) -> dict[str, GroupState]:
+    """Groups in an order, in their widest state, each one that still fits.
+
+    Args:
+        costs: true costs.
+        order: names of groups.
+        budget: in milliseconds.
+    """
+    widest = {group.name: group.states[-1] for group in costs.groups}
+    taken: dict[str, GroupState] = {}
+    for name in order:
+        wider = changed(taken, name, widest[name])
+        if costs.cost(wider) <= budget:
+            taken = wider
+    return taken

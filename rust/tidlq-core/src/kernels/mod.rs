@@ -15,6 +15,7 @@ mod elementwise;
 mod epilogue;
 mod extremum;
 mod gemm;
+mod grid_sample;
 mod input_sums;
 mod integer_softmax;
 mod lanes;

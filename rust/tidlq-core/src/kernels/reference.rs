@@ -1,6 +1,7 @@
 //! Plain versions of every operation: the semantics of `proto/network.proto` written down as loops,
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
+mod grid_sample;
 mod order;
 mod reduce;
 mod resize;
@@ -170,6 +171,7 @@ impl Step<'_> {
                 0,
             ),
             Op::Resize(resize) => self.resize(resize),
+            Op::GridSample(spec) => self.grid_sample(spec),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
             Op::MatrixProduct(requantizer) => self.matrix_product(requantizer),

@@ -63,6 +63,11 @@ enum Scaling {
         width: Width,
     },
     Float(Vec<f32>),
+    /// Lists of one length.
+    Biased {
+        scale: Vec<f32>,
+        bias: Vec<f32>,
+    },
     /// Shifts as [`pack_shifts`] makes them.
     Twice {
         multiplier: Vec<i32>,
@@ -126,17 +131,21 @@ impl RowRequantizer {
                 Selected::One(scale) => self.each::<A, T, _, _, Float>(rows, One::new(scale), NONE),
                 Selected::Row(scale) => self.each::<A, T, _, _, Float>(rows, Row(scale), NONE),
             },
+            Scaling::Biased { scale, bias } => {
+                let both = (select(entries, scale, columns), select(entries, bias, columns));
+                self.pairs::<A, T, _, _, Biased>(rows, both);
+            }
             Scaling::Fixed { multiplier, shift, width } => {
                 let both = (select(entries, multiplier, columns), select(entries, shift, columns));
                 match width {
-                    Width::Narrow => self.pairs::<A, T, NarrowProduct>(rows, both),
-                    Width::Medium => self.pairs::<A, T, MediumProduct>(rows, both),
-                    Width::Wide => self.pairs::<A, T, WideProduct>(rows, both),
+                    Width::Narrow => self.pairs::<A, T, _, _, NarrowProduct>(rows, both),
+                    Width::Medium => self.pairs::<A, T, _, _, MediumProduct>(rows, both),
+                    Width::Wide => self.pairs::<A, T, _, _, WideProduct>(rows, both),
                 }
             }
             Scaling::Twice { multiplier, shifts } => {
                 let both = (select(entries, multiplier, columns), select(entries, shifts, columns));
-                self.pairs::<A, T, Twice>(rows, both);
+                self.pairs::<A, T, _, _, Twice>(rows, both);
             }
             Scaling::Double(scale) => match select(entries, scale, columns) {
                 Selected::One(scale) => {
@@ -176,10 +185,10 @@ impl RowRequantizer {
     }
 
     #[inline(always)]
-    fn pairs<A: Accumulator, T: Element, S: Scale<A, i32, u32>>(
+    fn pairs<A: Accumulator, T: Element, P: Copy, Q: Copy, S: Scale<A, P, Q>>(
         &self,
         rows: Rows<'_, A, T>,
-        both: (Selected<'_, i32>, Selected<'_, u32>),
+        both: (Selected<'_, P>, Selected<'_, Q>),
     ) {
         match both {
             (Selected::One(m), Selected::One(s)) => {
@@ -265,6 +274,10 @@ impl Scaling {
         match rounding {
             Rounding::Shift(shift) => Self::Shift(shift.clone()),
             Rounding::Float(scale) => Self::Float(scale.clone()),
+            Rounding::Biased { scale, bias } => {
+                let length = scale.len().max(bias.len());
+                Self::Biased { scale: repeated(scale, length), bias: repeated(bias, length) }
+            }
             Rounding::Double(scale) => Self::Double(scale.clone()),
             Rounding::Quotient(divisor) => Self::Quotient(divisor.clone()),
             // The layer has scaled already.
@@ -366,6 +379,15 @@ impl<A: Accumulator> Scale<A, f32, ()> for Float {
     #[inline(always)]
     fn scale(acc: A, scale: f32, _: (), bounds: Bounds) -> i32 {
         round_even(acc.float() * scale, bounds.low, bounds.high) + bounds.zero_point
+    }
+}
+
+struct Biased;
+
+impl<A: Accumulator> Scale<A, f32, f32> for Biased {
+    #[inline(always)]
+    fn scale(acc: A, scale: f32, bias: f32, bounds: Bounds) -> i32 {
+        round_even(acc.float() * scale + bias, bounds.low, bounds.high) + bounds.zero_point
     }
 }
 

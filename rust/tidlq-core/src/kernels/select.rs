@@ -11,6 +11,7 @@ use super::division::DivisionKernel;
 use super::elementwise::{Broadcast, ElementwiseKernel};
 use super::extremum::ExtremumKernel;
 use super::gemm::{PackedWeights, Storage, WeightSource};
+use super::grid_sample::GridSampleKernel;
 use super::integer_softmax::IntegerSoftmaxKernel;
 use super::lookup::LookupKernel;
 use super::matrix_product::MatrixProductKernel;
@@ -34,8 +35,8 @@ use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
-    AveragePool, Convolution, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program, Resize,
-    ResizeAxis, Softmax, Sum, TensorSpec, Window,
+    AveragePool, Convolution, GridSample, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program,
+    Resize, ResizeAxis, Softmax, Sum, TensorSpec, Window,
 };
 
 /// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
@@ -87,6 +88,7 @@ pub(crate) fn kernel_for(
             step,
         )),
         Op::Resize(resize) => scope.resize(resize),
+        Op::GridSample(spec) => scope.grid_sample(spec),
         Op::Softmax(softmax) => scope.softmax(softmax),
         Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
         Op::Extremum { least } => scope.extremum(*least),
@@ -419,6 +421,21 @@ impl<'a> Scope<'a> {
         }
         let rule = Truncated { low: requantizer.clamp_min, high: requantizer.clamp_max };
         Box::new(RealResizeKernel { axes, fractions, input, output, from, to, rule })
+    }
+
+    fn grid_sample(&self, spec: &GridSample) -> Box<dyn Kernel> {
+        let (input, grid, output) = (self.input(0), self.input(1), self.output());
+        let bound = GridSampleKernel::bound(spec, input.element_type);
+        Box::new(GridSampleKernel {
+            spec: spec.clone(),
+            input: map(input),
+            output: map(output),
+            input_type: input.element_type,
+            grid_type: grid.element_type,
+            output_type: output.element_type,
+            zero_points: [input.zero_point, grid.zero_point],
+            requantizer: RowRequantizer::new(&spec.requantizer, bound),
+        })
     }
 
     fn resize(&self, resize: &Resize) -> Box<dyn Kernel> {

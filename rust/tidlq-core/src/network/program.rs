@@ -141,6 +141,7 @@ pub(crate) enum Op {
     Pad(Pad),
     Slice { start: Vec<usize>, step: Vec<isize> },
     Resize(Resize),
+    GridSample(GridSample),
     Softmax(Softmax),
     IntegerSoftmax(IntegerSoftmax),
     TransposedConvolution(Convolution),
@@ -309,6 +310,36 @@ pub(crate) struct ResizeAxis {
     pub low: Vec<u32>,
     pub high: Vec<u32>,
     pub weight_high: Vec<u32>,
+}
+
+/// From integers of a grid to places along an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GridAxis {
+    pub multiplier: i64,
+    pub offset: i64,
+}
+
+/// What stands beyond the edges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GridPadding {
+    Zeros,
+    Border,
+    /// The mirrors stand at the outermost positions, or half a position beyond.
+    Mirror {
+        corners: bool,
+    },
+}
+
+/// Samples of a feature at places that another one gives.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct GridSample {
+    /// Height and width.
+    pub axes: [GridAxis; 2],
+    pub shift: u32,
+    pub fraction_bits: u32,
+    pub nearest: bool,
+    pub padding: GridPadding,
+    pub requantizer: Requantizer,
 }
 
 #[derive(Clone, Debug, PartialEq)]

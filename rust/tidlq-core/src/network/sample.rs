@@ -54,8 +54,8 @@ impl Random {
         (0..count).map(|_| self.value(element_type)).collect()
     }
 
-    /// A requantization into a type; `modes` of "shift", "fixed", "float", "twice", "double"; lists
-    /// of 1 or `entries`. Into float, there is one mode and no clamp.
+    /// A requantization into a type; `modes` of "shift", "fixed", "float", "twice", "double", "biased";
+    /// lists of 1 or `entries`. Into float, there is one mode and no clamp.
     pub fn requantizer(
         &mut self,
         output: ElementType,
@@ -94,6 +94,13 @@ impl Random {
                 bias: {
                     let count = self.pick(&[0, 1, entries]);
                     self.list(count, |random| random.pick(&[0.0, -0.0, 1.0, -77.7, 3.0e-5]))
+                },
+            },
+            "biased" => Rounding::Biased {
+                scale: self.list(count, |random| random.pick(&[1.0, 0.037, -0.5, 7.7e-7])),
+                bias: {
+                    let count = self.pick(&[1, entries]);
+                    self.list(count, |random| random.pick(&[0.5, -0.0, 1.25, -77.7, 1.0e9]))
                 },
             },
             _ => Rounding::Float(
@@ -149,7 +156,7 @@ pub(crate) fn requantize(requantizer: &Requantizer) -> Option<proto::Requantize>
             message.set_mode(proto::requantize::Mode::Double);
             message.double_scale = scale.clone();
         }
-        Rounding::Unrounded { scale, bias } => {
+        Rounding::Biased { scale, bias } | Rounding::Unrounded { scale, bias } => {
             message.set_mode(proto::requantize::Mode::Float);
             message.scale = scale.clone();
             message.real_bias = bias.clone();

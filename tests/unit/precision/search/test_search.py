@@ -14,6 +14,7 @@ from tidlq.precision.search import (
     MeasuredChoices,
     PrecisionSearch,
     States,
+    fill,
     measure_gains,
     pareto_front,
 )
@@ -165,3 +166,35 @@ def test_the_cheapest_choice_of_a_target_is_found() -> None:
     assert found.error <= target
     assert not [x for x in choices if x.error <= target and x.cost < found.cost]
     assert choices.cheapest(0.0) is None
+
+
+class Converted(Chain):
+    """A chain whose middle layer has no noise, and costs more the less bits it has."""
+
+    def __init__(self) -> None:
+        super().__init__(7, 12, interaction=0.0)
+        self.noise[6] = 0
+
+    def latency(self, work: LayerWork, bits: LayerBits) -> float:
+        is_dearer = work.name == "layer6" and bits.output == 8
+        return 5.0 if is_dearer else super().latency(work, bits)
+
+
+def test_the_search_ends_where_fewer_bits_cost_more_and_change_nothing() -> None:
+    chain = Converted()
+    choices = chain.choices()
+    search = PrecisionSearch(choices, measure_gains(choices), evaluations=40)
+    for factor in (1.2, 100.0):
+        budget = factor * choices.costs.narrow
+        assert search.run(budget).cost <= budget
+
+
+def test_a_choice_is_no_worse_than_groups_in_any_order_that_is_given() -> None:
+    chain = Chain(11, 14, interaction=0.5)
+    choices = chain.choices()
+    order = chain.names[::3]
+    search = PrecisionSearch(choices, {}, evaluations=3, orders=[order])
+    budget = 1.5 * choices.costs.narrow
+    plain = fill(choices.costs, order, budget)
+    assert set(plain) <= set(order)
+    assert search.run(budget).error <= chain.error(plain)

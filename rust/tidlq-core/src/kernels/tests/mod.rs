@@ -1,6 +1,7 @@
 //! Every kernel against the plain versions, bit for bit, on random shapes, types and parameters.
 
 mod elements;
+mod grid_samples;
 mod input_sums;
 mod movement;
 mod order;

@@ -6,7 +6,7 @@ use crate::isa::isa_tests;
 use crate::network::proto::{self, layer::Op};
 use crate::network::sample::{Random, Sample, requantize};
 
-const MODES: [&str; 5] = ["shift", "fixed", "float", "twice", "double"];
+const MODES: [&str; 6] = ["shift", "fixed", "float", "twice", "double", "biased"];
 
 /// Sizes around those at which kernels switch.
 const COUNTS: [usize; 12] = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 40];

@@ -19,11 +19,13 @@ fn any_rounding(channels: usize) -> impl Strategy<Value = Rounding> {
         let halves = proptest::collection::vec(Just(0.5), length);
         let divisor = proptest::collection::vec(1_i64..1 << 20, length);
         let scale = proptest::collection::vec(-1.0e-2_f32..1.0e-2, length);
+        let bias = proptest::collection::vec(-1.0e3_f32..1.0e3, length);
         prop_oneof![
             shift.clone().prop_map(Rounding::Shift),
             (multiplier.clone(), prop_oneof![shift, high_shift])
                 .prop_map(|(multiplier, shift)| Rounding::Fixed { multiplier, shift }),
-            scale.prop_map(Rounding::Float),
+            scale.clone().prop_map(Rounding::Float),
+            (scale, bias).prop_map(|(scale, bias)| Rounding::Biased { scale, bias }),
             (twice_shift.clone(), multiplier, twice_shift).prop_map(
                 |(left_shift, multiplier, shift)| Rounding::Twice { left_shift, multiplier, shift }
             ),

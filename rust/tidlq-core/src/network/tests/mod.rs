@@ -4,6 +4,7 @@ mod corrupt;
 mod memory;
 mod patches;
 mod refusals;
+mod row_refusals;
 mod running;
 mod stepping;
 

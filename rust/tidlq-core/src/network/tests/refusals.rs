@@ -204,6 +204,14 @@ fn a_float_output_of_a_layer_with_weights_has_scales_alone() {
     assert!(matches!(fault(&|message| message.real_bias = vec![f32::NAN]), Fault::Float { .. }));
     let integer = requantize_after(|message| message.real_bias = vec![0.5]);
     assert_eq!(integer, Fault::Count { what: "requantize.real_bias", want: 0, got: 1 });
+    let added = |bias: Vec<f32>| {
+        requantize_after(|message| {
+            message.set_mode(proto::requantize::Mode::Float);
+            (message.scale, message.real_bias) = (vec![0.5], bias.clone());
+        })
+    };
+    assert!(matches!(added(vec![0.5; 7]), Fault::Count { want: 8, got: 7, .. }));
+    assert!(matches!(added(vec![f32::INFINITY]), Fault::Float { .. }));
 }
 
 #[test]

@@ -120,6 +120,9 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
             Op::Slice { start, step }
         }
         Message::Resize(message) => Op::Resize(movement::resize(scope, message)?),
+        Message::GridSample(message) => {
+            Op::GridSample(super::grid_sample::grid_sample(scope, message)?)
+        }
         Message::Softmax(message) => softmax(scope, message)?,
         Message::IntegerSoftmax(message) => integer_softmax(scope, message)?,
         Message::TransposedConvolution(message) => {

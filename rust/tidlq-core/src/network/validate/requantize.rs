@@ -62,8 +62,13 @@ pub(super) fn requantizer(
 ) -> Checked<Requantizer> {
     let message = present("requantize", message)?;
     let rounding = rounding(&message, lists)?;
-    let (low, high) = super::check::integer("the output's element type", output)?;
     count("requantize.real_bias", message.real_bias.len(), 0)?;
+    closed(&message, rounding, output)
+}
+
+/// The rounding with zero point and clamps, which fit the output's integer type.
+fn closed(message: &Requantize, rounding: Rounding, output: &TensorSpec) -> Checked<Requantizer> {
+    let (low, high) = super::check::integer("the output's element type", output)?;
     let (low, high) = (i128::from(low), i128::from(high));
     same("requantize.zero_point", &message.zero_point, &output.zero_point)?;
     let clamp_min = in_range("requantize.clamp_min", message.clamp_min, low, high)?;
@@ -78,10 +83,16 @@ pub(super) fn of_channels(
     output: &TensorSpec,
     channels: usize,
 ) -> Checked<Requantizer> {
-    if output.element_type != ElementType::F32 {
-        return requantizer(message, output, Lists::all(channels));
-    }
     let message = present("requantize", message)?;
+    if output.element_type != ElementType::F32 {
+        return match rounding(&message, Lists::all(channels))? {
+            Rounding::Float(scale) if !message.real_bias.is_empty() => {
+                let bias = real_bias(&message, channels)?;
+                closed(&message, Rounding::Biased { scale, bias }, output)
+            }
+            _ => requantizer(Some(message), output, Lists::all(channels)),
+        };
+    }
     let rounding = match rounding(&message, Lists { float: Some(channels), ..Lists::none() })? {
         Rounding::Float(scale) => {
             Rounding::Unrounded { scale, bias: real_bias(&message, channels)? }

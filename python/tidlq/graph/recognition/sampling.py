@@ -1,0 +1,29 @@
+"""Samples of a feature map at places that another one gives."""
+
+from __future__ import annotations
+
+from tidlq.graph.layers import GridSampleAttributes, Layer, LayerKind, SamplePadding
+from tidlq.graph.recognition.functions import refuse_stated
+from tidlq.graph.recognition.reading import NodeReader, RefusedError
+
+_IMAGE_RANK = 4
+# Operator set 20 renamed the modes.
+_LINEAR = ("linear", "bilinear")
+
+
+def recognise_grid_sample(node: NodeReader) -> Layer:
+    """GridSample of images, nearest or linear, at computed places."""
+    refuse_stated(node)
+    source, grid = node.feature(0), node.feature(1)
+    if len(node.float_shape(source)) != _IMAGE_RANK:
+        raise RefusedError("it samples over other axes than height and width")
+    node.float_shape(grid)
+    mode = node.text("mode", _LINEAR[0])
+    if mode not in (*_LINEAR, "nearest"):
+        raise RefusedError(f"mode {mode!r} has no kernel")
+    attributes = GridSampleAttributes(
+        is_linear=mode in _LINEAR,
+        padding=SamplePadding(node.text("padding_mode", "zeros")),
+        aligns_corners=bool(node.integer("align_corners", 0)),
+    )
+    return node.layer(LayerKind.GRID_SAMPLE, attributes, inputs=(source, grid))
