@@ -17,11 +17,19 @@ export PYO3_PYTHON := $(abspath $(BIN)/python)
 export VIRTUAL_ENV := $(abspath $(VENV))
 unexport CONDA_PREFIX
 
-.PHONY: help demo test lint format bench docs build clean always
+# Tests that run the engine on networks of every kind, beside evaluations that do not depend on it.
+ENGINE_TESTS := tests/kernels
+
+# Runs pytest with these arguments on every instruction set in turn.
+each_isa = for isa in $$($(BIN)/python -c 'from tidlq._core import isa_available; print(*isa_available())'); do \
+		echo "== TIDLQ_ISA=$$isa"; TIDLQ_ISA=$$isa $(BIN)/python -m pytest $(1) || exit 1; \
+	done
+
+.PHONY: help demo test test-isa test-isa-short lint format bench docs build clean always
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 demo: $(VENV)/.extension ## Build, then quantize and evaluate the network that ships inside the package
 	$(BIN)/tidlq demo $(DEMO_ARGS)
@@ -29,6 +37,12 @@ demo: $(VENV)/.extension ## Build, then quantize and evaluate the network that s
 test: $(VENV)/.extension $(VENV)/.group-test ## Build, then run every Rust and Python test
 	$(CARGO) test --workspace --locked
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-isa: $(VENV)/.extension $(VENV)/.group-test ## Build, then run every Python test once per instruction set that this CPU has
+	@$(call each_isa,$(PYTEST_ARGS))
+
+test-isa-short: $(VENV)/.extension $(VENV)/.group-test ## The same for the tests of the engine's kernels alone
+	@$(call each_isa,$(ENGINE_TESTS) -m 'not slow' $(PYTEST_ARGS))
 
 lint: $(VENV)/.extension $(VENV)/.group-test $(VENV)/.group-lint ## Check style, types and lints of both languages
 	$(BIN)/ruff check .

@@ -2,8 +2,10 @@
 //! instruction set in turn: `cargo run --release --example kernel_rates -- ROUNDS FILE...`.
 //!
 //! Each `.tidlq` file has one layer that is looked at: the one of most products. Prints tab-separated
-//! lines, rates in 1e9 products per second: `peak ISA PRODUCTS RATE`, `kernel ISA FILE RATE MICROSECONDS`,
-//! and `selected ISA`.
+//! lines, rates in 1e9 products per second: `peak ISA PRODUCTS RATE`,
+//! `kernel ISA FILE RATE MICROSECONDS TYPES SHARE`, and `selected ISA`. TYPES are those of features and
+//! weights; SHARE is of the peak of what multiplies them: bytes for 8 against 8 bits, else 16-bit
+//! numbers, of which a product of 16 with 16 bits takes two where its sum exceeds 32 bits.
 
 #![allow(clippy::print_stdout, reason = "it is what the program is for")]
 
@@ -43,6 +45,8 @@ struct Subject {
     stepper: Stepper,
     layer: usize,
     products: usize,
+    /// Of features and weights.
+    types: [ElementType; 2],
     least: f64,
 }
 
@@ -59,7 +63,15 @@ impl Subject {
         let layers = 0..stepper.layers().len();
         let layer = layers.max_by_key(|&layer| program.products(layer)).ok_or("no layer")?;
         let products = program.products(layer);
-        Ok(Self { name: name.to_owned(), isa, stepper, layer, products, least: f64::MAX })
+        let weights = program.weight_type(layer).ok_or("no layer has weights")?;
+        let types = [program.layer_ends(layer).0.element_type, weights];
+        Ok(Self { name: name.to_owned(), isa, stepper, layer, products, types, least: f64::MAX })
+    }
+
+    /// What multiplies features with weights.
+    fn factors(&self) -> Products {
+        let is_bytes = self.types.iter().all(|of| of.size_bytes() == 1);
+        if is_bytes { Products::Bytes } else { Products::Halves }
     }
 
     fn measure(&mut self) -> Outcome<()> {
@@ -96,12 +108,17 @@ fn main() -> Outcome<()> {
             subject.measure()?;
         }
     }
-    for (isa, products, rate) in peaks {
+    for (isa, products, rate) in &peaks {
         println!("peak\t{isa}\t{products:?}\t{rate:.1}");
     }
-    for Subject { name, isa, products, least, .. } in subjects {
-        let rate = products as f64 / least / 1e9;
-        println!("kernel\t{isa}\t{name}\t{rate:.1}\t{:.1}", least * 1e6);
+    for subject in subjects {
+        let Subject { name, isa, products, least, types: [features, weights], .. } = &subject;
+        let rate = *products as f64 / least / 1e9;
+        let is_peak = |of: &&(Isa, Products, f64)| (of.0, of.1) == (*isa, subject.factors());
+        let share = peaks.iter().find(is_peak).map_or(0.0, |peak| rate / peak.2);
+        let types = format!("{}x{}", features.name(), weights.name());
+        let microseconds = least * 1e6;
+        println!("kernel\t{isa}\t{name}\t{rate:.1}\t{microseconds:.1}\t{types}\t{share:.2}");
     }
     println!("selected\t{}", Isa::select(None)?);
     Ok(())

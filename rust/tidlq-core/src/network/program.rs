@@ -82,6 +82,18 @@ impl Program {
         (&self.tensors[layer.inputs[0]], &self.tensors[layer.output])
     }
 
+    /// Type of a layer's weights, `None` where it has none.
+    pub fn weight_type(&self, layer: usize) -> Option<ElementType> {
+        match &self.layers[layer].op {
+            Op::Convolution(Convolution { weight, .. })
+            | Op::TransposedConvolution(Convolution { weight, .. })
+            | Op::InnerProduct(InnerProduct { weight, .. }) => {
+                Some(self.tensors[*weight].element_type)
+            }
+            _ => None,
+        }
+    }
+
     /// Multiplications of elements with weights that a layer consists of, padding included.
     pub fn products(&self, layer: usize) -> usize {
         let (input, output) = self.layer_ends(layer);
