@@ -26,6 +26,9 @@ PROGRESS = "calibration_progress.bin"
 """What an interrupted compilation leaves, beside earlier artifacts or alone."""
 PARTIAL_PROGRESS = f"{PROGRESS}.part"
 """The same while it is written."""
+BEST_LAYERS = "best_16bit_layers.yaml"
+"""Options that ask for the best 16-bit layers found so far, while they are being chosen."""
+_PASSING = (PROGRESS, PARTIAL_PROGRESS, BEST_LAYERS, f"{BEST_LAYERS}.part")
 
 
 @dataclass(frozen=True)
@@ -215,7 +218,7 @@ def check_target(folder: str | os.PathLike[str]) -> None:
 
 def _foreign_entry(folder: Path, entries: Sequence[str]) -> str | None:
     """The name of something in a folder that its own manifest does not account for."""
-    entries = [entry for entry in entries if entry not in (PROGRESS, PARTIAL_PROGRESS)]
+    entries = [entry for entry in entries if entry not in _PASSING]
     if not entries:
         return None
     try:

@@ -13,7 +13,7 @@ import json
 import platform
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -55,6 +55,9 @@ class Checkpoints(Protocol):
         Between two saves of its phase the state may change, but not while others save.
         """
 
+    def publish(self, name: str, content: bytes) -> None:
+        """Writes a file for people beside the state, whole or not at all."""
+
     def drop(self, reason: str) -> None:
         """Forgets everything, and tells the user why."""
 
@@ -72,6 +75,9 @@ class NoCheckpoints:
         return None
 
     def save(self, phase: str, state: Callable[[], State]) -> None:
+        """Does nothing."""
+
+    def publish(self, name: str, content: bytes) -> None:
         """Does nothing."""
 
     def drop(self, reason: str) -> None:
@@ -135,6 +141,14 @@ class CheckpointFile:
         pause = max(SECONDS_BETWEEN_WRITES, (ended - started) / LARGEST_SHARE)
         self._next_write = ended + pause
 
+    def publish(self, name: str, content: bytes) -> None:
+        """Writes a file for people beside the state, whole or not at all."""
+        try:
+            _write_whole(self._path.with_name(name), [content])
+        except OSError as error:
+            path = str(self._path.with_name(name))
+            self._notify(f"{path!r} cannot be written: {error.strerror}.")
+
     def drop(self, reason: str) -> None:
         """Forgets everything, and tells the user why."""
         self._states.clear()
@@ -170,16 +184,7 @@ class CheckpointFile:
         return states
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = partial_path(self._path)
-        try:
-            with partial.open("wb") as file:
-                file.writelines(_pack(self._key, self._states))
-            partial.replace(self._path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise
+        _write_whole(self._path, _pack(self._key, self._states))
 
 
 def open_checkpoints(path: Path | None, graph: Graph, options: Mapping[str, object]) -> Checkpoints:
@@ -222,6 +227,9 @@ class _BasedCheckpoints:
     def save(self, phase: str, state: Callable[[], State]) -> None:
         self._whole.save(self._name(phase), state)
 
+    def publish(self, name: str, content: bytes) -> None:
+        self._whole.publish(name, content)
+
     def drop(self, reason: str) -> None:
         self._whole.drop(reason)
 
@@ -230,6 +238,19 @@ class _BasedCheckpoints:
 
     def _name(self, phase: str) -> str:
         return f"{phase} {self._basis}"
+
+
+def _write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = partial_path(path)
+    try:
+        with partial.open("wb") as file:
+            file.writelines(parts)
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def partial_path(path: Path) -> Path:

@@ -8,10 +8,13 @@ calibrated on some of the frames, and its outputs compared with the float networ
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
+from tidlq.artifacts import BEST_LAYERS
 from tidlq.calibration import Checkpoints
 from tidlq.errors import OptionError
 from tidlq.graph.model import Graph
@@ -34,6 +37,7 @@ from tidlq.precision.search import (
     pareto_front,
 )
 from tidlq.precision.work import layer_work
+from tidlq.report.precision import options_of
 from tidlq.spec import Precision
 from tidlq.target import Options
 
@@ -54,7 +58,10 @@ PLAIN_FINALISTS = 3
 WORTH_A_FINAL = 2.0
 """Error relative to the best one's, up to which a choice is compared."""
 
-_ERRORS, _GAINS = "precision choices", "precision gains"
+RANKED_AT_A_TIME = 32
+"""Variants after which what was measured is kept."""
+
+_ERRORS, _NOISE = "precision choices", "precision noise"
 
 
 class Errors(Protocol):
@@ -176,6 +183,7 @@ class PrecisionChoice:
         self._checkpoints = checkpoints
         self._tell = tell or (lambda _done, _total: None)
         self._notices: list[str] = []
+        self._published: MeasuredChoice | None = None
         self._budget = options.mixed_precision_factor * self._cost_8
         self._choices = MeasuredChoices(self._costs, self._error, self._known_errors(), self._save)
         states = sum(len(group.states) - 1 for group in self._groups)
@@ -274,19 +282,29 @@ class PrecisionChoice:
         return self._errors.typical_error(self._precision(states))
 
     def _gains(self) -> Gains:
-        """The noise of every group in every state, or what an interrupted choice found."""
-        known = self._checkpoints.load(_GAINS, _read_gains)
-        gains = measure_gains(self._choices, self._errors_near) if known is None else known
-        rows = [[name, state.value, gain] for (name, state), gain in gains.items()]
-        self._checkpoints.save(_GAINS, lambda: {"gains": json.dumps(rows).encode()})
+        """The noise of every group in every state."""
+        gains = measure_gains(self._choices, self._errors_near)
         self._ranked = len(gains)
         return gains
 
     def _errors_near(
         self, base: States, variants: Sequence[States]
     ) -> tuple[float, Sequence[float]]:
-        precisions = [self._precision(states) for states in variants]
-        return self._errors.errors_near(self._precision(base), precisions, self._report)
+        """Errors of variants, some at a time; those that an interrupted choice knew are taken."""
+        known = dict(self._checkpoints.load(_NOISE, _read_errors) or {})
+        keys = [self._choices.key(states) for states in variants]
+        first = self._choices.key(base)
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        for start in range(0, len(missing) or int(first not in known), RANKED_AT_A_TIME):
+            some = missing[start : start + RANKED_AT_A_TIME]
+            self._ranked = len(variants) - len(missing) + start
+            precisions = [self._precision(variants[i]) for i in some]
+            known[first], errors = self._errors.errors_near(
+                self._precision(base), precisions, self._report
+            )
+            known |= {keys[i]: error for i, error in zip(some, errors, strict=True)}
+            self._checkpoints.save(_NOISE, partial(_errors_state, known))
+        return known[first], [known[key] for key in keys]
 
     def _report(self, done: int) -> None:
         self._tell(min(self._ranked + done, self._total - 1), self._total)
@@ -296,9 +314,22 @@ class PrecisionChoice:
         return self._checkpoints.load(_ERRORS, _read_errors) or {}
 
     def _save(self, choices: MeasuredChoices) -> None:
-        self._checkpoints.save(
-            _ERRORS, lambda: {"errors": json.dumps(dict(choices.errors)).encode()}
-        )
+        self._checkpoints.save(_ERRORS, lambda: _errors_state(choices.errors))
+        target = self._options.target_sqnr
+        best = choices.best(max(self._budget, self._costs.narrow))
+        if target is not None:
+            best = choices.cheapest(10 ** (-target / 10)) or choices.best(math.inf)
+        if best != self._published:
+            self._published = best
+            self._checkpoints.publish(BEST_LAYERS, self._as_options(best, choices.count))
+
+    def _as_options(self, choice: MeasuredChoice, count: int) -> bytes:
+        """A choice as a file of options, which asks for its layers."""
+        reached = f"{choice.cost / self._cost_8:.4f} x T_8, typical SQNR {choice.sqnr_db:.2f} dB"
+        lines = [f"# The best 16-bit layers of {count} choices measured so far: {reached}."]
+        options = options_of(self._groups, choice.states)
+        lines += [f"{json.dumps(name)}: {json.dumps(text)}" for name, text in options.items()]
+        return ("\n".join(lines) + "\n").encode()
 
 
 def _rank(choice: MeasuredChoice) -> tuple[float, float, int]:
@@ -309,8 +340,8 @@ def _read_errors(state: Mapping[str, bytes]) -> dict[str, float]:
     return {str(key): float(error) for key, error in json.loads(state["errors"]).items()}
 
 
-def _read_gains(state: Mapping[str, bytes]) -> dict[tuple[str, GroupState], float]:
-    return {(n, GroupState(s)): float(gain) for n, s, gain in json.loads(state["gains"])}
+def _errors_state(errors: Mapping[str, float]) -> dict[str, bytes]:
+    return {"errors": json.dumps(dict(errors)).encode()}
 
 
 def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:

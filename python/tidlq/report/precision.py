@@ -94,8 +94,6 @@ def mixed_report(mix: ReportedMix) -> dict[str, Any]:
         mix: the choice.
     """
     by_name = {group.name: group for group in mix.groups}
-    wide = [by_name[name] for name, state in mix.chosen.states if state.feature_bits == 16]
-    deep = [by_name[name] for name, state in mix.chosen.states if state.feature_bits == 8]
     return {
         "latency_model": mix.latency_model,
         "latency_8_ms": mix.cost_8,
@@ -108,16 +106,31 @@ def mixed_report(mix: ReportedMix) -> dict[str, Any]:
             {"name": name, "layers": list(by_name[name].layers), **_bits(state)}
             for name, state in mix.chosen.states
         ],
-        "options": {
-            "advanced_options:output_feature_16bit_names_list": ",".join(
-                group.layers[0] if group.layers else group.features[0] for group in wide
-            ),
-            "advanced_options:params_16bit_names_list": ",".join(
-                name for group in deep for name in group.parameters
-            ),
-        },
+        "options": options_of(mix.groups, mix.chosen.states),
         "measurements": mix.measurements,
         "curve": [_point(choice, mix) for choice in mix.front],
+    }
+
+
+def options_of(
+    groups: Sequence[ReportedGroup], states: Sequence[tuple[str, State]]
+) -> dict[str, str]:
+    """The lists of names that ask for the layers of a choice.
+
+    Args:
+        groups: of the network.
+        states: of those groups that have more than 8 bits.
+    """
+    by_name = {group.name: group for group in groups}
+    wide = [by_name[name] for name, state in states if state.feature_bits == 16]
+    deep = [by_name[name] for name, state in states if state.feature_bits == 8]
+    return {
+        "advanced_options:output_feature_16bit_names_list": ",".join(
+            group.layers[0] if group.layers else group.features[0] for group in wide
+        ),
+        "advanced_options:params_16bit_names_list": ",".join(
+            name for group in deep for name in group.parameters
+        ),
     }
 
 

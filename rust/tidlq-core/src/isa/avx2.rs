@@ -1,15 +1,16 @@
 //! AVX2.
 
 use std::arch::x86_64::{
-    __m256i, _mm_loadl_epi64, _mm_storel_epi64, _mm_storeu_si128, _mm_unpacklo_epi32,
-    _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps, _mm256_and_si256,
-    _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
-    _mm256_cvtepi8_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_epi32, _mm256_max_ps, _mm256_min_epi32,
-    _mm256_min_ps, _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32,
-    _mm256_packus_epi16, _mm256_packus_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_epi64x, _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi64,
-    _mm256_srai_epi16, _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64, _mm256_srlv_epi64,
+    __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128,
+    _mm_unpacklo_epi32, _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps,
+    _mm256_and_si256, _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps,
+    _mm256_castsi256_si128, _mm256_cvtepi8_epi32, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps,
+    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_loadu_si256,
+    _mm256_madd_epi16, _mm256_max_epi32, _mm256_max_ps, _mm256_min_epi32, _mm256_min_ps,
+    _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_packus_epi16,
+    _mm256_packus_epi32, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi64, _mm256_srai_epi16,
+    _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64, _mm256_srlv_epi64,
     _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
     _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_xor_si256,
 };
@@ -239,6 +240,16 @@ impl Simd for Avx2 {
     fn add_pairs(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_add_epi64(a, b) }
+    }
+
+    #[inline(always)]
+    fn widen_halves(self, from: &[u8], signed: bool) -> __m256i {
+        let from = &from[..2 * Self::LANES];
+        // SAFETY: `self` proves AVX2; the slice holds 16 bits for every lane.
+        unsafe {
+            let halves = _mm_loadu_si128(from.as_ptr().cast());
+            if signed { _mm256_cvtepi16_epi32(halves) } else { _mm256_cvtepu16_epi32(halves) }
+        }
     }
 
     #[inline(always)]

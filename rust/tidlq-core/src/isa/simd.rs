@@ -71,6 +71,8 @@ pub(crate) trait Simd: Copy {
     fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Sum of pairs of lanes, in 64 bits; wraps.
     fn add_pairs(self, a: Self::I32, b: Self::I32) -> Self::I32;
+    /// Elements of 16 bits, one a lane.
+    fn widen_halves(self, from: &[u8], signed: bool) -> Self::I32;
     /// Words of the 16-bit halves at the same place of two vectors. With places counted within
     /// stretches of 8 halves, vector u of the result holds places 4 u to 4 u + 3 of every stretch.
     fn interleave_halves(self, halves: [Self::I32; 2]) -> [Self::I32; 2];
@@ -280,6 +282,16 @@ impl Simd for Scalar {
     fn add_pairs(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         let pair = |lane: usize| wide(a, lane).wrapping_add(wide(b, lane));
         narrow(pair(0), pair(2))
+    }
+
+    #[inline(always)]
+    fn widen_halves(self, from: &[u8], signed: bool) -> [i32; 4] {
+        let (halves, _) = from.as_chunks::<2>();
+        let widen = |half: [u8; 2]| match signed {
+            true => i32::from(i16::from_le_bytes(half)),
+            false => i32::from(u16::from_le_bytes(half)),
+        };
+        [widen(halves[0]), widen(halves[1]), widen(halves[2]), widen(halves[3])]
     }
 
     #[inline(always)]

@@ -24,6 +24,7 @@ mod matrix_product;
 mod movement;
 mod normalization;
 mod pair_sum;
+mod pair_sum_halves;
 mod pool;
 mod prelu;
 mod product;

@@ -18,6 +18,7 @@ use super::matrix_product::MatrixProductKernel;
 use super::movement::{ConcatKernel, GatherKernel, PadKernel, StridedKernel};
 use super::normalization::NormalizationKernel;
 use super::pair_sum::PairSumKernel;
+use super::pair_sum_halves::PairSumHalvesKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::prelu::PReluKernel;
 use super::real_pool::RealAveragePoolKernel;
@@ -310,6 +311,10 @@ impl<'a> Scope<'a> {
             let is_plain = operands.iter().all(|operand| operand.shape == *shape);
             let operands = operands.map(|operand| (operand.element_type, operand.zero_point));
             let kernel = PairSumKernel::new(operands, element_type, &sum.requantizer);
+            if let Some(kernel) = kernel.filter(|_| is_plain) {
+                return Box::new(kernel);
+            }
+            let kernel = PairSumHalvesKernel::new(operands, element_type, &sum.requantizer);
             if let Some(kernel) = kernel.filter(|_| is_plain) {
                 return Box::new(kernel);
             }

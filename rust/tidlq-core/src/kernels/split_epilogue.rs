@@ -4,8 +4,10 @@
 //! With `low` reduced to `0..2^bits` by a carry into `high`, a shift by at least `bits` does not see
 //! it, once half of the shifted-out unit has been added. A product needs both parts:
 //!
-//!     floor((2^bits * high + low) * m + half) / 2^shift)
-//!         = floor((high * m + floor((low * m + half) / 2^bits)) / 2^(shift - bits))
+//! ```text
+//! floor(((2^bits * high + low) * m + half) / 2^shift)
+//!     = floor((high * m + floor((low * m + half) / 2^bits)) / 2^(shift - bits))
+//! ```
 //!
 //! where no term leaves 64 bits.
 

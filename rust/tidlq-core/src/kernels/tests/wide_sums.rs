@@ -168,7 +168,40 @@ fn extreme_rows(random: &mut Random) -> Sample {
     sample
 }
 
+/// A sum of two 16-bit tensors, mostly of extreme elements, by multipliers of any size.
+fn extreme_pair_sum(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let types = [ElementType::U16, ElementType::S16];
+    let shape = [random.pick(&[1, 7, 16, 17, 33, 100])];
+    let inputs = [0, 1].map(|_| {
+        let from = random.pick(&types);
+        let (low, high) = from.range().unwrap();
+        let ends = [low, high, random.value(from)];
+        let values: Vec<i32> = (0..shape[0]).map(|_| random.pick(&ends)).collect();
+        let tensor = sample.constant(from, &shape, 0, &values);
+        sample.network.tensors[tensor as usize].zero_point = random.pick(&ends);
+        tensor
+    });
+    let to = random.pick(&types);
+    let zero_point = random.value(to);
+    let y = sample.tensor(to, &shape, zero_point);
+    let mut requantizer = random.requantizer(to, zero_point, &["fixed"], 2);
+    if let Rounding::Fixed { multiplier, shift } = &mut requantizer.rounding {
+        *shift = vec![random.pick(&[16, 17, 20, 30, 44, 62])];
+        if random.one_in(2) {
+            *multiplier = [0, 1].map(|_| random.pick(&[i32::MAX, -i32::MAX, 1 << 15])).to_vec();
+        }
+    }
+    let op = Op::Sum(proto::Sum { requantize: requantize(&requantizer), subtracted: Vec::new() });
+    sample.output_layer(&inputs, y, op);
+    sample
+}
+
 isa_tests! {
+    fn extreme_pair_sum_equals_reference(cpu: Cpu) {
+        check_cases(cpu, extreme_pair_sum);
+    }
+
     fn parts_equal_the_definition(cpu: Cpu) {
         let biases = proptest::collection::vec(-(1_i64 << 47)..1 << 47, CHANNELS);
         let case = (1..=8_u32, 20..=31_u32, 0..=3_i64).prop_flat_map(|(bits, high_bits, less)| {
