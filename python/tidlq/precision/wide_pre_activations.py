@@ -34,7 +34,7 @@ def find_wide_pre_activations(graph: Graph, partition: Partition) -> frozenset[s
     return frozenset[str]().union(*(_StageReading(graph, stage).found() for stage in stages))
 
 
-def _tables_after(layer: Layer) -> frozenset[LayerKind]:
+def _activations_after(layer: Layer) -> frozenset[LayerKind]:
     """Attention's logits are never an answer: 16 bits show the softmax how they differ."""
     is_product = layer.kind is LayerKind.MATRIX_PRODUCT
     return _ACTIVATIONS | {LayerKind.SOFTMAX} if is_product else _ACTIVATIONS
@@ -56,7 +56,7 @@ class _StageReading:
             layer.output
             for layer in self.layers
             if layer.kind not in _ACTIVATIONS
-            and self._is_read_by(layer.output, _tables_after(layer))
+            and self._is_read_by(layer.output, _activations_after(layer))
         }
         of_gates = {name for layer in self.layers for name in self._operands_of_gated(layer)}
         own = frozenset(name for name in of_tables | of_gates if self._has_own_bits(name))
