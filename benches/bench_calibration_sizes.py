@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 from bench_calibration_cost import Cost, cost_of_peer, table
-from columns import TYPE_1, TYPE_4
 from bench_inference import machine
+from columns import TYPE_1, TYPE_4
 from data_folder import cache_folder
 from network import Array
 from peers.client import PeerError

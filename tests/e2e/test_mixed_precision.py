@@ -172,7 +172,7 @@ def test_an_interrupted_choice_continues_with_what_it_had_measured(
 ) -> None:
     whole = compile_mixed()
     monkeypatch.setattr(checkpoints, "SECONDS_BETWEEN_WRITES", 0.0)
-    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", 1.0)
+    monkeypatch.setattr(checkpoints, "LARGEST_SHARE", math.inf)
     asked: list[int] = []
     error = PlanTrials.typical_error
 

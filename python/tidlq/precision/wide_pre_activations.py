@@ -55,7 +55,8 @@ class _StageReading:
         of_tables = {
             layer.output
             for layer in self.layers
-            if layer.kind not in _ACTIVATIONS and self._is_read_by(layer.output, _tables_after(layer))
+            if layer.kind not in _ACTIVATIONS
+            and self._is_read_by(layer.output, _tables_after(layer))
         }
         of_gates = {name for layer in self.layers for name in self._operands_of_gated(layer)}
         own = frozenset(name for name in of_tables | of_gates if self._has_own_bits(name))

@@ -8,7 +8,9 @@
 
 use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
-use super::epilogue::{ByFloat, ByProduct, ByShift, Epilogue, Rule, VectorRounding};
+use super::epilogue::{
+    ByFloat, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
+};
 use super::gemm::Storage;
 use super::product::Word;
 use super::windows::{WindowSource, Windows};
@@ -193,6 +195,7 @@ impl SimdBody for LineBody<'_> {
             VectorRounding::Shift => self.line::<S, ByShift>(simd),
             VectorRounding::Float => self.line::<S, ByFloat>(simd),
             VectorRounding::Fixed => self.line::<S, ByProduct>(simd),
+            VectorRounding::Twice => self.line::<S, ByProductTwice>(simd),
         }
     }
 }

@@ -11,7 +11,9 @@ use std::marker::PhantomData;
 use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
 use super::depthwise_bytes::lcm;
-use super::epilogue::{ByFloat, ByProduct, ByShift, Closing, Epilogue, Rule, VectorRounding};
+use super::epilogue::{
+    ByFloat, ByProduct, ByProductTwice, ByShift, Closing, Epilogue, Rule, VectorRounding,
+};
 use super::gemm::Storage;
 use super::split_epilogue::{
     SplitClosing, SplitEpilogue, SplitProduct, SplitRounding, SplitRule, SplitShift, SplitSums,
@@ -292,6 +294,7 @@ impl SimdBody for LineBody<'_> {
                 VectorRounding::Shift => self.line::<S, WholeEnd<ByShift>>(simd),
                 VectorRounding::Float => self.line::<S, WholeEnd<ByFloat>>(simd),
                 VectorRounding::Fixed => self.line::<S, WholeEnd<ByProduct>>(simd),
+                VectorRounding::Twice => self.line::<S, WholeEnd<ByProductTwice>>(simd),
             },
             Ending::Split(epilogue) => match epilogue.rounding {
                 SplitRounding::Shift => self.line::<S, SplitEnd<SplitShift>>(simd),

@@ -8,7 +8,7 @@ use crate::fixed::{MAX_SHIFT, Requantizer, Rounding, entry, product_fits};
 use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
 
 /// Vectors of parameters that a vector of sums has at most.
-const MAX_PARAMETERS: usize = 7;
+const MAX_PARAMETERS: usize = 10;
 
 /// Rounds a float of magnitude up to 2^22 to an integer, as in [`crate::fixed::round_even`].
 const ROUND_MAGIC: f32 = 12_582_912.0;
@@ -38,6 +38,9 @@ pub(crate) enum VectorRounding {
     /// For even and for odd lanes: multiplier, addend, shift. Then what the addend's offset leaves
     /// in the result.
     Fixed,
+    /// As Fixed, with a shift of 31. Then half of the second shift's unit, the second shift, and the
+    /// bits that a negative value's sign may take away.
+    Twice,
 }
 
 impl VectorRounding {
@@ -46,6 +49,7 @@ impl VectorRounding {
             Self::Shift => 2,
             Self::Float => 1,
             Self::Fixed => 7,
+            Self::Twice => 10,
         }
     }
 }
@@ -97,6 +101,13 @@ fn rounding_of(requantizer: &Requantizer, bound: u64) -> Option<VectorRounding> 
                 && shift.iter().all(|&shift| shift >= 31);
             fits.then_some(VectorRounding::Fixed)
         }
+        Rounding::Twice { left_shift, shift, .. } => {
+            // The first product is no larger than the sum.
+            let fits = |&shift: &u32| shift <= 31 && bound + half(shift) <= i32::MAX as u64;
+            let is_plain = left_shift.iter().all(|&left| left == 0) && shift.iter().all(fits);
+            let zero = u64::from(requantizer.zero_point.unsigned_abs());
+            (is_plain && bound + zero <= i32::MAX as u64).then_some(VectorRounding::Twice)
+        }
         _ => None,
     }
 }
@@ -115,7 +126,8 @@ struct Lane<'a> {
 
 impl Lane<'_> {
     fn set(self, rounding: &Rounding, channel: usize) {
-        let Self { vector, lane, lanes } = self;
+        let (lane, lanes) = (self.lane, self.lanes);
+        let vector = &mut *self.vector;
         match rounding {
             Rounding::Shift(shift) => {
                 let shift = entry(shift, channel);
@@ -124,18 +136,30 @@ impl Lane<'_> {
             }
             Rounding::Float(scale) => vector[lane] = entry(scale, channel).to_bits() as i32,
             Rounding::Fixed { multiplier, shift } => {
+                self.set_product(entry(multiplier, channel), entry(shift, channel));
+            }
+            Rounding::Twice { multiplier, shift, .. } => {
                 let shift = entry(shift, channel);
-                let addend = half(shift) + OFFSET;
-                // What an odd lane needs lies in the even lane before it.
-                let place = lane % 2 * 3 * lanes + lane / 2 * 2;
-                vector[place] = entry(multiplier, channel);
-                vector[place + lanes] = addend as i32;
-                vector[place + lanes + 1] = (addend >> 32) as i32;
-                vector[place + 2 * lanes] = shift as i32;
-                vector[6 * lanes + lane] = (OFFSET >> shift) as i32;
+                vector[7 * lanes + lane] = half(shift) as i32;
+                vector[8 * lanes + lane] = shift as i32;
+                vector[9 * lanes + lane] = if shift == 0 { 0 } else { -1 };
+                self.set_product(entry(multiplier, channel), 31);
             }
             _ => {}
         }
+    }
+
+    /// A product of 64 bits and its shift.
+    fn set_product(self, multiplier: i32, shift: u32) {
+        let Self { vector, lane, lanes } = self;
+        let addend = half(shift) + OFFSET;
+        // What an odd lane needs lies in the even lane before it.
+        let place = lane % 2 * 3 * lanes + lane / 2 * 2;
+        vector[place] = multiplier;
+        vector[place + lanes] = addend as i32;
+        vector[place + lanes + 1] = (addend >> 32) as i32;
+        vector[place + 2 * lanes] = shift as i32;
+        vector[6 * lanes + lane] = (OFFSET >> shift) as i32;
     }
 }
 
@@ -158,6 +182,7 @@ pub(crate) trait Rule {
 pub(crate) struct ByShift;
 pub(crate) struct ByFloat;
 pub(crate) struct ByProduct;
+pub(crate) struct ByProductTwice;
 
 impl Rule for ByShift {
     const ROUNDING: VectorRounding = VectorRounding::Shift;
@@ -185,13 +210,33 @@ impl Rule for ByProduct {
 
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
-        let [factor, addend, shift, odd_factor, odd_addend, odd_shift, excess] = closing.parameters;
-        let even = simd.shift_pairs(simd.multiply(sum, factor, addend), shift);
-        let odd = simd.multiply(simd.odd(sum), odd_factor, odd_addend);
-        let odd = simd.shift_pairs(odd, odd_shift);
-        let value = simd.sub(simd.merge(even, odd), excess);
+        let value = shifted_product(simd, sum, closing);
         simd.min(simd.max(value, closing.low), closing.high)
     }
+}
+
+impl Rule for ByProductTwice {
+    const ROUNDING: VectorRounding = VectorRounding::Twice;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let [.., half, shift, signs] = closing.parameters;
+        let value = shifted_product(simd, sum, closing);
+        // Halves go away from zero: of a negative value, up to less than half is taken up.
+        let sign = simd.and(simd.shift(value, simd.splat(31)), signs);
+        let value = simd.shift(simd.add(simd.add(value, half), sign), shift);
+        simd.min(simd.max(value, closing.low), closing.high)
+    }
+}
+
+/// The product of 64 bits, rounded and shifted, in 32.
+#[inline(always)]
+fn shifted_product<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+    let [factor, addend, shift, odd_factor, odd_addend, odd_shift, excess, ..] = closing.parameters;
+    let even = simd.shift_pairs(simd.multiply(sum, factor, addend), shift);
+    let odd = simd.multiply(simd.odd(sum), odd_factor, odd_addend);
+    let odd = simd.shift_pairs(odd, odd_shift);
+    simd.sub(simd.merge(even, odd), excess)
 }
 
 impl Epilogue {
@@ -245,6 +290,7 @@ impl SimdBody for CloseBody<'_> {
             VectorRounding::Shift => self.close::<S, ByShift>(simd),
             VectorRounding::Float => self.close::<S, ByFloat>(simd),
             VectorRounding::Fixed => self.close::<S, ByProduct>(simd),
+            VectorRounding::Twice => self.close::<S, ByProductTwice>(simd),
         }
     }
 }

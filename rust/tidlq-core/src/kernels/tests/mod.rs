@@ -8,6 +8,7 @@ mod order;
 mod products;
 mod row_products;
 mod rows;
+mod sums;
 mod wide_sums;
 mod windows;
 
