@@ -174,7 +174,7 @@ class BiasSweeps:
         if state.reach is None:
             error = self._shorten(error)
         state.idle = state.idle + 1 if error > state.best_error * (1 - LEAST_GAIN) else 0
-        state.is_settled = self._largest_move < HALF_STEP or not state.reach
+        state.is_settled = self._largest_move < HALF_STEP
         state.done += 1
         if error < state.best_error:
             state.best_error, state.best = error, dict(state.biases)
@@ -195,7 +195,7 @@ class BiasSweeps:
             biases = {name: state.biases[name] for name in layers[:reach]}
             return self._judge.error(self._stages.run(inputs, self._integers(biases)))
 
-        state.reach, least = find_reach(len(layers), error_of, state.error_before, error)
+        state.reach, least = find_reach(len(layers), error_of, error)
         for name in layers[state.reach :]:
             state.biases[name] = self._own[name]
             state.last[name] = state.last[name].taken_back()
