@@ -48,10 +48,12 @@ FRAMES = 64
 COUNTS = (16, 64, 256)
 PAGE = """# What calibration costs
 
-Measured {day} on {machine} by `benches/bench_calibration_sizes.py`: networks with random weights at
+Measured {day} on {machine}, by
+`benches/bench_calibration_sizes.py`: networks with random weights at
 224 x 224. Seconds are those of the quantization alone and of the whole process, the median of
-{rounds} rounds in which every tool runs once. Memory is the peak of the process less that of one
-that only imports the libraries.
+{rounds} round(s) in which every tool runs once. Memory is the peak of the process; of ours, less
+that of one that only imports the libraries. Level 1 keeps frames for bias calibration, so its
+memory grows.
 
 {parts}
 """
