@@ -155,6 +155,16 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn multiply_high(self, a: __m256i, factor: __m256i, odd_factor: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let even = _mm256_srli_epi64::<32>(_mm256_mul_epi32(a, factor));
+            let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(a), odd_factor);
+            _mm256_blend_epi32::<0xaa>(even, odd)
+        }
+    }
+
+    #[inline(always)]
     fn shift_pairs(self, a: __m256i, by: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_srlv_epi64(a, by) }

@@ -146,6 +146,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn multiply_high(self, a: __m512i, factor: __m512i, odd_factor: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            let even = _mm512_mul_epi32(a, factor);
+            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), odd_factor);
+            _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even)
+        }
+    }
+
+    #[inline(always)]
     fn shift_pairs(self, a: __m512i, by: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_srlv_epi64(a, by) }

@@ -51,6 +51,9 @@ pub(crate) trait Simd: Copy {
     fn widen(self, from: &[u8], signed: bool) -> Self::I32;
     /// For each pair of lanes, in 64 bits: the product of the even lanes, plus the pair of `addend`.
     fn multiply(self, a: Self::I32, factor: Self::I32, addend: Self::I32) -> Self::I32;
+    /// Upper 32 bits of the products of the lanes; `odd_factor` has the odd lanes' factors in the
+    /// even lanes before them.
+    fn multiply_high(self, a: Self::I32, factor: Self::I32, odd_factor: Self::I32) -> Self::I32;
     /// Pairs of lanes shifted to the right, logically.
     fn shift_pairs(self, a: Self::I32, by: Self::I32) -> Self::I32;
     /// Odd lanes moved to the even lanes before them.
@@ -228,6 +231,13 @@ impl Simd for Scalar {
             (product as u64).wrapping_add(wide(addend, lane))
         };
         narrow(pair(0), pair(2))
+    }
+
+    #[inline(always)]
+    fn multiply_high(self, a: [i32; 4], factor: [i32; 4], odd_factor: [i32; 4]) -> [i32; 4] {
+        let factors = [factor[0], odd_factor[0], factor[2], odd_factor[2]];
+        let product = |lane: usize| i64::from(a[lane]) * i64::from(factors[lane]);
+        std::array::from_fn(|lane| (product(lane) >> 32) as i32)
     }
 
     #[inline(always)]

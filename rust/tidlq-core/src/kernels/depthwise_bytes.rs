@@ -9,7 +9,7 @@
 use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
 use super::epilogue::{
-    ByFloat, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
+    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
 };
 use super::gemm::Storage;
 use super::product::Word;
@@ -194,6 +194,7 @@ impl SimdBody for LineBody<'_> {
         match self.kernel.epilogue.rounding {
             VectorRounding::Shift => self.line::<S, ByShift>(simd),
             VectorRounding::Float => self.line::<S, ByFloat>(simd),
+            VectorRounding::High => self.line::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.line::<S, ByProduct>(simd),
             VectorRounding::Twice => self.line::<S, ByProductTwice>(simd),
         }
@@ -264,7 +265,7 @@ impl LineBody<'_> {
             let closing = kernel.epilogue.closing::<S, R>(simd, phase * 4 + vector);
             for offset in 0..SITES {
                 let sum = acc[offset][vector];
-                acc[offset][vector] = Epilogue::close::<S, R>(simd, sum, &closing);
+                acc[offset][vector] = R::round(simd, sum, &closing);
             }
         }
         for offset in 0..SITES {

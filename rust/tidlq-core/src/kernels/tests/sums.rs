@@ -23,7 +23,7 @@ fn any_rounding() -> impl Strategy<Value = Rounding> {
         prop_oneof![
             shifts(0..=20).prop_map(Rounding::Shift),
             scale.prop_map(Rounding::Float),
-            (multiplier.clone(), shifts(31..=MAX_SHIFT))
+            (multiplier.clone(), prop_oneof![shifts(31..=MAX_SHIFT), shifts(33..=50)])
                 .prop_map(|(multiplier, shift)| Rounding::Fixed { multiplier, shift }),
             (multiplier, prop_oneof![shifts(0..=12), shifts(0..=MAX_TWICE_SHIFT)]).prop_map(
                 |(multiplier, shift)| Rounding::Twice { left_shift: vec![0], multiplier, shift }
