@@ -6,15 +6,16 @@ use std::arch::x86_64::{
     _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8,
     _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
     _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32,
-    _mm512_max_epi32, _mm512_max_ps, _mm512_min_epi32, _mm512_min_ps, _mm512_mul_epi32,
+    _mm512_mask_storeu_epi8, _mm512_max_epi8, _mm512_max_epi32, _mm512_max_epu8, _mm512_max_ps,
+    _mm512_min_epi8, _mm512_min_epi32, _mm512_min_epu8, _mm512_min_ps, _mm512_mul_epi32,
     _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16,
-    _mm512_packus_epi32, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_srav_epi32,
-    _mm512_srli_epi64, _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_sub_epi32,
-    _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
-    _mm512_xor_si512,
+    _mm512_packus_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_set1_epi64,
+    _mm512_setr_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_srlv_epi64,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
+    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
 };
 
-use super::simd::Simd;
+use super::simd::{ByteLimits, Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, VL, DQ and VNNI.
 #[derive(Clone, Copy)]
@@ -183,14 +184,22 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn pack(self, [a, b, c, d]: [__m512i; 4], signed: bool, to: &mut [u8]) {
+    fn pack(self, words: [__m512i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
         let to = &mut to[..4 * Self::LANES];
+        let bytes = packed(words, limits);
         // SAFETY: `self` proves AVX-512; the slice holds a vector.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
+    }
+
+    #[inline(always)]
+    fn pack_in_order(self, words: [__m512i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        let bytes = packed(words, limits);
+        let lanes = u64::MAX.unbounded_shr(64_usize.saturating_sub(to.len()) as u32);
+        // SAFETY: `self` proves AVX-512; what is written is as long as the slice.
         unsafe {
-            let (low, high) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-            let bytes =
-                if signed { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
-            _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes);
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            let bytes = _mm512_permutexvar_epi32(order, bytes);
+            _mm512_mask_storeu_epi8(to.as_mut_ptr().cast(), lanes, bytes);
         }
     }
 
@@ -256,6 +265,22 @@ impl Simd for Avx512 {
         unsafe {
             let halves = if signed { _mm512_packs_epi32(a, b) } else { _mm512_packus_epi32(a, b) };
             _mm512_storeu_si512(to.as_mut_ptr().cast(), halves);
+        }
+    }
+}
+
+/// Four vectors as bytes, stretches of 16 bytes holding four lanes of each.
+#[inline(always)]
+fn packed([a, b, c, d]: [__m512i; 4], limits: ByteLimits<Avx512>) -> __m512i {
+    // SAFETY: the limits' type proves AVX-512.
+    unsafe {
+        let (low, high) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        if limits.is_signed {
+            let bytes = _mm512_packs_epi16(low, high);
+            _mm512_min_epi8(_mm512_max_epi8(bytes, limits.low), limits.high)
+        } else {
+            let bytes = _mm512_packus_epi16(low, high);
+            _mm512_min_epu8(_mm512_max_epu8(bytes, limits.low), limits.high)
         }
     }
 }

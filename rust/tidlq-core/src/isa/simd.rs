@@ -67,9 +67,11 @@ pub(crate) trait Simd: Copy {
     /// Words of the bytes at the same place of four vectors. With places counted within stretches of
     /// 16 bytes, vector u of the result holds places 4 u to 4 u + 3 of every stretch.
     fn interleave(self, bytes: [Self::I32; 4]) -> [Self::I32; 4];
-    /// Writes the lowest bytes of four vectors that are ordered as [`Simd::interleave`] orders them,
-    /// in the order of places. Lanes are within the range of bytes, signed or not.
-    fn pack(self, words: [Self::I32; 4], signed: bool, to: &mut [u8]);
+    /// Writes the lanes of four vectors that are ordered as [`Simd::interleave`] orders them, clamped
+    /// to bytes, in the order of places.
+    fn pack(self, words: [Self::I32; 4], limits: ByteLimits<Self>, to: &mut [u8]);
+    /// Writes the first lanes of four vectors, clamped to bytes, as many as `to` holds.
+    fn pack_in_order(self, words: [Self::I32; 4], limits: ByteLimits<Self>, to: &mut [u8]);
     /// Bitwise and.
     fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Sum of pairs of lanes, in 64 bits; wraps.
@@ -82,6 +84,25 @@ pub(crate) trait Simd: Copy {
     /// Writes the lower halves of two vectors that are ordered as [`Simd::interleave_halves`] orders
     /// them, in the order of places. Lanes are within the range of 16 bits, signed or not.
     fn pack_halves(self, words: [Self::I32; 2], signed: bool, to: &mut [u8]);
+}
+
+/// What clamps packed bytes; every byte of a vector the same.
+#[derive(Clone, Copy)]
+pub(crate) struct ByteLimits<S: Simd> {
+    pub low: S::I32,
+    pub high: S::I32,
+    pub is_signed: bool,
+}
+
+impl ByteLimits<Scalar> {
+    #[inline(always)]
+    fn clamp(self, lane: i32) -> u8 {
+        let limit = |bytes: [i32; 4]| match self.is_signed {
+            true => i32::from(bytes[0] as i8),
+            false => i32::from(bytes[0] as u8),
+        };
+        lane.max(limit(self.low)).min(limit(self.high)) as u8
+    }
 }
 
 /// Code over vectors, compiled once per instruction set; as [`super::Body`] otherwise.
@@ -277,9 +298,14 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn pack(self, words: [[i32; 4]; 4], _: bool, to: &mut [u8]) {
-        for (byte, lane) in to[..16].iter_mut().zip(words.as_flattened()) {
-            *byte = *lane as u8;
+    fn pack(self, words: [[i32; 4]; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        self.pack_in_order(words, limits, &mut to[..16]);
+    }
+
+    #[inline(always)]
+    fn pack_in_order(self, words: [[i32; 4]; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        for (byte, lane) in to.iter_mut().zip(words.as_flattened()) {
+            *byte = limits.clamp(*lane);
         }
     }
 

@@ -42,7 +42,6 @@ pub(crate) struct DepthwiseBytesKernel {
     /// Where the taps of each word are; the last one repeats, against weights of zero.
     words: Vec<[usize; TAPS]>,
     epilogue: Epilogue,
-    is_signed: bool,
 }
 
 impl DepthwiseBytesKernel {
@@ -120,7 +119,6 @@ impl DepthwiseBytesKernel {
             bias: biases,
             words,
             epilogue,
-            is_signed: source.output_type == ElementType::S8,
         })
     }
 
@@ -268,6 +266,7 @@ impl LineBody<'_> {
                 acc[offset][vector] = R::round(simd, sum, &closing);
             }
         }
+        let limits = kernel.epilogue.byte_limits(simd);
         for offset in 0..SITES {
             let place = (site + offset) * kernel.output_step;
             // Of a line all that is left; of a position, its channels.
@@ -275,10 +274,10 @@ impl LineBody<'_> {
             let place = place + begin;
             let output = &mut self.output[place..end.min(place + block)];
             if output.len() == block {
-                simd.pack(acc[offset], kernel.is_signed, output);
+                simd.pack(acc[offset], limits, output);
             } else {
                 let mut whole = [0; 4 * MAX_LANES];
-                simd.pack(acc[offset], kernel.is_signed, &mut whole);
+                simd.pack(acc[offset], limits, &mut whole);
                 output.copy_from_slice(&whole[..output.len()]);
             }
         }

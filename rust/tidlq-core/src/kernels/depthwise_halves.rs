@@ -258,7 +258,7 @@ impl<R: Rule> End for WholeEnd<R> {
 
     #[inline(always)]
     fn close<S: Simd>(simd: S, [sum, _]: [S::I32; 2], closing: &Closing<S>) -> S::I32 {
-        R::round(simd, sum, closing)
+        Epilogue::close::<S, R>(simd, sum, closing)
     }
 }
 

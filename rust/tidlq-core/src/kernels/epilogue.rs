@@ -5,7 +5,7 @@ use super::aligned::AlignedWords;
 use super::requantize::Target;
 use crate::element::ElementType;
 use crate::fixed::{MAX_SHIFT, Requantizer, Rounding, entry, product_fits};
-use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
+use crate::isa::simd::{ByteLimits, MAX_LANES, Simd, SimdBody};
 
 /// Vectors of parameters that a vector of sums has at most.
 const MAX_PARAMETERS: usize = 10;
@@ -208,9 +208,11 @@ impl Lane<'_> {
 }
 
 /// What every vector of sums shares, and the parameters of one.
+#[derive(Clone, Copy)]
 pub(crate) struct Closing<S: Simd> {
-    low: S::I32,
-    high: S::I32,
+    limits: (S::I32, S::I32),
+    /// Of floats less the zero point: what [`ROUND_MAGIC`] rounds has to be small.
+    float_limits: (S::I32, S::I32),
     /// What a float of [`ROUND_MAGIC`] lacks of the output.
     zero: S::I32,
     magic: S::I32,
@@ -220,7 +222,7 @@ pub(crate) struct Closing<S: Simd> {
 /// One of the roundings as a type, so that loops are compiled for each.
 pub(crate) trait Rule {
     const ROUNDING: VectorRounding;
-    /// The output integers.
+    /// The output integers, zero point included, before they are clamped.
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32;
 }
 
@@ -236,8 +238,7 @@ impl Rule for ByShift {
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
         let [half, shift, ..] = closing.parameters;
-        let value = simd.shift(simd.add(sum, half), shift);
-        simd.min(simd.max(value, closing.low), closing.high)
+        simd.shift(simd.add(sum, half), shift)
     }
 }
 
@@ -246,7 +247,7 @@ impl Rule for ByFloat {
 
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
-        let value = simd.scale(sum, closing.parameters[0], (closing.low, closing.high));
+        let value = simd.scale(sum, closing.parameters[0], closing.float_limits);
         simd.add(simd.add_float(value, closing.magic), closing.zero)
     }
 }
@@ -258,8 +259,7 @@ impl Rule for ByHighProduct {
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
         let [factor, odd_factor, addend, shift, ..] = closing.parameters;
         let upper = simd.multiply_high(sum, factor, odd_factor);
-        let value = simd.shift(simd.add(upper, addend), shift);
-        simd.min(simd.max(value, closing.low), closing.high)
+        simd.shift(simd.add(upper, addend), shift)
     }
 }
 
@@ -268,8 +268,7 @@ impl Rule for ByProduct {
 
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
-        let value = shifted_product(simd, sum, closing);
-        simd.min(simd.max(value, closing.low), closing.high)
+        shifted_product(simd, sum, closing)
     }
 }
 
@@ -282,8 +281,7 @@ impl Rule for ByProductTwice {
         let value = shifted_product(simd, sum, closing);
         // Halves go away from zero: of a negative value, up to less than half is taken up.
         let sign = simd.and(simd.shift(value, simd.splat(31)), signs);
-        let value = simd.shift(simd.add(simd.add(value, half), sign), shift);
-        simd.min(simd.max(value, closing.low), closing.high)
+        simd.shift(simd.add(simd.add(value, half), sign), shift)
     }
 }
 
@@ -307,13 +305,29 @@ impl Epilogue {
             parameters[parameter] = simd.load(&words[parameter * S::LANES..]);
         }
         let float = |value: i32| simd.splat(((value - self.zero_point) as f32).to_bits() as i32);
-        let (low, high) = match R::ROUNDING {
-            VectorRounding::Float => (float(self.low), float(self.high)),
-            _ => (simd.splat(self.low), simd.splat(self.high)),
-        };
         let magic = ROUND_MAGIC.to_bits() as i32;
-        let zero = simd.splat(self.zero_point.wrapping_sub(magic));
-        Closing { low, high, zero, magic: simd.splat(magic), parameters }
+        Closing {
+            limits: (simd.splat(self.low), simd.splat(self.high)),
+            float_limits: (float(self.low), float(self.high)),
+            zero: simd.splat(self.zero_point.wrapping_sub(magic)),
+            magic: simd.splat(magic),
+            parameters,
+        }
+    }
+
+    /// The output integers of a vector of sums.
+    #[inline(always)]
+    pub fn close<S: Simd, R: Rule>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let (low, high) = closing.limits;
+        simd.min(simd.max(R::round(simd, sum, closing), low), high)
+    }
+
+    /// What clamps outputs of bytes once they are packed: every byte of a vector the same.
+    #[inline(always)]
+    pub fn byte_limits<S: Simd>(&self, simd: S) -> ByteLimits<S> {
+        let every = |value: i32| simd.splat(i32::from_ne_bytes([value as u8; 4]));
+        let is_signed = self.output_type == ElementType::S8;
+        ByteLimits { low: every(self.low), high: every(self.high), is_signed }
     }
 }
 
@@ -348,20 +362,60 @@ impl SimdBody for CloseBody<'_> {
 
 impl CloseBody<'_> {
     #[inline(always)]
-    fn close<S: Simd, R: Rule>(self, simd: S) {
+    fn close<S: Simd, R: Rule>(mut self, simd: S) {
+        if self.epilogue.output_type.size_bytes() == 2 {
+            self.halves::<S, R>(simd);
+            return;
+        }
+        let vectors = self.columns.div_ceil(S::LANES);
+        for vector in (0..vectors).step_by(4) {
+            match vectors - vector {
+                1 => self.bytes::<S, R, 1>(simd, vector),
+                2 => self.bytes::<S, R, 2>(simd, vector),
+                3 => self.bytes::<S, R, 3>(simd, vector),
+                _ => self.bytes::<S, R, 4>(simd, vector),
+            }
+        }
+    }
+
+    /// Vectors of outputs that are packed together.
+    #[inline(always)]
+    fn bytes<S: Simd, R: Rule, const VECTORS: usize>(&mut self, simd: S, vector: usize) {
+        let Self { epilogue, sums, rows, columns, first, stride, .. } = *self;
+        let mut closings = [epilogue.closing::<S, R>(simd, first + vector); VECTORS];
+        for (index, closing) in closings.iter_mut().enumerate().skip(1) {
+            *closing = epilogue.closing::<S, R>(simd, first + vector + index);
+        }
+        let limits = epilogue.byte_limits(simd);
+        let column = vector * S::LANES;
+        let width = (VECTORS * S::LANES).min(columns - column);
+        let output = &mut self.target.bytes[self.target.start + column..];
+        for row in 0..rows {
+            let sums = &sums[row * stride + column..][..VECTORS * S::LANES];
+            let mut closed = [simd.splat(0); 4];
+            for index in 0..VECTORS {
+                let sum = simd.load(&sums[index * S::LANES..]);
+                closed[index] = R::round(simd, sum, &closings[index]);
+            }
+            let begin = row * self.target.stride;
+            simd.pack_in_order(closed, limits, &mut output[begin..begin + width]);
+        }
+    }
+
+    #[inline(always)]
+    fn halves<S: Simd, R: Rule>(self, simd: S) {
         let Self { epilogue, sums, rows, columns, first, stride, target } = self;
-        let size = epilogue.output_type.size_bytes();
-        let output = &mut target.bytes[target.start * size..];
-        let step = target.stride * size;
+        let output = &mut target.bytes[target.start * 2..];
+        let step = target.stride * 2;
         for vector in 0..columns.div_ceil(S::LANES) {
             let closing = epilogue.closing::<S, R>(simd, first + vector);
             let column = vector * S::LANES;
             let lanes = S::LANES.min(columns - column);
             for row in 0..rows {
                 let sum = simd.load(&sums[row * stride + column..]);
-                let closed = R::round(simd, sum, &closing);
-                let output = &mut output[row * step + column * size..][..lanes * size];
-                store(simd, closed, size, output);
+                let closed = Epilogue::close::<S, R>(simd, sum, &closing);
+                let output = &mut output[row * step + column * 2..][..lanes * 2];
+                store(simd, closed, 2, output);
             }
         }
     }
