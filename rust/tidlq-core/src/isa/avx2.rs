@@ -1,14 +1,13 @@
 //! AVX2.
 
 use std::arch::x86_64::{
-    __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128,
-    _mm_unpacklo_epi32, _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps,
-    _mm256_and_si256, _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cvtepi8_epi32, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_max_epi8, _mm256_max_epi32, _mm256_max_epu8, _mm256_max_ps,
-    _mm256_min_epi8, _mm256_min_epi32, _mm256_min_epu8, _mm256_min_ps, _mm256_mul_epi32,
-    _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_packus_epi16,
+    __m256i, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128, _mm_unpacklo_epi32,
+    _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps, _mm256_and_si256,
+    _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_epi8, _mm256_max_epi32, _mm256_max_epu8,
+    _mm256_max_ps, _mm256_min_epi8, _mm256_min_epi32, _mm256_min_epu8, _mm256_min_ps,
+    _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_packus_epi16,
     _mm256_packus_epi32, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
     _mm256_set1_epi64x, _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_slli_epi16,
     _mm256_slli_epi64, _mm256_srai_epi16, _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64,
@@ -136,16 +135,6 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves AVX2.
         unsafe {
             _mm256_castps_si256(_mm256_add_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b)))
-        }
-    }
-
-    #[inline(always)]
-    fn widen(self, from: &[u8], signed: bool) -> __m256i {
-        let from = &from[..Self::LANES];
-        // SAFETY: `self` proves AVX2; the slice holds a byte for every lane.
-        unsafe {
-            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
-            if signed { _mm256_cvtepi8_epi32(bytes) } else { _mm256_cvtepu8_epi32(bytes) }
         }
     }
 

@@ -1,16 +1,15 @@
 //! AVX-512 with VNNI.
 
 use std::arch::x86_64::{
-    __m512i, _mm_loadu_si128, _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256,
-    _mm512_add_epi32, _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
-    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8,
-    _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
-    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32,
-    _mm512_mask_storeu_epi8, _mm512_max_epi8, _mm512_max_epi32, _mm512_max_epu8, _mm512_max_ps,
-    _mm512_min_epi8, _mm512_min_epi32, _mm512_min_epu8, _mm512_min_ps, _mm512_mul_epi32,
-    _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16,
-    _mm512_packus_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_set1_epi64,
-    _mm512_setr_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_srlv_epi64,
+    __m512i, _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32,
+    _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512,
+    _mm512_mask_shuffle_epi32, _mm512_mask_storeu_epi8, _mm512_max_epi8, _mm512_max_epi32,
+    _mm512_max_epu8, _mm512_max_ps, _mm512_min_epi8, _mm512_min_epi32, _mm512_min_epu8,
+    _mm512_min_ps, _mm512_mul_epi32, _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32,
+    _mm512_packus_epi16, _mm512_packus_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_setr_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_srlv_epi64,
     _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
     _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
 };
@@ -127,16 +126,6 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves AVX-512.
         unsafe {
             _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b)))
-        }
-    }
-
-    #[inline(always)]
-    fn widen(self, from: &[u8], signed: bool) -> __m512i {
-        let from = &from[..Self::LANES];
-        // SAFETY: `self` proves AVX-512; the slice holds a byte for every lane.
-        unsafe {
-            let bytes = _mm_loadu_si128(from.as_ptr().cast());
-            if signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) }
         }
     }
 

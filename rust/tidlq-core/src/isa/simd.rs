@@ -1,6 +1,7 @@
 //! Vectors of 32-bit lanes: what a kernel is written against once, and each instruction set implements.
 
 use super::Isa;
+use crate::element::ElementType;
 
 /// Greatest number of lanes.
 pub(crate) const MAX_LANES: usize = 16;
@@ -47,8 +48,6 @@ pub(crate) trait Simd: Copy {
     fn scale(self, a: Self::I32, scale: Self::I32, limits: (Self::I32, Self::I32)) -> Self::I32;
     /// Sum of float32, as bits.
     fn add_float(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// Elements of bytes, one a lane.
-    fn widen(self, from: &[u8], signed: bool) -> Self::I32;
     /// For each pair of lanes, in 64 bits: the product of the even lanes, plus the pair of `addend`.
     fn multiply(self, a: Self::I32, factor: Self::I32, addend: Self::I32) -> Self::I32;
     /// Upper 32 bits of the products of the lanes; `odd_factor` has the odd lanes' factors in the
@@ -92,6 +91,16 @@ pub(crate) struct ByteLimits<S: Simd> {
     pub low: S::I32,
     pub high: S::I32,
     pub is_signed: bool,
+}
+
+impl<S: Simd> ByteLimits<S> {
+    /// For clamps within the range of a type of bytes.
+    #[inline(always)]
+    pub fn new(simd: S, element_type: ElementType, (low, high): (i32, i32)) -> Self {
+        let low = simd.splat(i32::from_ne_bytes([low as u8; 4]));
+        let high = simd.splat(i32::from_ne_bytes([high as u8; 4]));
+        Self { low, high, is_signed: element_type == ElementType::S8 }
+    }
 }
 
 impl ByteLimits<Scalar> {
@@ -237,12 +246,6 @@ impl Simd for Scalar {
     fn add_float(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         let float = |bits: i32| f32::from_bits(bits as u32);
         std::array::from_fn(|lane| (float(a[lane]) + float(b[lane])).to_bits() as i32)
-    }
-
-    #[inline(always)]
-    fn widen(self, from: &[u8], signed: bool) -> [i32; 4] {
-        let widen = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
-        [widen(from[0]), widen(from[1]), widen(from[2]), widen(from[3])]
     }
 
     #[inline(always)]

@@ -322,12 +322,10 @@ impl Epilogue {
         simd.min(simd.max(R::round(simd, sum, closing), low), high)
     }
 
-    /// What clamps outputs of bytes once they are packed: every byte of a vector the same.
+    /// What clamps outputs of bytes once they are packed.
     #[inline(always)]
     pub fn byte_limits<S: Simd>(&self, simd: S) -> ByteLimits<S> {
-        let every = |value: i32| simd.splat(i32::from_ne_bytes([value as u8; 4]));
-        let is_signed = self.output_type == ElementType::S8;
-        ByteLimits { low: every(self.low), high: every(self.high), is_signed }
+        ByteLimits::new(simd, self.output_type, (self.low, self.high))
     }
 }
 
