@@ -183,29 +183,18 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn pack(self, words: [__m256i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
-        let to = &mut to[..4 * Self::LANES];
-        let bytes = packed(words, limits);
-        // SAFETY: `self` proves AVX2; the slice holds a vector.
-        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
+        store_first(packed(words, limits), to);
     }
 
     #[inline(always)]
     fn pack_in_order(self, words: [__m256i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
         let bytes = packed(words, limits);
-        // SAFETY: `self` proves AVX2; slices hold what is written to them.
-        unsafe {
+        // SAFETY: `self` proves AVX2.
+        let bytes = unsafe {
             let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-            let bytes = _mm256_permutevar8x32_epi32(bytes, order);
-            match to.len() {
-                32 => _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes),
-                16 => _mm_storeu_si128(to.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)),
-                length => {
-                    let mut whole = [0_u8; 32];
-                    _mm256_storeu_si256(whole.as_mut_ptr().cast(), bytes);
-                    to.copy_from_slice(&whole[..length]);
-                }
-            }
-        }
+            _mm256_permutevar8x32_epi32(bytes, order)
+        };
+        store_first(bytes, to);
     }
 
     #[inline(always)]
@@ -298,4 +287,23 @@ fn packed([a, b, c, d]: [__m256i; 4], limits: ByteLimits<Avx2>) -> __m256i {
             _mm256_min_epu8(_mm256_max_epu8(bytes, limits.low), limits.high)
         }
     }
+}
+
+/// Writes as many bytes as the slice holds.
+#[inline(always)]
+fn store_first(bytes: __m256i, to: &mut [u8]) {
+    if let Some(to) = to.first_chunk_mut::<32>() {
+        // SAFETY: the callers prove AVX2; the array holds a vector.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
+        return;
+    }
+    if to.len() == 16 {
+        // SAFETY: the callers prove AVX2; the slice holds what is written.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)) }
+        return;
+    }
+    let mut whole = [0_u8; 32];
+    // SAFETY: the callers prove AVX2; the array holds a vector.
+    unsafe { _mm256_storeu_si256(whole.as_mut_ptr().cast(), bytes) }
+    to.copy_from_slice(&whole[..to.len()]);
 }

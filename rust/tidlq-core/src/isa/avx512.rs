@@ -174,22 +174,18 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn pack(self, words: [__m512i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
-        let to = &mut to[..4 * Self::LANES];
-        let bytes = packed(words, limits);
-        // SAFETY: `self` proves AVX-512; the slice holds a vector.
-        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
+        store_first(packed(words, limits), to);
     }
 
     #[inline(always)]
     fn pack_in_order(self, words: [__m512i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
         let bytes = packed(words, limits);
-        let lanes = u64::MAX.unbounded_shr(64_usize.saturating_sub(to.len()) as u32);
-        // SAFETY: `self` proves AVX-512; what is written is as long as the slice.
-        unsafe {
+        // SAFETY: `self` proves AVX-512.
+        let bytes = unsafe {
             let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-            let bytes = _mm512_permutexvar_epi32(order, bytes);
-            _mm512_mask_storeu_epi8(to.as_mut_ptr().cast(), lanes, bytes);
-        }
+            _mm512_permutexvar_epi32(order, bytes)
+        };
+        store_first(bytes, to);
     }
 
     #[inline(always)]
@@ -272,4 +268,17 @@ fn packed([a, b, c, d]: [__m512i; 4], limits: ByteLimits<Avx512>) -> __m512i {
             _mm512_min_epu8(_mm512_max_epu8(bytes, limits.low), limits.high)
         }
     }
+}
+
+/// Writes as many bytes as the slice holds.
+#[inline(always)]
+fn store_first(bytes: __m512i, to: &mut [u8]) {
+    if let Some(to) = to.first_chunk_mut::<64>() {
+        // SAFETY: the callers prove AVX-512; the array holds a vector.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
+        return;
+    }
+    let mask = (1 << to.len()) - 1;
+    // SAFETY: the callers prove AVX-512; what is written is as long as the slice.
+    unsafe { _mm512_mask_storeu_epi8(to.as_mut_ptr().cast(), mask, bytes) }
 }

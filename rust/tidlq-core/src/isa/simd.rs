@@ -66,8 +66,8 @@ pub(crate) trait Simd: Copy {
     /// Words of the bytes at the same place of four vectors. With places counted within stretches of
     /// 16 bytes, vector u of the result holds places 4 u to 4 u + 3 of every stretch.
     fn interleave(self, bytes: [Self::I32; 4]) -> [Self::I32; 4];
-    /// Writes the lanes of four vectors that are ordered as [`Simd::interleave`] orders them, clamped
-    /// to bytes, in the order of places.
+    /// Writes the first lanes of four vectors that are ordered as [`Simd::interleave`] orders them, in
+    /// the order of places, clamped to bytes; as many as `to` holds.
     fn pack(self, words: [Self::I32; 4], limits: ByteLimits<Self>, to: &mut [u8]);
     /// Writes the first lanes of four vectors, clamped to bytes, as many as `to` holds.
     fn pack_in_order(self, words: [Self::I32; 4], limits: ByteLimits<Self>, to: &mut [u8]);
@@ -302,7 +302,7 @@ impl Simd for Scalar {
 
     #[inline(always)]
     fn pack(self, words: [[i32; 4]; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
-        self.pack_in_order(words, limits, &mut to[..16]);
+        self.pack_in_order(words, limits, to);
     }
 
     #[inline(always)]
