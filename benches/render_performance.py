@@ -1,4 +1,4 @@
-"""Renders docs/performance.md from the results of bench_inference.py.
+"""Renders docs/performance.md from the results of bench_inference.py and bench_kernels.py.
 
 python benches/render_performance.py [--cache FOLDER] [--markdown docs/performance.md]
 """
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench_inference import Measured, load_measured
+from bench_kernels import KernelResults, load_results
 from inference_models import OURS
 from page import write_page
 
@@ -48,6 +49,48 @@ def speed_up(results: Sequence[Measured]) -> str:
     return "\n".join(lines)
 
 
+def kernels(found: KernelResults) -> str:
+    """Markdown: products per second by layer and instruction set; the pick is marked."""
+    sets = list(dict.fromkeys(x.isa for x in found.rates))
+    titles = ["layer", "types", *(f"{isa} <--" if isa == found.selected else isa for isa in sets)]
+    lines = [titles, ["---", "---", *["---:"] * len(sets)]]
+    rates = {(x.layer, x.options, x.isa): x for x in found.rates}
+    for layer, options in dict.fromkeys((x.layer, x.options) for x in found.rates):
+        cells = []
+        for isa in sets:
+            cell = f"{rates[layer, options, isa].rate:.1f}"
+            if isa == found.selected:
+                cell += f" ({rates[layer, options, isa].share:.0%}) <--"
+            cells.append(cell)
+        lines.append([layer, options, *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def starts(found: KernelResults) -> str:
+    """Markdown: seconds by what is started."""
+    lines = ["| | seconds |", "|---|---:|"]
+    lines += [f"| {name} | {seconds:.3f} |" for name, seconds in found.starts.items()]
+    return "\n".join(lines)
+
+
+def kernel_sections(found: KernelResults) -> list[str]:
+    """The sections of what bench_kernels.py measured."""
+    peaks = ", ".join(
+        f"{rate:.0f} with {name.split()[1]}"
+        for name, rate in found.peaks.items()
+        if name.split()[0] == found.selected
+    )
+    about = (
+        "Least of several runs of one layer on one thread, 1e9 products per second, handing over\n"
+        "to the engine's thread included. `<--` marks what the dispatcher picks on this machine;\n"
+        f"its share is of what the multiplication instructions reach in registers ({peaks})."
+    )
+    return [
+        f"## Kernels\n\n{about}\n\n{kernels(found)}",
+        f"## Starts\n\nLeast time of whole processes, and of loading.\n\n{starts(found)}",
+    ]
+
+
 def render(cache: Path) -> str:
     """The page."""
     results = sorted(load_measured(cache), key=lambda x: (x.network, x.batch, x.threads))
@@ -59,6 +102,9 @@ def render(cache: Path) -> str:
         threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
         parts.append(f"## {found.network}, {threads}, batch {found.batch}\n\n{table(found)}")
     parts.append(f"## Threads\n\n{speed_up(results)}")
+    found_kernels = load_results(cache)
+    if found_kernels is not None:
+        parts += kernel_sections(found_kernels)
     return PAGE.read_text().format(
         dates=" to ".join(dict.fromkeys((dates[0], dates[-1]))),
         machines="; ".join(sorted({x.machine for x in results})),

@@ -1,21 +1,21 @@
 //! AVX2.
 
 use std::arch::x86_64::{
-    __m256i, _mm_loadl_epi64, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128,
-    _mm_unpacklo_epi32, _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps,
-    _mm256_and_si256, _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps,
-    _mm256_castsi256_si128, _mm256_cvtepi8_epi32, _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps,
-    _mm256_cvtepu8_epi32, _mm256_cvtepu16_epi32, _mm256_extracti128_si256, _mm256_loadu_si256,
-    _mm256_madd_epi16, _mm256_max_epi32, _mm256_max_ps, _mm256_min_epi32, _mm256_min_ps,
+    __m256i, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128, _mm_unpacklo_epi32,
+    _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps, _mm256_and_si256,
+    _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
+    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_epi8, _mm256_max_epi32, _mm256_max_epu8,
+    _mm256_max_ps, _mm256_min_epi8, _mm256_min_epi32, _mm256_min_epu8, _mm256_min_ps,
     _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_packus_epi16,
-    _mm256_packus_epi32, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x,
-    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi64, _mm256_srai_epi16,
-    _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64, _mm256_srlv_epi64,
-    _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
-    _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_xor_si256,
+    _mm256_packus_epi32, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
+    _mm256_set1_epi64x, _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_slli_epi16,
+    _mm256_slli_epi64, _mm256_srai_epi16, _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64,
+    _mm256_srlv_epi64, _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi8,
+    _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_xor_si256,
 };
 
-use super::simd::Simd;
+use super::simd::{ByteLimits, Simd};
 
 /// Proof that the CPU has AVX2.
 #[derive(Clone, Copy)]
@@ -139,19 +139,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8], signed: bool) -> __m256i {
-        let from = &from[..Self::LANES];
-        // SAFETY: `self` proves AVX2; the slice holds a byte for every lane.
-        unsafe {
-            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
-            if signed { _mm256_cvtepi8_epi32(bytes) } else { _mm256_cvtepu8_epi32(bytes) }
-        }
-    }
-
-    #[inline(always)]
     fn multiply(self, a: __m256i, factor: __m256i, addend: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_add_epi64(_mm256_mul_epi32(a, factor), addend) }
+    }
+
+    #[inline(always)]
+    fn multiply_high(self, a: __m256i, factor: __m256i, odd_factor: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let even = _mm256_srli_epi64::<32>(_mm256_mul_epi32(a, factor));
+            let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(a), odd_factor);
+            _mm256_blend_epi32::<0xaa>(even, odd)
+        }
     }
 
     #[inline(always)]
@@ -182,15 +182,19 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn pack(self, [a, b, c, d]: [__m256i; 4], signed: bool, to: &mut [u8]) {
-        let to = &mut to[..4 * Self::LANES];
-        // SAFETY: `self` proves AVX2; the slice holds a vector.
-        unsafe {
-            let (low, high) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-            let bytes =
-                if signed { _mm256_packs_epi16(low, high) } else { _mm256_packus_epi16(low, high) };
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes);
-        }
+    fn pack(self, words: [__m256i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        store_first(packed(words, limits), to);
+    }
+
+    #[inline(always)]
+    fn pack_in_order(self, words: [__m256i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        let bytes = packed(words, limits);
+        // SAFETY: `self` proves AVX2.
+        let bytes = unsafe {
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+            _mm256_permutevar8x32_epi32(bytes, order)
+        };
+        store_first(bytes, to);
     }
 
     #[inline(always)]
@@ -267,4 +271,39 @@ impl Simd for Avx2 {
             _mm256_storeu_si256(to.as_mut_ptr().cast(), halves);
         }
     }
+}
+
+/// Four vectors as bytes, stretches of 16 bytes holding four lanes of each.
+#[inline(always)]
+fn packed([a, b, c, d]: [__m256i; 4], limits: ByteLimits<Avx2>) -> __m256i {
+    // SAFETY: the limits' type proves AVX2.
+    unsafe {
+        let (low, high) = (_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        if limits.is_signed {
+            let bytes = _mm256_packs_epi16(low, high);
+            _mm256_min_epi8(_mm256_max_epi8(bytes, limits.low), limits.high)
+        } else {
+            let bytes = _mm256_packus_epi16(low, high);
+            _mm256_min_epu8(_mm256_max_epu8(bytes, limits.low), limits.high)
+        }
+    }
+}
+
+/// Writes as many bytes as the slice holds.
+#[inline(always)]
+fn store_first(bytes: __m256i, to: &mut [u8]) {
+    if let Some(to) = to.first_chunk_mut::<32>() {
+        // SAFETY: the callers prove AVX2; the array holds a vector.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), bytes) }
+        return;
+    }
+    if to.len() == 16 {
+        // SAFETY: the callers prove AVX2; the slice holds what is written.
+        unsafe { _mm_storeu_si128(to.as_mut_ptr().cast(), _mm256_castsi256_si128(bytes)) }
+        return;
+    }
+    let mut whole = [0_u8; 32];
+    // SAFETY: the callers prove AVX2; the array holds a vector.
+    unsafe { _mm256_storeu_si256(whole.as_mut_ptr().cast(), bytes) }
+    to.copy_from_slice(&whole[..to.len()]);
 }

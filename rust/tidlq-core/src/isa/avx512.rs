@@ -1,20 +1,20 @@
 //! AVX-512 with VNNI.
 
 use std::arch::x86_64::{
-    __m512i, _mm_loadu_si128, _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256,
-    _mm512_add_epi32, _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512,
-    _mm512_castsi512_ps, _mm512_cvtepi8_epi32, _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8,
-    _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32, _mm512_cvtepu16_epi32,
-    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512, _mm512_mask_shuffle_epi32,
-    _mm512_max_epi32, _mm512_max_ps, _mm512_min_epi32, _mm512_min_ps, _mm512_mul_epi32,
-    _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32, _mm512_packus_epi16,
-    _mm512_packus_epi32, _mm512_set1_epi32, _mm512_set1_epi64, _mm512_srav_epi32,
-    _mm512_srli_epi64, _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_sub_epi32,
-    _mm512_unpackhi_epi8, _mm512_unpackhi_epi16, _mm512_unpacklo_epi8, _mm512_unpacklo_epi16,
-    _mm512_xor_si512,
+    __m512i, _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32,
+    _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps,
+    _mm512_cvtepu16_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512,
+    _mm512_mask_shuffle_epi32, _mm512_mask_storeu_epi8, _mm512_max_epi8, _mm512_max_epi32,
+    _mm512_max_epu8, _mm512_max_ps, _mm512_min_epi8, _mm512_min_epi32, _mm512_min_epu8,
+    _mm512_min_ps, _mm512_mul_epi32, _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32,
+    _mm512_packus_epi16, _mm512_packus_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32,
+    _mm512_set1_epi64, _mm512_setr_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_srlv_epi64,
+    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
+    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
 };
 
-use super::simd::Simd;
+use super::simd::{ByteLimits, Simd};
 
 /// Proof that the CPU has AVX-512 F, BW, VL, DQ and VNNI.
 #[derive(Clone, Copy)]
@@ -130,19 +130,19 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8], signed: bool) -> __m512i {
-        let from = &from[..Self::LANES];
-        // SAFETY: `self` proves AVX-512; the slice holds a byte for every lane.
-        unsafe {
-            let bytes = _mm_loadu_si128(from.as_ptr().cast());
-            if signed { _mm512_cvtepi8_epi32(bytes) } else { _mm512_cvtepu8_epi32(bytes) }
-        }
-    }
-
-    #[inline(always)]
     fn multiply(self, a: __m512i, factor: __m512i, addend: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_add_epi64(_mm512_mul_epi32(a, factor), addend) }
+    }
+
+    #[inline(always)]
+    fn multiply_high(self, a: __m512i, factor: __m512i, odd_factor: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            let even = _mm512_mul_epi32(a, factor);
+            let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), odd_factor);
+            _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even)
+        }
     }
 
     #[inline(always)]
@@ -173,15 +173,19 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn pack(self, [a, b, c, d]: [__m512i; 4], signed: bool, to: &mut [u8]) {
-        let to = &mut to[..4 * Self::LANES];
-        // SAFETY: `self` proves AVX-512; the slice holds a vector.
-        unsafe {
-            let (low, high) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
-            let bytes =
-                if signed { _mm512_packs_epi16(low, high) } else { _mm512_packus_epi16(low, high) };
-            _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes);
-        }
+    fn pack(self, words: [__m512i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        store_first(packed(words, limits), to);
+    }
+
+    #[inline(always)]
+    fn pack_in_order(self, words: [__m512i; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        let bytes = packed(words, limits);
+        // SAFETY: `self` proves AVX-512.
+        let bytes = unsafe {
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+            _mm512_permutexvar_epi32(order, bytes)
+        };
+        store_first(bytes, to);
     }
 
     #[inline(always)]
@@ -248,4 +252,33 @@ impl Simd for Avx512 {
             _mm512_storeu_si512(to.as_mut_ptr().cast(), halves);
         }
     }
+}
+
+/// Four vectors as bytes, stretches of 16 bytes holding four lanes of each.
+#[inline(always)]
+fn packed([a, b, c, d]: [__m512i; 4], limits: ByteLimits<Avx512>) -> __m512i {
+    // SAFETY: the limits' type proves AVX-512.
+    unsafe {
+        let (low, high) = (_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+        if limits.is_signed {
+            let bytes = _mm512_packs_epi16(low, high);
+            _mm512_min_epi8(_mm512_max_epi8(bytes, limits.low), limits.high)
+        } else {
+            let bytes = _mm512_packus_epi16(low, high);
+            _mm512_min_epu8(_mm512_max_epu8(bytes, limits.low), limits.high)
+        }
+    }
+}
+
+/// Writes as many bytes as the slice holds.
+#[inline(always)]
+fn store_first(bytes: __m512i, to: &mut [u8]) {
+    if let Some(to) = to.first_chunk_mut::<64>() {
+        // SAFETY: the callers prove AVX-512; the array holds a vector.
+        unsafe { _mm512_storeu_si512(to.as_mut_ptr().cast(), bytes) }
+        return;
+    }
+    let mask = (1 << to.len()) - 1;
+    // SAFETY: the callers prove AVX-512; what is written is as long as the slice.
+    unsafe { _mm512_mask_storeu_epi8(to.as_mut_ptr().cast(), mask, bytes) }
 }

@@ -1,6 +1,7 @@
 //! Vectors of 32-bit lanes: what a kernel is written against once, and each instruction set implements.
 
 use super::Isa;
+use crate::element::ElementType;
 
 /// Greatest number of lanes.
 pub(crate) const MAX_LANES: usize = 16;
@@ -47,10 +48,11 @@ pub(crate) trait Simd: Copy {
     fn scale(self, a: Self::I32, scale: Self::I32, limits: (Self::I32, Self::I32)) -> Self::I32;
     /// Sum of float32, as bits.
     fn add_float(self, a: Self::I32, b: Self::I32) -> Self::I32;
-    /// Elements of bytes, one a lane.
-    fn widen(self, from: &[u8], signed: bool) -> Self::I32;
     /// For each pair of lanes, in 64 bits: the product of the even lanes, plus the pair of `addend`.
     fn multiply(self, a: Self::I32, factor: Self::I32, addend: Self::I32) -> Self::I32;
+    /// Upper 32 bits of the products of the lanes; `odd_factor` has the odd lanes' factors in the
+    /// even lanes before them.
+    fn multiply_high(self, a: Self::I32, factor: Self::I32, odd_factor: Self::I32) -> Self::I32;
     /// Pairs of lanes shifted to the right, logically.
     fn shift_pairs(self, a: Self::I32, by: Self::I32) -> Self::I32;
     /// Odd lanes moved to the even lanes before them.
@@ -64,9 +66,11 @@ pub(crate) trait Simd: Copy {
     /// Words of the bytes at the same place of four vectors. With places counted within stretches of
     /// 16 bytes, vector u of the result holds places 4 u to 4 u + 3 of every stretch.
     fn interleave(self, bytes: [Self::I32; 4]) -> [Self::I32; 4];
-    /// Writes the lowest bytes of four vectors that are ordered as [`Simd::interleave`] orders them,
-    /// in the order of places. Lanes are within the range of bytes, signed or not.
-    fn pack(self, words: [Self::I32; 4], signed: bool, to: &mut [u8]);
+    /// Writes the first lanes of four vectors that are ordered as [`Simd::interleave`] orders them, in
+    /// the order of places, clamped to bytes; as many as `to` holds.
+    fn pack(self, words: [Self::I32; 4], limits: ByteLimits<Self>, to: &mut [u8]);
+    /// Writes the first lanes of four vectors, clamped to bytes, as many as `to` holds.
+    fn pack_in_order(self, words: [Self::I32; 4], limits: ByteLimits<Self>, to: &mut [u8]);
     /// Bitwise and.
     fn and(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// Sum of pairs of lanes, in 64 bits; wraps.
@@ -79,6 +83,35 @@ pub(crate) trait Simd: Copy {
     /// Writes the lower halves of two vectors that are ordered as [`Simd::interleave_halves`] orders
     /// them, in the order of places. Lanes are within the range of 16 bits, signed or not.
     fn pack_halves(self, words: [Self::I32; 2], signed: bool, to: &mut [u8]);
+}
+
+/// What clamps packed bytes; every byte of a vector the same.
+#[derive(Clone, Copy)]
+pub(crate) struct ByteLimits<S: Simd> {
+    pub low: S::I32,
+    pub high: S::I32,
+    pub is_signed: bool,
+}
+
+impl<S: Simd> ByteLimits<S> {
+    /// For clamps within the range of a type of bytes.
+    #[inline(always)]
+    pub fn new(simd: S, element_type: ElementType, (low, high): (i32, i32)) -> Self {
+        let low = simd.splat(i32::from_ne_bytes([low as u8; 4]));
+        let high = simd.splat(i32::from_ne_bytes([high as u8; 4]));
+        Self { low, high, is_signed: element_type == ElementType::S8 }
+    }
+}
+
+impl ByteLimits<Scalar> {
+    #[inline(always)]
+    fn clamp(self, lane: i32) -> u8 {
+        let limit = |bytes: [i32; 4]| match self.is_signed {
+            true => i32::from(bytes[0] as i8),
+            false => i32::from(bytes[0] as u8),
+        };
+        lane.max(limit(self.low)).min(limit(self.high)) as u8
+    }
 }
 
 /// Code over vectors, compiled once per instruction set; as [`super::Body`] otherwise.
@@ -216,18 +249,19 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn widen(self, from: &[u8], signed: bool) -> [i32; 4] {
-        let widen = |byte: u8| if signed { i32::from(byte as i8) } else { i32::from(byte) };
-        [widen(from[0]), widen(from[1]), widen(from[2]), widen(from[3])]
-    }
-
-    #[inline(always)]
     fn multiply(self, a: [i32; 4], factor: [i32; 4], addend: [i32; 4]) -> [i32; 4] {
         let pair = |lane: usize| {
             let product = i64::from(a[lane]) * i64::from(factor[lane]);
             (product as u64).wrapping_add(wide(addend, lane))
         };
         narrow(pair(0), pair(2))
+    }
+
+    #[inline(always)]
+    fn multiply_high(self, a: [i32; 4], factor: [i32; 4], odd_factor: [i32; 4]) -> [i32; 4] {
+        let factors = [factor[0], odd_factor[0], factor[2], odd_factor[2]];
+        let product = |lane: usize| i64::from(a[lane]) * i64::from(factors[lane]);
+        std::array::from_fn(|lane| (product(lane) >> 32) as i32)
     }
 
     #[inline(always)]
@@ -267,9 +301,14 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn pack(self, words: [[i32; 4]; 4], _: bool, to: &mut [u8]) {
-        for (byte, lane) in to[..16].iter_mut().zip(words.as_flattened()) {
-            *byte = *lane as u8;
+    fn pack(self, words: [[i32; 4]; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        self.pack_in_order(words, limits, to);
+    }
+
+    #[inline(always)]
+    fn pack_in_order(self, words: [[i32; 4]; 4], limits: ByteLimits<Self>, to: &mut [u8]) {
+        for (byte, lane) in to.iter_mut().zip(words.as_flattened()) {
+            *byte = limits.clamp(*lane);
         }
     }
 

@@ -8,15 +8,16 @@
 
 use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
+use super::depthwise_rows::RowsBody;
 use super::epilogue::{
-    ByFloat, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
+    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
 };
 use super::gemm::Storage;
 use super::product::Word;
 use super::windows::{WindowSource, Windows};
 use super::{Kernel, Work};
 use crate::element::ElementType;
-use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
+use crate::isa::simd::{Simd, SimdBody};
 use crate::isa::{Cpu, Isa};
 
 /// Taps of a word.
@@ -25,24 +26,27 @@ const TAPS: usize = 4;
 /// A depthwise convolution of bytes.
 pub(crate) struct DepthwiseBytesKernel {
     windows: Windows,
-    channels: usize,
+    pub channels: usize,
     /// Bytes of a block.
-    block: usize,
+    pub block: usize,
     /// Blocks until channels repeat.
-    period: usize,
+    pub period: usize,
     /// Distances of the blocks of one phase of the period, in the input and in the output.
-    input_step: usize,
-    output_step: usize,
+    pub input_step: usize,
+    pub output_step: usize,
     /// Bytes of an output line that a run of blocks fills, and the runs' distance.
-    is_line: bool,
+    pub is_line: bool,
     /// `[block][word][vector][lane]`.
-    weights: AlignedWords,
+    pub weights: AlignedWords,
     /// `[block][vector][lane]`.
-    bias: AlignedWords,
+    pub bias: AlignedWords,
     /// Where the taps of each word are; the last one repeats, against weights of zero.
     words: Vec<[usize; TAPS]>,
-    epilogue: Epilogue,
-    is_signed: bool,
+    /// Whether a word is a row of a window of 3 by 3.
+    has_rows: bool,
+    /// Output lines that share input lines.
+    lines: usize,
+    pub epilogue: Epilogue,
 }
 
 impl DepthwiseBytesKernel {
@@ -80,14 +84,16 @@ impl DepthwiseBytesKernel {
         let order: Vec<usize> = (0..period * block).map(place).collect();
         let (requantizer, to) = (source.requantizer, source.output_type);
         let epilogue = Epilogue::new(requantizer, to, bound, &order, lanes)?;
-        let words = taps.div_ceil(TAPS);
+        let has_rows = source.window.kernel == [3, 3];
+        let word_taps = if has_rows { 3 } else { TAPS };
+        let words = taps.div_ceil(word_taps);
         let mut packed = AlignedWords::zeroed(order.len() * words);
         let mut biases = AlignedWords::zeroed(order.len());
         for (lane, &channel) in order.iter().enumerate() {
             biases.words_mut()[lane] = bias[channel] as i32;
             let (index, lane) = (lane / block, lane % block);
             for (word, taps) in
-                source.weights[channel * taps..(channel + 1) * taps].chunks(TAPS).enumerate()
+                source.weights[channel * taps..(channel + 1) * taps].chunks(word_taps).enumerate()
             {
                 let mut bytes = [0; TAPS];
                 for (byte, &weight) in bytes.iter_mut().zip(taps) {
@@ -107,7 +113,9 @@ impl DepthwiseBytesKernel {
             zero_point: source.zero_point,
         });
         let word = |taps: &[usize]| std::array::from_fn(|tap| taps[tap.min(taps.len() - 1)]);
-        let words = windows.segments().chunks(TAPS).map(word).collect();
+        let words = windows.segments().chunks(word_taps).map(word).collect();
+        let is_next = source.window.stride[0] == 1 && source.window.dilation[0] == 1;
+        let lines = if has_rows && is_next && isa.registers() >= 32 { 2 } else { 1 };
         Some(Self {
             windows,
             channels,
@@ -119,14 +127,24 @@ impl DepthwiseBytesKernel {
             weights: packed,
             bias: biases,
             words,
+            has_rows,
+            lines,
             epilogue,
-            is_signed: source.output_type == ElementType::S8,
         })
     }
 
     /// Bytes of an output line.
-    const fn line(&self) -> usize {
+    pub const fn line(&self) -> usize {
         self.windows.width * self.channels
+    }
+
+    /// Blocks of a phase in a line.
+    pub const fn sites(&self, phase: usize) -> usize {
+        if self.is_line {
+            self.line().saturating_sub(phase * self.block).div_ceil(self.output_step)
+        } else {
+            self.windows.width
+        }
     }
 }
 
@@ -168,12 +186,21 @@ impl DepthwiseBytesKernel {
     ) {
         self.windows.for_each_image(cpu, lines, (input, scratch), |place, image| {
             let first = place / self.windows.width * self.line();
-            let output = &mut output[first..];
-            for y in 0..image.positions / self.windows.width {
+            let output = &mut output[first..][..image.positions * self.channels];
+            for (index, output) in output.chunks_mut(self.lines * self.line()).enumerate() {
                 let mut start = [0];
-                image.starts(y * self.windows.width, 0, &mut start);
-                let output = &mut output[y * self.line()..(y + 1) * self.line()];
-                cpu.run_simd(LineBody { kernel: self, input: &image.bytes[start[0]..], output });
+                image.starts(index * self.lines * self.windows.width, 0, &mut start);
+                let input = &image.bytes[start[0]..];
+                if self.has_rows {
+                    let taps = self.windows.segments();
+                    let columns = [taps[0], taps[1], taps[2]];
+                    // Of two lines, the second sees one line more, as far below.
+                    let rows = [taps[0], taps[3], taps[6], 3 * taps[3]];
+                    let body = RowsBody { kernel: self, input, rows, columns, output };
+                    cpu.run_simd(body);
+                } else {
+                    cpu.run_simd(LineBody { kernel: self, input, output });
+                }
             }
         });
     }
@@ -194,6 +221,7 @@ impl SimdBody for LineBody<'_> {
         match self.kernel.epilogue.rounding {
             VectorRounding::Shift => self.line::<S, ByShift>(simd),
             VectorRounding::Float => self.line::<S, ByFloat>(simd),
+            VectorRounding::High => self.line::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.line::<S, ByProduct>(simd),
             VectorRounding::Twice => self.line::<S, ByProductTwice>(simd),
         }
@@ -207,12 +235,8 @@ impl LineBody<'_> {
         let kernel = self.kernel;
         for phase in 0..kernel.period {
             let begin = phase * kernel.block;
-            let (count, length) = if kernel.is_line {
-                let count = self.output.len().saturating_sub(begin).div_ceil(kernel.output_step);
-                (count, self.output.len())
-            } else {
-                (kernel.windows.width, kernel.channels)
-            };
+            let count = kernel.sites(phase);
+            let length = if kernel.is_line { self.output.len() } else { kernel.channels };
             let mut site = 0;
             while site < count {
                 if count - site == 1 {
@@ -264,22 +288,17 @@ impl LineBody<'_> {
             let closing = kernel.epilogue.closing::<S, R>(simd, phase * 4 + vector);
             for offset in 0..SITES {
                 let sum = acc[offset][vector];
-                acc[offset][vector] = Epilogue::close::<S, R>(simd, sum, &closing);
+                acc[offset][vector] = R::round(simd, sum, &closing);
             }
         }
+        let limits = kernel.epilogue.byte_limits(simd);
         for offset in 0..SITES {
             let place = (site + offset) * kernel.output_step;
             // Of a line all that is left; of a position, its channels.
             let end = if kernel.is_line { length } else { place + length };
             let place = place + begin;
             let output = &mut self.output[place..end.min(place + block)];
-            if output.len() == block {
-                simd.pack(acc[offset], kernel.is_signed, output);
-            } else {
-                let mut whole = [0; 4 * MAX_LANES];
-                simd.pack(acc[offset], kernel.is_signed, &mut whole);
-                output.copy_from_slice(&whole[..output.len()]);
-            }
+            simd.pack(acc[offset], limits, output);
         }
     }
 }

@@ -12,7 +12,8 @@ use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
 use super::depthwise_bytes::lcm;
 use super::epilogue::{
-    ByFloat, ByProduct, ByProductTwice, ByShift, Closing, Epilogue, Rule, VectorRounding,
+    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Closing, Epilogue, Rule,
+    VectorRounding,
 };
 use super::gemm::Storage;
 use super::split_epilogue::{
@@ -293,6 +294,7 @@ impl SimdBody for LineBody<'_> {
             Ending::Whole(epilogue) => match epilogue.rounding {
                 VectorRounding::Shift => self.line::<S, WholeEnd<ByShift>>(simd),
                 VectorRounding::Float => self.line::<S, WholeEnd<ByFloat>>(simd),
+                VectorRounding::High => self.line::<S, WholeEnd<ByHighProduct>>(simd),
                 VectorRounding::Fixed => self.line::<S, WholeEnd<ByProduct>>(simd),
                 VectorRounding::Twice => self.line::<S, WholeEnd<ByProductTwice>>(simd),
             },

@@ -5,7 +5,7 @@ use super::aligned::AlignedWords;
 use super::requantize::Target;
 use crate::element::ElementType;
 use crate::fixed::{MAX_SHIFT, Requantizer, Rounding, entry, product_fits};
-use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
+use crate::isa::simd::{ByteLimits, MAX_LANES, Simd, SimdBody};
 
 /// Vectors of parameters that a vector of sums has at most.
 const MAX_PARAMETERS: usize = 10;
@@ -19,6 +19,7 @@ pub(crate) const OFFSET: u64 = 1 << MAX_SHIFT;
 /// A requantization prepared for vectors.
 pub(crate) struct Epilogue {
     pub rounding: VectorRounding,
+    /// Clamps of the output.
     low: i32,
     high: i32,
     zero_point: i32,
@@ -31,12 +32,15 @@ pub(crate) struct Epilogue {
 /// The roundings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VectorRounding {
-    /// Half of the shifted-out unit, shift.
+    /// Half of the shifted-out unit and the zero point, shift.
     Shift,
     /// Scale.
     Float,
+    /// Multiplier, that of the odd lanes in the even lanes before them, and of the upper half of the
+    /// product what Shift has.
+    High,
     /// For even and for odd lanes: multiplier, addend, shift. Then what the addend's offset leaves
-    /// in the result.
+    /// in the result, less the zero point.
     Fixed,
     /// As Fixed, with a shift of 31. Then half of the second shift's unit, the second shift, and the
     /// bits that a negative value's sign may take away.
@@ -48,6 +52,7 @@ impl VectorRounding {
         match self {
             Self::Shift => 2,
             Self::Float => 1,
+            Self::High => 4,
             Self::Fixed => 7,
             Self::Twice => 10,
         }
@@ -73,10 +78,13 @@ impl Epilogue {
         for (vector, channels) in vectors.zip(channels.chunks_exact(lanes)) {
             for (lane, &channel) in channels.iter().enumerate() {
                 let lane = Lane { vector, lane, lanes };
-                lane.set(&requantizer.rounding, channel);
+                match rounding {
+                    VectorRounding::High => lane.set_high(requantizer, channel),
+                    _ => lane.set(requantizer, channel),
+                }
             }
         }
-        let (low, high) = (clamp_min - zero_point, clamp_max - zero_point);
+        let (low, high) = (clamp_min, clamp_max);
         Some(Self { rounding, low, high, zero_point, output_type, parameters, lanes })
     }
 
@@ -89,27 +97,48 @@ impl Epilogue {
 
 /// The vector form of a rounding.
 fn rounding_of(requantizer: &Requantizer, bound: u64) -> Option<VectorRounding> {
+    let zero = u64::from(requantizer.zero_point.unsigned_abs());
+    let fits = |value: u64, shift: u32| {
+        shift <= 31 && value + half(shift) + (zero << shift) <= i32::MAX as u64
+    };
     match &requantizer.rounding {
         Rounding::Shift(shift) => {
-            let fits = |&shift: &u32| shift <= 31 && bound + half(shift) <= i32::MAX as u64;
-            shift.iter().all(fits).then_some(VectorRounding::Shift)
+            shift.iter().all(|&shift| fits(bound, shift)).then_some(VectorRounding::Shift)
         }
         Rounding::Float(_) => Some(VectorRounding::Float),
+        _ if bound + zero > i32::MAX as u64 => None,
         Rounding::Fixed { multiplier, shift } => {
-            let fits = bound <= i32::MAX as u64
-                && multiplier.iter().all(|&multiplier| product_fits(bound, multiplier))
+            let channels = 0..multiplier.len().max(shift.len());
+            let is_high = |channel| {
+                let (factor, shift) =
+                    high_product(entry(multiplier, channel), entry(shift, channel))?;
+                // One more than what the shift by 32 leaves at most.
+                let upper = ((u64::from(factor.unsigned_abs()) * bound) >> 32) + 1;
+                fits(upper, shift).then_some(())
+            };
+            if channels.clone().all(|channel| is_high(channel).is_some()) {
+                return Some(VectorRounding::High);
+            }
+            let fits = multiplier.iter().all(|&multiplier| product_fits(bound, multiplier))
                 && shift.iter().all(|&shift| shift >= 31);
             fits.then_some(VectorRounding::Fixed)
         }
         Rounding::Twice { left_shift, shift, .. } => {
             // The first product is no larger than the sum.
-            let fits = |&shift: &u32| shift <= 31 && bound + half(shift) <= i32::MAX as u64;
-            let is_plain = left_shift.iter().all(|&left| left == 0) && shift.iter().all(fits);
-            let zero = u64::from(requantizer.zero_point.unsigned_abs());
-            (is_plain && bound + zero <= i32::MAX as u64).then_some(VectorRounding::Twice)
+            let is_plain = left_shift.iter().all(|&left| left == 0)
+                && shift.iter().all(|&shift| fits(bound, shift));
+            is_plain.then_some(VectorRounding::Twice)
         }
         _ => None,
     }
+}
+
+/// The same factor with a shift beyond 32, and the rest of that shift: then rounding adds nothing to
+/// the lower half of the product, and its upper half alone is shifted.
+fn high_product(multiplier: i32, shift: u32) -> Option<(i32, u32)> {
+    let more = 33_u32.saturating_sub(shift);
+    let factor = i64::from(multiplier) << more;
+    Some((i32::try_from(factor).ok()?, shift + more - 32))
 }
 
 /// What is added before a shift.
@@ -125,32 +154,47 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    fn set(self, rounding: &Rounding, channel: usize) {
+    fn set(self, requantizer: &Requantizer, channel: usize) {
         let (lane, lanes) = (self.lane, self.lanes);
         let vector = &mut *self.vector;
-        match rounding {
+        let zero = requantizer.zero_point;
+        match &requantizer.rounding {
             Rounding::Shift(shift) => {
                 let shift = entry(shift, channel);
-                vector[lane] = half(shift) as i32;
+                vector[lane] = half(shift) as i32 + (zero << shift);
                 vector[lanes + lane] = shift as i32;
             }
             Rounding::Float(scale) => vector[lane] = entry(scale, channel).to_bits() as i32,
             Rounding::Fixed { multiplier, shift } => {
-                self.set_product(entry(multiplier, channel), entry(shift, channel));
+                self.set_product(entry(multiplier, channel), entry(shift, channel), zero);
             }
             Rounding::Twice { multiplier, shift, .. } => {
                 let shift = entry(shift, channel);
-                vector[7 * lanes + lane] = half(shift) as i32;
+                vector[7 * lanes + lane] = half(shift) as i32 + (zero << shift);
                 vector[8 * lanes + lane] = shift as i32;
                 vector[9 * lanes + lane] = if shift == 0 { 0 } else { -1 };
-                self.set_product(entry(multiplier, channel), 31);
+                self.set_product(entry(multiplier, channel), 31, 0);
             }
             _ => {}
         }
     }
 
+    /// The upper half of a product and its shift.
+    fn set_high(self, requantizer: &Requantizer, channel: usize) {
+        let Rounding::Fixed { multiplier, shift } = &requantizer.rounding else { return };
+        let product = high_product(entry(multiplier, channel), entry(shift, channel));
+        let Some((factor, shift)) = product else { return };
+        let Self { vector, lane, lanes } = self;
+        vector[lane] = factor;
+        if lane % 2 == 1 {
+            vector[lanes + lane - 1] = factor;
+        }
+        vector[2 * lanes + lane] = half(shift) as i32 + (requantizer.zero_point << shift);
+        vector[3 * lanes + lane] = shift as i32;
+    }
+
     /// A product of 64 bits and its shift.
-    fn set_product(self, multiplier: i32, shift: u32) {
+    fn set_product(self, multiplier: i32, shift: u32, zero: i32) {
         let Self { vector, lane, lanes } = self;
         let addend = half(shift) + OFFSET;
         // What an odd lane needs lies in the even lane before it.
@@ -159,15 +203,17 @@ impl Lane<'_> {
         vector[place + lanes] = addend as i32;
         vector[place + lanes + 1] = (addend >> 32) as i32;
         vector[place + 2 * lanes] = shift as i32;
-        vector[6 * lanes + lane] = (OFFSET >> shift) as i32;
+        vector[6 * lanes + lane] = ((OFFSET >> shift) as i32).wrapping_sub(zero);
     }
 }
 
 /// What every vector of sums shares, and the parameters of one.
+#[derive(Clone, Copy)]
 pub(crate) struct Closing<S: Simd> {
-    low: S::I32,
-    high: S::I32,
-    /// Added at last.
+    limits: (S::I32, S::I32),
+    /// Of floats less the zero point: what [`ROUND_MAGIC`] rounds has to be small.
+    float_limits: (S::I32, S::I32),
+    /// What a float of [`ROUND_MAGIC`] lacks of the output.
     zero: S::I32,
     magic: S::I32,
     parameters: [S::I32; MAX_PARAMETERS],
@@ -176,11 +222,13 @@ pub(crate) struct Closing<S: Simd> {
 /// One of the roundings as a type, so that loops are compiled for each.
 pub(crate) trait Rule {
     const ROUNDING: VectorRounding;
+    /// The output integers, zero point included, before they are clamped.
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32;
 }
 
 pub(crate) struct ByShift;
 pub(crate) struct ByFloat;
+pub(crate) struct ByHighProduct;
 pub(crate) struct ByProduct;
 pub(crate) struct ByProductTwice;
 
@@ -190,8 +238,7 @@ impl Rule for ByShift {
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
         let [half, shift, ..] = closing.parameters;
-        let value = simd.shift(simd.add(sum, half), shift);
-        simd.min(simd.max(value, closing.low), closing.high)
+        simd.shift(simd.add(sum, half), shift)
     }
 }
 
@@ -200,8 +247,19 @@ impl Rule for ByFloat {
 
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
-        let value = simd.scale(sum, closing.parameters[0], (closing.low, closing.high));
-        simd.add_float(value, closing.magic)
+        let value = simd.scale(sum, closing.parameters[0], closing.float_limits);
+        simd.add(simd.add_float(value, closing.magic), closing.zero)
+    }
+}
+
+impl Rule for ByHighProduct {
+    const ROUNDING: VectorRounding = VectorRounding::High;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let [factor, odd_factor, addend, shift, ..] = closing.parameters;
+        let upper = simd.multiply_high(sum, factor, odd_factor);
+        simd.shift(simd.add(upper, addend), shift)
     }
 }
 
@@ -210,8 +268,7 @@ impl Rule for ByProduct {
 
     #[inline(always)]
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
-        let value = shifted_product(simd, sum, closing);
-        simd.min(simd.max(value, closing.low), closing.high)
+        shifted_product(simd, sum, closing)
     }
 }
 
@@ -224,8 +281,7 @@ impl Rule for ByProductTwice {
         let value = shifted_product(simd, sum, closing);
         // Halves go away from zero: of a negative value, up to less than half is taken up.
         let sign = simd.and(simd.shift(value, simd.splat(31)), signs);
-        let value = simd.shift(simd.add(simd.add(value, half), sign), shift);
-        simd.min(simd.max(value, closing.low), closing.high)
+        simd.shift(simd.add(simd.add(value, half), sign), shift)
     }
 }
 
@@ -248,22 +304,28 @@ impl Epilogue {
         for parameter in 0..R::ROUNDING.parameters() {
             parameters[parameter] = simd.load(&words[parameter * S::LANES..]);
         }
-        let float = |value: i32| simd.splat((value as f32).to_bits() as i32);
-        let (low, high, zero) = match R::ROUNDING {
-            VectorRounding::Float => {
-                let zero = self.zero_point.wrapping_sub(ROUND_MAGIC.to_bits() as i32);
-                (float(self.low), float(self.high), zero)
-            }
-            _ => (simd.splat(self.low), simd.splat(self.high), self.zero_point),
-        };
-        let magic = simd.splat(ROUND_MAGIC.to_bits() as i32);
-        Closing { low, high, zero: simd.splat(zero), magic, parameters }
+        let float = |value: i32| simd.splat(((value - self.zero_point) as f32).to_bits() as i32);
+        let magic = ROUND_MAGIC.to_bits() as i32;
+        Closing {
+            limits: (simd.splat(self.low), simd.splat(self.high)),
+            float_limits: (float(self.low), float(self.high)),
+            zero: simd.splat(self.zero_point.wrapping_sub(magic)),
+            magic: simd.splat(magic),
+            parameters,
+        }
     }
 
     /// The output integers of a vector of sums.
     #[inline(always)]
     pub fn close<S: Simd, R: Rule>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
-        simd.add(R::round(simd, sum, closing), closing.zero)
+        let (low, high) = closing.limits;
+        simd.min(simd.max(R::round(simd, sum, closing), low), high)
+    }
+
+    /// What clamps outputs of bytes once they are packed.
+    #[inline(always)]
+    pub fn byte_limits<S: Simd>(&self, simd: S) -> ByteLimits<S> {
+        ByteLimits::new(simd, self.output_type, (self.low, self.high))
     }
 }
 
@@ -289,6 +351,7 @@ impl SimdBody for CloseBody<'_> {
         match self.epilogue.rounding {
             VectorRounding::Shift => self.close::<S, ByShift>(simd),
             VectorRounding::Float => self.close::<S, ByFloat>(simd),
+            VectorRounding::High => self.close::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.close::<S, ByProduct>(simd),
             VectorRounding::Twice => self.close::<S, ByProductTwice>(simd),
         }
@@ -297,11 +360,51 @@ impl SimdBody for CloseBody<'_> {
 
 impl CloseBody<'_> {
     #[inline(always)]
-    fn close<S: Simd, R: Rule>(self, simd: S) {
+    fn close<S: Simd, R: Rule>(mut self, simd: S) {
+        if self.epilogue.output_type.size_bytes() == 2 {
+            self.halves::<S, R>(simd);
+            return;
+        }
+        let vectors = self.columns.div_ceil(S::LANES);
+        for vector in (0..vectors).step_by(4) {
+            match vectors - vector {
+                1 => self.bytes::<S, R, 1>(simd, vector),
+                2 => self.bytes::<S, R, 2>(simd, vector),
+                3 => self.bytes::<S, R, 3>(simd, vector),
+                _ => self.bytes::<S, R, 4>(simd, vector),
+            }
+        }
+    }
+
+    /// Vectors of outputs that are packed together.
+    #[inline(always)]
+    fn bytes<S: Simd, R: Rule, const VECTORS: usize>(&mut self, simd: S, vector: usize) {
+        let Self { epilogue, sums, rows, columns, first, stride, .. } = *self;
+        let mut closings = [epilogue.closing::<S, R>(simd, first + vector); VECTORS];
+        for (index, closing) in closings.iter_mut().enumerate().skip(1) {
+            *closing = epilogue.closing::<S, R>(simd, first + vector + index);
+        }
+        let limits = epilogue.byte_limits(simd);
+        let column = vector * S::LANES;
+        let width = (VECTORS * S::LANES).min(columns - column);
+        let output = &mut self.target.bytes[self.target.start + column..];
+        for row in 0..rows {
+            let sums = &sums[row * stride + column..][..VECTORS * S::LANES];
+            let mut closed = [simd.splat(0); 4];
+            for index in 0..VECTORS {
+                let sum = simd.load(&sums[index * S::LANES..]);
+                closed[index] = R::round(simd, sum, &closings[index]);
+            }
+            let begin = row * self.target.stride;
+            simd.pack_in_order(closed, limits, &mut output[begin..begin + width]);
+        }
+    }
+
+    #[inline(always)]
+    fn halves<S: Simd, R: Rule>(self, simd: S) {
         let Self { epilogue, sums, rows, columns, first, stride, target } = self;
-        let size = epilogue.output_type.size_bytes();
-        let output = &mut target.bytes[target.start * size..];
-        let step = target.stride * size;
+        let output = &mut target.bytes[target.start * 2..];
+        let step = target.stride * 2;
         for vector in 0..columns.div_ceil(S::LANES) {
             let closing = epilogue.closing::<S, R>(simd, first + vector);
             let column = vector * S::LANES;
@@ -309,8 +412,8 @@ impl CloseBody<'_> {
             for row in 0..rows {
                 let sum = simd.load(&sums[row * stride + column..]);
                 let closed = Epilogue::close::<S, R>(simd, sum, &closing);
-                let output = &mut output[row * step + column * size..][..lanes * size];
-                store(simd, closed, size, output);
+                let output = &mut output[row * step + column * 2..][..lanes * 2];
+                store(simd, closed, 2, output);
             }
         }
     }

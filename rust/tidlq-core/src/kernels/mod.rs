@@ -10,6 +10,7 @@ mod convolution;
 mod depthwise;
 mod depthwise_bytes;
 mod depthwise_halves;
+mod depthwise_rows;
 mod division;
 mod elementwise;
 mod epilogue;

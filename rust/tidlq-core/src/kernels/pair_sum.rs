@@ -1,34 +1,43 @@
 //! Fixed-point sum of two 8-bit tensors of one shape, as residual connections have it.
+//!
+//! A multiplier is split into `high * 2^15 + low`, so that the two elements of a place, side by side in
+//! 16 bits, are multiplied and added at once. Carrying the lower sum's multiples of 2^15 into the upper
+//! one loses nothing: the shift takes what is below.
 
-use super::epilogue::{OFFSET, half};
+use super::epilogue::half;
 use super::{Kernel, Work};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding, entry};
-use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
+use crate::isa::simd::{ByteLimits, MAX_LANES, Simd, SimdBody};
 
 /// Elements of one task.
 const TASK_ELEMENTS: usize = 1 << 15;
 
-/// Greatest magnitude of an 8-bit element less its zero point.
-const MAGNITUDE: u64 = 255;
+/// Bits of the lower part of a multiplier.
+const LOW_BITS: u32 = 15;
 
-/// `((a * multiplier[0] + b * multiplier[1] + addend) >> shift) - excess`, clamped.
+/// Greatest magnitude of what the products of both elements, and the carry, add to the upper sum.
+const UPPER_BOUND: i64 = 2 * 255 * (1 << 15) + 512;
+
+/// `(high . ab + upper + ((low . ab + lower) >> 15)) >> shift`, clamped, where `ab` are both elements
+/// as they are stored without sign.
 pub(crate) struct PairSumKernel {
     signed: [bool; 2],
-    multiplier: [i32; 2],
-    /// Zero points, half of the shifted-out unit, and what makes the sum positive.
-    addend: u64,
-    shift: u32,
-    /// What makes the sum positive, after the shift; wraps.
-    excess: i32,
-    low: i32,
+    /// Parts of both multipliers, as pairs of 16 bits.
     high: i32,
-    zero_point: i32,
+    low: i32,
+    /// Zero points and half of the shifted-out unit, in the same parts.
+    upper: i32,
+    lower: i32,
+    shift: u32,
+    output_type: ElementType,
+    /// Clamps.
+    range: (i32, i32),
 }
 
 impl PairSumKernel {
-    /// For operands of (type, zero point); `None` for other types and roundings, and where a rounded
-    /// sum does not fit 32 bits.
+    /// For operands of (type, zero point); `None` for other types and roundings, and where a part does
+    /// not fit its width.
     pub fn new(
         operands: [(ElementType, i32); 2],
         output: ElementType,
@@ -41,24 +50,36 @@ impl PairSumKernel {
         }
         let multiplier = [entry(multiplier, 0), entry(multiplier, 1)];
         let shift = entry(shift, 0);
-        let bound: u64 =
-            multiplier.iter().map(|factor| u64::from(factor.unsigned_abs()) * MAGNITUDE).sum();
-        if (bound + half(shift)) >> shift > i32::MAX as u64 {
+        if !(LOW_BITS..=LOW_BITS + 31).contains(&shift) {
             return None;
         }
-        let zero = |operand: usize| i64::from(multiplier[operand]) * i64::from(operands[operand].1);
-        let zeros = (zero(0) + zero(1)) as u64;
+        let mut constant = half(shift) as i64 + (i64::from(requantizer.zero_point) << shift);
+        for ((element_type, zero_point), factor) in operands.into_iter().zip(multiplier) {
+            let stored = if element_type == ElementType::S8 { 128 } else { 0 };
+            constant -= i64::from(factor) * i64::from(zero_point + stored);
+        }
+        let upper = constant >> LOW_BITS;
+        if upper.abs() + UPPER_BOUND > i64::from(i32::MAX) {
+            return None;
+        }
+        let high = |factor: i32| i16::try_from(factor >> LOW_BITS).ok();
+        let low = |factor: i32| (factor & ((1 << LOW_BITS) - 1)) as i16;
         Some(Self {
             signed: operands.map(|operand| operand.0 == ElementType::S8),
-            multiplier,
-            addend: (OFFSET + half(shift)).wrapping_sub(zeros),
-            shift,
-            excess: (OFFSET >> shift) as i32,
-            low: requantizer.clamp_min - requantizer.zero_point,
-            high: requantizer.clamp_max - requantizer.zero_point,
-            zero_point: requantizer.zero_point,
+            high: pair([high(multiplier[0])?, high(multiplier[1])?]),
+            low: pair(multiplier.map(low)),
+            upper: upper as i32,
+            lower: (constant & ((1 << LOW_BITS) - 1)) as i32,
+            shift: shift - LOW_BITS,
+            output_type: output,
+            range: (requantizer.clamp_min, requantizer.clamp_max),
         })
     }
+}
+
+/// Two numbers of 16 bits in a word.
+const fn pair([first, second]: [i16; 2]) -> i32 {
+    first as u16 as i32 | (second as i32) << 16
 }
 
 impl Kernel for PairSumKernel {
@@ -81,14 +102,15 @@ struct SumBody<'a> {
 
 /// The numbers of a kernel in every lane.
 struct Numbers<S: Simd> {
-    signed: [bool; 2],
-    multiplier: [S::I32; 2],
-    addend: S::I32,
-    shift: S::I32,
-    excess: S::I32,
-    low: S::I32,
+    /// What makes stored elements unsigned.
+    flips: [S::I32; 2],
     high: S::I32,
-    zero: S::I32,
+    low: S::I32,
+    upper: S::I32,
+    lower: S::I32,
+    low_bits: S::I32,
+    shift: S::I32,
+    limits: ByteLimits<S>,
 }
 
 impl SimdBody for SumBody<'_> {
@@ -97,58 +119,50 @@ impl SimdBody for SumBody<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { kernel, inputs: [left, right], output } = self;
-        let pairs = |value: u64| {
-            let mut words = [0; MAX_LANES];
-            for pair in words.chunks_exact_mut(2) {
-                pair[0] = value as i32;
-                pair[1] = (value >> 32) as i32;
-            }
-            words
-        };
+        let flip = |signed| simd.splat(if signed { 0x8080_8080_u32 as i32 } else { 0 });
         let numbers = Numbers::<S> {
-            signed: kernel.signed,
-            multiplier: [simd.splat(kernel.multiplier[0]), simd.splat(kernel.multiplier[1])],
-            addend: simd.load(&pairs(kernel.addend)),
-            shift: simd.load(&pairs(kernel.shift.into())),
-            excess: simd.splat(kernel.excess),
-            low: simd.splat(kernel.low),
+            flips: [flip(kernel.signed[0]), flip(kernel.signed[1])],
             high: simd.splat(kernel.high),
-            zero: simd.splat(kernel.zero_point),
+            low: simd.splat(kernel.low),
+            upper: simd.splat(kernel.upper),
+            lower: simd.splat(kernel.lower),
+            low_bits: simd.splat(LOW_BITS as i32),
+            shift: simd.splat(kernel.shift as i32),
+            limits: ByteLimits::new(simd, kernel.output_type, kernel.range),
         };
-        let whole = output.len() / S::LANES * S::LANES;
+        let block = 4 * S::LANES;
+        let whole = output.len() / block * block;
         let mut place = 0;
         while place < whole {
-            let sum = numbers.sum(simd, [&left[place..], &right[place..]]);
-            simd.store_bytes(sum, &mut output[place..]);
-            place += S::LANES;
+            numbers.sum(simd, [&left[place..], &right[place..]], &mut output[place..]);
+            place += block;
         }
         let rest = output.len() - whole;
         if rest > 0 {
-            let mut ends = [[0; MAX_LANES]; 3];
+            let mut ends = [[0; 4 * MAX_LANES]; 3];
             ends[0][..rest].copy_from_slice(&left[whole..]);
             ends[1][..rest].copy_from_slice(&right[whole..]);
-            let sum = numbers.sum(simd, [&ends[0], &ends[1]]);
-            simd.store_bytes(sum, &mut ends[2]);
-            output[whole..].copy_from_slice(&ends[2][..rest]);
+            let [left, right, sums] = &mut ends;
+            numbers.sum(simd, [left, right], sums);
+            output[whole..].copy_from_slice(&sums[..rest]);
         }
     }
 }
 
 impl<S: Simd> Numbers<S> {
+    /// Sums of as many bytes as a vector holds.
     #[inline(always)]
-    fn sum(&self, simd: S, [left, right]: [&[u8]; 2]) -> S::I32 {
-        let left = simd.widen(left, self.signed[0]);
-        let right = simd.widen(right, self.signed[1]);
-        let even = self.pairs(simd, left, right);
-        let odd = self.pairs(simd, simd.odd(left), simd.odd(right));
-        let value = simd.sub(simd.merge(even, odd), self.excess);
-        simd.add(simd.min(simd.max(value, self.low), self.high), self.zero)
-    }
-
-    #[inline(always)]
-    fn pairs(&self, simd: S, left: S::I32, right: S::I32) -> S::I32 {
-        let sum = simd.multiply(right, self.multiplier[1], self.addend);
-        let sum = simd.multiply(left, self.multiplier[0], sum);
-        simd.shift_pairs(sum, self.shift)
+    fn sum(&self, simd: S, [left, right]: [&[u8]; 2], output: &mut [u8]) {
+        let left = simd.xor(simd.load_bytes(left), self.flips[0]);
+        let right = simd.xor(simd.load_bytes(right), self.flips[1]);
+        let zero = simd.splat(0);
+        let mut sums = simd.interleave([left, zero, right, zero]);
+        for sum in &mut sums {
+            let lower = simd.dot2(self.lower, *sum, self.low);
+            let upper = simd.dot2(self.upper, *sum, self.high);
+            let carried = simd.add(upper, simd.shift(lower, self.low_bits));
+            *sum = simd.shift(carried, self.shift);
+        }
+        simd.pack(sums, self.limits, output);
     }
 }

@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use crate::isa::simd::{Simd, SimdBody};
 
-/// Rows of input that one call multiplies, at most. A multiple of every number of rows in registers.
-pub(crate) const BLOCK_ROWS: usize = 48;
+/// Rows of input that one call multiplies, at most. A multiple of every number of rows in registers;
+/// the 49 positions of a map of 7 by 7 read the weights once.
+pub(crate) const BLOCK_ROWS: usize = 72;
 
 /// Greatest number of vectors of a panel.
 pub(crate) const MAX_VECTORS: usize = 4;

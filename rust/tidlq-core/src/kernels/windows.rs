@@ -6,7 +6,7 @@ use std::ops::Range;
 use bytemuck::{cast_slice, cast_slice_mut};
 
 use super::gemm::Storage;
-use super::product::Word;
+use super::product::{BLOCK_ROWS, Word};
 use crate::element::{Element, ElementType, with_element};
 use crate::isa::{Body, Cpu};
 use crate::network::{Map2d, Window};
@@ -15,7 +15,7 @@ use crate::network::{Map2d, Window};
 const CHUNK_BYTES: usize = 1 << 17;
 
 /// Output positions that a chunk aims at.
-const CHUNK_POSITIONS: usize = 96;
+const CHUNK_POSITIONS: usize = 2 * BLOCK_ROWS;
 
 /// A vector may reach beyond the last line, by less than this.
 const SLACK: usize = 256;

@@ -25,7 +25,7 @@ pub struct Engine {
     /// Per layer; `None` for a reshape.
     pub(super) kernels: Vec<Option<Box<dyn Kernel>>>,
     pub(super) cpu: Cpu,
-    pool: ThreadPool,
+    pub(super) pool: ThreadPool,
     pub(super) scratch: Scratch,
     /// Workspaces that no run uses now.
     idle: Mutex<Vec<Workspace>>,

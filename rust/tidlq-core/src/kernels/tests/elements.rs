@@ -163,6 +163,30 @@ fn sum(random: &mut Random) -> Sample {
     sample
 }
 
+/// A sum of bytes of one shape whose parts fit their widths, and now and then do not.
+fn residual(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let shape = [random.size(1, 3), random.size(1, 90)];
+    let byte = |random: &mut Random| random.pick(&[ElementType::U8, ElementType::S8]);
+    let mut inputs = Vec::new();
+    for _ in 0..2 {
+        let element_type = byte(random);
+        let zero_point = random.value(element_type);
+        inputs.push(sample.input(element_type, &shape, zero_point));
+    }
+    let to = byte(random);
+    let zero_point = random.value(to);
+    let mut requantizer = random.requantizer(to, zero_point, &["fixed"], 2);
+    let bound = random.pick(&[1 << 15, (1 << 30) - 1, 1 << 30]);
+    let multiplier = (0..2).map(|_| random.within(-bound, bound) as i32).collect();
+    let shift = vec![random.within(14, 47) as u32];
+    requantizer.rounding = Rounding::Fixed { multiplier, shift };
+    let y = sample.tensor(to, &shape, zero_point);
+    let op = Op::Sum(proto::Sum { requantize: requantize(&requantizer), subtracted: Vec::new() });
+    sample.output_layer(&inputs, y, op);
+    sample
+}
+
 fn extremum(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
     let element_type = random.integer_type();
@@ -288,6 +312,10 @@ isa_tests! {
 
     fn integer_softmax_equals_reference(cpu: Cpu) {
         check_cases(cpu, integer_softmax);
+    }
+
+    fn residual_sum_equals_reference(cpu: Cpu) {
+        check_cases(cpu, residual);
     }
 
     fn sum_equals_reference(cpu: Cpu) {

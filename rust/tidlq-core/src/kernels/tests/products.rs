@@ -27,8 +27,30 @@ fn bias(random: &mut Random, count: usize) -> Vec<i64> {
 
 /// A convolution of `groups`, each `depth` to `columns` channels.
 fn convolution(random: &mut Random, groups: usize, depth: usize, columns: usize) -> Sample {
+    let types = (random.integer_type(), weight_type(random), output_type(random));
+    let kernel = [random.size(1, 3), random.size(1, 4)];
+    convolution_of(random, types, kernel, (groups, depth, columns))
+}
+
+/// As [`convolution`], of bytes with windows of 3 by 3.
+fn depthwise_bytes(random: &mut Random, channels: usize) -> Sample {
+    let byte = |random: &mut Random| random.pick(&[ElementType::U8, ElementType::S8]);
+    let types = (byte(random), ElementType::S8, byte(random));
+    let mut sample = convolution_of(random, types, [3, 3], (channels, 1, 1));
+    if let Some(Op::Convolution(op)) = &mut sample.network.layers[0].op {
+        op.bias.iter_mut().for_each(|bias| *bias %= 10_000);
+    }
+    sample
+}
+
+/// Types of input, weights and output; groups, and channels of each before and after.
+fn convolution_of(
+    random: &mut Random,
+    (from, weight_type, to): (ElementType, ElementType, ElementType),
+    kernel: [usize; 2],
+    (groups, depth, columns): (usize, usize, usize),
+) -> Sample {
     let mut sample = Sample::default();
-    let (from, to) = (random.integer_type(), output_type(random));
     let (zero_in, zero_out) = (random.value(from), random.value(to));
     let is_flat = random.one_in(4);
     let map = |random: &mut Random, channels| {
@@ -37,9 +59,8 @@ fn convolution(random: &mut Random, groups: usize, depth: usize, columns: usize)
     };
     let shape = map(random, groups * depth);
     let x = sample.input(from, &shape, zero_in);
-    let kernel = [if is_flat { 1 } else { random.size(1, 3) }, random.size(1, 4)];
+    let kernel = [if is_flat { 1 } else { kernel[0] }, kernel[1]];
     let weight_shape = [groups * columns, kernel[0], kernel[1], depth];
-    let weight_type = weight_type(random);
     let weights = random.values(weight_type, weight_shape.iter().product());
     let weight = sample.constant(weight_type, &weight_shape, 0, &weights);
     let mut out = map(random, groups * columns);
@@ -148,6 +169,13 @@ isa_tests! {
         check_cases(cpu, |random| {
             let channels = random.pick(&[1, 2, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 47, 600]);
             convolution(random, channels, 1, 1)
+        });
+    }
+
+    fn depthwise_convolution_of_bytes_equals_reference(cpu: Cpu) {
+        check_cases(cpu, |random| {
+            let channels = random.pick(&[2, 3, 16, 31, 32, 33, 48, 64, 96, 130, 600]);
+            depthwise_bytes(random, channels)
         });
     }
 

@@ -23,7 +23,7 @@ fn any_rounding() -> impl Strategy<Value = Rounding> {
         prop_oneof![
             shifts(0..=20).prop_map(Rounding::Shift),
             scale.prop_map(Rounding::Float),
-            (multiplier.clone(), shifts(31..=MAX_SHIFT))
+            (multiplier.clone(), prop_oneof![shifts(31..=MAX_SHIFT), shifts(33..=50)])
                 .prop_map(|(multiplier, shift)| Rounding::Fixed { multiplier, shift }),
             (multiplier, prop_oneof![shifts(0..=12), shifts(0..=MAX_TWICE_SHIFT)]).prop_map(
                 |(multiplier, shift)| Rounding::Twice { left_shift: vec![0], multiplier, shift }
@@ -53,8 +53,14 @@ fn equals_definition(
     let lanes = cpu.isa().lanes();
     let stride = CHANNELS.next_multiple_of(lanes);
     let channels: Vec<usize> = (0..stride).map(|lane| lane.min(CHANNELS - 1)).collect();
-    let epilogue =
-        Epilogue::new(requantizer, ElementType::S16, bound.unsigned_abs().into(), &channels, lanes);
+    // The narrowest type of the outputs.
+    let element_type = match (requantizer.clamp_min, requantizer.clamp_max) {
+        (0.., ..=255) => ElementType::U8,
+        (-128.., ..=127) => ElementType::S8,
+        _ => ElementType::S16,
+    };
+    let bound = bound.unsigned_abs().into();
+    let epilogue = Epilogue::new(requantizer, element_type, bound, &channels, lanes);
     let Some(epilogue) = epilogue else { return Ok(false) };
     let mut padded = vec![0; ROWS * stride];
     let mut want = vec![0; ROWS * CHANNELS];
@@ -63,21 +69,29 @@ fn equals_definition(
         padded[row * stride + channel] = sum;
         want[index] = requantizer.apply(sum.into(), channel);
     }
-    let mut output = vec![0_i16; ROWS * CHANNELS];
-    let target = Target {
-        element_type: ElementType::S16,
-        bytes: bytemuck::cast_slice_mut(&mut output),
-        start: 0,
-        stride: CHANNELS,
-    };
+    let size = element_type.size_bytes();
+    let mut output = vec![0_u8; size * ROWS * CHANNELS];
+    let target = Target { element_type, bytes: &mut output, start: 0, stride: CHANNELS };
     let (rows, columns, epilogue, sums) = (ROWS, CHANNELS, &epilogue, &padded);
     cpu.run_simd(CloseBody { epilogue, sums, rows, columns, first: 0, stride, target });
-    prop_assert_eq!(output.into_iter().map(i32::from).collect::<Vec<i32>>(), want);
+    let value = |bytes: &[u8]| match (element_type, bytes) {
+        (ElementType::U8, &[byte]) => i32::from(byte),
+        (ElementType::S8, &[byte]) => i32::from(byte as i8),
+        (_, &[low, high]) => i32::from(i16::from_le_bytes([low, high])),
+        _ => unreachable!(),
+    };
+    prop_assert_eq!(output.chunks_exact(size).map(value).collect::<Vec<i32>>(), want);
     Ok(true)
 }
 
 fn any_requantizer() -> impl Strategy<Value = Requantizer> {
-    let bounds = prop_oneof![Just((-128, 127)), Just((-32_768, 32_767)), Just((-5, 90))];
+    let bounds = prop_oneof![
+        Just((-128, 127)),
+        Just((0, 255)),
+        Just((-32_768, 32_767)),
+        Just((-5, 90)),
+        Just((7, 200)),
+    ];
     (any_rounding(), -3000..=3000, bounds).prop_map(|(rounding, zero_point, (low, high))| {
         Requantizer { rounding, zero_point, clamp_min: low, clamp_max: high }
     })

@@ -1,5 +1,7 @@
 //! Loading, refusing and running whole networks.
 
+#[allow(unsafe_code, reason = "a global allocator that counts")]
+mod allocation;
 mod corrupt;
 mod memory;
 mod patches;
