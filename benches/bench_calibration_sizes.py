@@ -52,8 +52,8 @@ Measured {day} on {machine}, by
 `benches/bench_calibration_sizes.py`: networks with random weights at
 224 x 224. Seconds are those of the quantization alone and of the whole process, the median of
 {rounds} round(s) in which every tool runs once. Memory is the peak of the process; of ours, less
-that of one that only imports the libraries. Level 1 keeps frames for bias calibration, so its
-memory grows.
+that of one that only imports the libraries. Level 1 keeps up to 100 of these
+frames for bias calibration.
 
 {parts}
 """

@@ -15,6 +15,11 @@ Array = NDArray[np.generic]
 LEAST_FRAMES = 4
 HELD_OUT_EVERY = 4
 LARGEST_MEMORY = 1 << 30
+ENOUGH_MEMORY = 1 << 27
+"""What frames may take in any case."""
+ENOUGH_FRAMES = 100
+"""More than these are taken only where they fit into `ENOUGH_MEMORY`: the standard error of a mean
+over them is a tenth of the spread between frames, and falls slowly from there on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +65,8 @@ def load_frames(
 ) -> BiasFrames | None:
     """Takes frames into memory and holds every fourth one out.
 
-    Of more frames than `LARGEST_MEMORY` holds, some are taken, evenly spread.
+    Of more than `ENOUGH_FRAMES`, some are taken, evenly spread, so that memory does not grow with
+    the number of frames; of fewer too where `LARGEST_MEMORY` does not hold them.
 
     Args:
         frames: checked frames, as calibration saw them.
@@ -75,7 +81,7 @@ def load_frames(
     """
     if count < LEAST_FRAMES:
         return None
-    limit = min(count, max(LARGEST_MEMORY // max(frame_bytes, 1), LEAST_FRAMES))
+    limit = min(count, _most_frames(max(frame_bytes, 1)))
     held = range(HELD_OUT_EVERY - 1, limit, HELD_OUT_EVERY)
     order = sorted(range(limit), key=lambda place: (place in held, place))
     rows = {place * count // limit: row for row, place in enumerate(order)}
@@ -95,3 +101,8 @@ def load_frames(
             "every reading must give the same."
         )
     return BiasFrames(inputs, limit - len(held))
+
+
+def _most_frames(frame_bytes: int) -> int:
+    enough = max(ENOUGH_MEMORY // frame_bytes, ENOUGH_FRAMES)
+    return max(min(enough, LARGEST_MEMORY // frame_bytes), LEAST_FRAMES)

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from tidlq.calibration.bias.frames import LARGEST_MEMORY, load_frames
+from tidlq.calibration.bias.frames import (
+    ENOUGH_FRAMES,
+    ENOUGH_MEMORY,
+    LARGEST_MEMORY,
+    load_frames,
+)
 from tidlq.errors import DataError
 
 Frame = dict[str, np.ndarray]
@@ -38,6 +43,17 @@ def test_many_frames_are_thinned_evenly() -> None:
     assert found is not None
     assert sorted(found.inputs["b"].tolist()) == list(range(0, 100, 10))
     assert found.count - found.fitted == 2
+
+
+@pytest.mark.parametrize(
+    ("frame_bytes", "taken"),
+    [(ENOUGH_MEMORY // 300, 300), (ENOUGH_MEMORY // 50, ENOUGH_FRAMES), (8, 400)],
+)
+def test_beyond_enough_frames_only_what_fits_is_taken(frame_bytes: int, taken: int) -> None:
+    found = load_frames((frame(i) for i in range(400)), 400, frame_bytes)
+    assert found is not None
+    assert found.count == taken
+    assert found.inputs["b"].max() >= 396
 
 
 def test_frames_too_large_for_the_memory_are_still_four() -> None:
