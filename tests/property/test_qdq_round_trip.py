@@ -116,4 +116,6 @@ def test_a_free_batch_runs_as_its_frames_do(drawn: tuple[onnx.ModelProto, Compil
     for together, parts in zip(session.run(None, joined), zip(*apart, strict=True), strict=True):
         whole = np.concatenate(parts)
         assert together.shape == whole.shape
-        assert np.mean(np.abs(together - whole) <= 1e-5 + 1e-4 * np.abs(whole)) > 0.99
+        # Float sums are formed in another order where there are two rows: what lies halfway between
+        # two integers may go to the other one. Frames that were mixed up differ by far more.
+        assert np.linalg.norm(together - whole) <= 0.02 * np.linalg.norm(whole) + 1e-5
