@@ -374,7 +374,7 @@ def _grid_of(tensor: SavedTensor, bits: int, *, symmetric: bool) -> _Grid | None
     elif symmetric:
         offsets = [-half if tensor.range.min < 0 else 0] * len(scales)
     else:
-        lowest = max(round(tensor.range.with_zero().min / step), 1 - 2 * half)
+        lowest = round(max(tensor.range.with_zero().min / step, 1 - 2 * half))
         offsets = [lowest] * len(scales)
     return _Grid(tuple(scales), tuple(offsets), bits) if len(offsets) == len(scales) else None
 

@@ -224,3 +224,10 @@ def test_an_encoding_that_was_changed_counts_for_itself(version: str) -> None:
     found = read_aimet((head.replace("0.02", "0.04") + mark + section).encode(), "e")
     changed = found.features["y"].range
     assert bounds(changed) == float32(-0.2, 10.0) or version == "0.6.1"
+
+
+def test_a_range_far_beyond_its_scale_gets_the_lowest_offset() -> None:
+    tensor = SavedTensor("x", Range(-2.3308175976661713e38, 0.0), 1, scales=(7.7e269,))
+    saved = SavedRanges((SavedLayer("l", "", outputs=(tensor,)),), symmetric=False)
+    found = json.loads(format_aimet(saved, "0.6.1").content)
+    assert [x["offset"] for x in found["activation_encodings"]["x"]] == [-255]
