@@ -9,7 +9,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, repeat
+from functools import partial
+from itertools import islice
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +69,7 @@ class MeasuredFeatures:
         channels: statistics of channels, by tensor name, of the tensors for which they were asked.
         digest: of the frames.
         resumed: frames that an interrupted calibration had measured.
+        tensors: all that the float network was asked for.
     """
 
     features: Mapping[str, FeatureStatistics]
@@ -74,6 +77,23 @@ class MeasuredFeatures:
     channels: Mapping[str, ChannelStatistics] = field(default_factory=dict)
     digest: str = ""
     resumed: int = 0
+    tensors: tuple[str, ...] = ()
+
+
+class FrameWatch(Protocol):
+    """Sees the features of every frame beside the statistics."""
+
+    @property
+    def tensors(self) -> Sequence[str]:
+        """Names of the features that it wants."""
+
+    def jobs(
+        self, index: int, shares: int
+    ) -> Sequence[Callable[[Mapping[str, NDArray[np.generic]]], None]]:
+        """What to do with the features of a frame, as functions that may run at the same time."""
+
+    def restart(self) -> None:
+        """Forgets all frames."""
 
 
 def measure_features(
@@ -86,6 +106,7 @@ def measure_features(
     threads: int = 0,
     progress: Callable[[int], None] | None = None,
     checkpoints: Checkpoints | None = None,
+    watch: FrameWatch | None = None,
 ) -> MeasuredFeatures:
     """Runs the float network over frames and gathers statistics of its features.
 
@@ -101,7 +122,8 @@ def measure_features(
         threads: worker threads; 0 means one per core.
         progress: called after each frame with the number of frames done.
         checkpoints: keep the state between frames. Frames that are found measured are read and
-            compared, but do not run; the result is the same.
+            compared, and run for the watch alone; the result is the same.
+        watch: sees all frames, too.
 
     Returns:
         Statistics by tensor name, in the order of `tensors`, and the number of frames.
@@ -112,7 +134,10 @@ def measure_features(
         ModelError: A name is no feature of the graph, or ONNX Runtime fails on the graph.
     """
     axes = channel_axes or {}
-    features = FloatFeatures(graph, tuple(dict.fromkeys((*tensors, *axes))), threads=threads)
+    watched = () if watch is None else watch.tensors
+    features = FloatFeatures(
+        graph, tuple(dict.fromkeys((*tensors, *axes, *watched))), threads=threads
+    )
     gathered = {
         name: _Gathered(
             name,
@@ -120,20 +145,32 @@ def measure_features(
             ChannelStatistics(axes[name]) if name in axes else None,
             may_be_undefined=_may_be_undefined(graph, name),
         )
-        for name in _in_execution_order(graph, features.tensors)
+        for name in _in_execution_order(graph, (*tensors, *axes))
     }
     kept = checkpoints or NoCheckpoints()
-    begun = _begin(
-        gathered, lambda: islice(iterate_frames(graph, frames), limit), kept, progress or _silent
-    )
-    gathered, digest, resumed = begun.gathered, begun.digest, begun.digest.count
     workers = min(threads or os.cpu_count() or 1, max(len(gathered), 1))
-    shares = _equal_shares(graph, list(gathered.values()), workers)
     with ThreadPoolExecutor(workers) as pool:
+
+        def show(frame: Frame, index: int, jobs: Sequence[_Job] = ()) -> None:
+            seen = [] if watch is None else watch.jobs(index, workers)
+            if jobs or seen:
+                values = features.run(frame)
+                for _ in pool.map(lambda job: job(values), (*jobs, *seen)):
+                    pass
+
+        begun = _begin(
+            gathered,
+            lambda: islice(iterate_frames(graph, frames), limit),
+            kept,
+            progress or _silent,
+            show,
+        )
+        if begun.digest.count == 0 and watch is not None:
+            watch.restart()
+        gathered, digest, resumed = begun.gathered, begun.digest, begun.digest.count
+        shares = _equal_shares(graph, list(gathered.values()), workers)
         for frame in begun.rest:
-            # Not bound to a name, which would keep them until the next frame's are computed.
-            for _ in pool.map(_add_all, shares, repeat(features.run(frame))):
-                pass
+            show(frame, digest.count, [partial(_add_all, share) for share in shares])
             for feature in gathered.values():
                 feature.check(f"frame {digest.count}")
             digest.add(frame)
@@ -148,7 +185,11 @@ def measure_features(
         {name: item.channels for name, item in gathered.items() if item.channels is not None},
         digest.value,
         resumed,
+        features.tensors,
     )
+
+
+_Job = Callable[[Mapping[str, NDArray[np.generic]]], None]
 
 
 def _may_be_undefined(graph: Graph, name: str) -> bool:
@@ -262,6 +303,7 @@ def _begin(
     open_frames: Callable[[], Iterator[Frame]],
     checkpoints: Checkpoints,
     progress: Callable[[int], None],
+    show: Callable[[Frame, int], None],
 ) -> _Begun:
     """After the frames that an interrupted pass has measured, if they are still the same."""
     digest, rest = FrameDigest(), open_frames()
@@ -270,6 +312,7 @@ def _begin(
         return _Begun(fresh, digest, rest)
     frames, wanted, gathered = found
     for frame in islice(rest, frames):
+        show(frame, digest.count)
         digest.add(frame)
         progress(digest.count)
     if (digest.count, digest.value) == (frames, wanted):

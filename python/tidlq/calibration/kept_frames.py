@@ -52,6 +52,10 @@ class KeptFrames:
                 self._kept.clear()
             yield frame
 
+    def release(self) -> None:
+        """Gives back the memory; another pass reads the frames again."""
+        self._kept, self._rest = [], None
+
     def _next(self) -> Frame | None:
         assert self._rest is not None
         try:

@@ -7,7 +7,6 @@ biases are calibrated on the integer network of that plan.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -17,6 +16,8 @@ from tidlq.calibration import (
     BiasFrames,
     BiasSweeps,
     Checkpoints,
+    FloatReference,
+    FrameSplit,
     KeptFrames,
     MeasuredFeatures,
     RangeChoice,
@@ -24,36 +25,33 @@ from tidlq.calibration import (
     RangeSearch,
     clip_weights,
     find_stated_ranges,
+    frame_bytes,
     is_trained_for,
     judge_of_all,
     load_frames,
     measure_features,
+    measure_reference,
     output_error,
+    split_frames,
 )
 from tidlq.decision.given import Given
 from tidlq.decision.latency import latency_model
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.decision.outcome import Decision, Progress
-from tidlq.decision.placement import place_layers, rescalable_groups, rescale
+from tidlq.decision.placement import rescalable_groups, rescale
 from tidlq.decision.plain_orders import plain_orders
 from tidlq.decision.relevant_ranges import relevant_ranges
+from tidlq.decision.rescaling import find_rescaling, is_certain
 from tidlq.decision.trials import PrecisionTrials
-from tidlq.equalization import (
-    ChannelGroup,
-    ChannelSpread,
-    EqualizationGain,
-    find_equalization,
-)
+from tidlq.equalization import ChannelGroup
 from tidlq.errors import DataError
 from tidlq.graph.channels import input_axis
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.graph.recognition.fusions import NO_FUSION
 from tidlq.precision.assignment import Assignment, assign_precision, asymmetry_of
 from tidlq.precision.parameter_ranges import measure_parameters
 from tidlq.precision.plan import ChooseRange, make_plan, ranged_features
 from tidlq.precision.variants import VariantPlans
-from tidlq.precision.weights import largest_bias_code
 from tidlq.quantproto import Provenance, format_quant_params
 from tidlq.quantproto.network_ranges import to_saved
 from tidlq.quantproto.outline import parameter_digests
@@ -64,7 +62,6 @@ from tidlq.spec import (
     QuantPlan,
     Range,
     Ranges,
-    ScaleRule,
     parameter_name,
 )
 from tidlq.target import (
@@ -77,15 +74,6 @@ from tidlq.target import (
 from tidlq.version import __version__
 
 SATURATION_WEIGHT = 1.0
-UNSEEN_MARGIN = 2.0
-"""How far beyond what was seen a clipped channel may come before its bound is in the way."""
-WIDE_HEADROOM = 16.0
-"""At 16 bits: how far beyond what was seen of it a small channel may come before it saturates."""
-CERTAIN_GAIN = 0.05
-"""Part of the noise that rescaled channels may leave, by the model, to be chosen unmeasured."""
-WORTHWHILE_CHANNEL_WISE = 0.5
-"""Part of the noise to signal that rescaled channels may leave, by the model, to be tried at all
-where weights have a scale per channel and need it less."""
 WORTH_RESCALING = 0.9
 """Part of the error that rescaled channels may leave to be chosen: their bounds cost layers."""
 
@@ -94,13 +82,20 @@ _EQUALIZATION = "equalization"
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A way to quantize the network, before its biases are calibrated."""
+    """A way to quantize the network, before its biases are calibrated.
+
+    Attributes:
+        graph, parts: the network, its channels perhaps rescaled.
+        measured: what its features hold.
+        reference: what its float form says about the frames of bias calibration.
+    """
 
     graph: Graph
     parts: Partition
     ranges: Ranges
     plan: QuantPlan
     measured: MeasuredFeatures
+    reference: FloatReference | None = None
 
 
 class DataDecision:
@@ -121,12 +116,14 @@ class DataDecision:
         self.graph = graph
         self.parts = parts
         self.options = options
-        self.frames = frames
+        self.kept = frames
+        self.frames: KeptFrames | BiasFrames = frames
         self.threads = threads
         self.report = report
         self.checkpoints = checkpoints
         self.scheme = scheme_of(options)
         self.groups: tuple[ChannelGroup, ...] = ()
+        self.split: FrameSplit | None = None
         self.notices: list[str] = []
         self.mixed: MixedPrecision | None = None
         self.ingredients = self._ingredients()
@@ -160,17 +157,16 @@ class DataDecision:
             is_worthwhile = not self.scheme.channel_wise or any(g.restored for g in groups)
             if choice is EqualizationChoice.ON or is_worthwhile:
                 self.groups = groups
+        if self.kept.length is not None:
+            self.split = self._split(min(self.kept.length, self.options.calibration_frames))
         chosen = self._candidate(graph, parts, self.given.equalization)
         count, resumed = chosen.measured.frames, chosen.measured.resumed
-        held = None
-        is_judged = self.groups or self.ingredients.bias_calibration or self.options.is_mixed
-        if self.graph.inputs and is_judged:
-            held = load_frames(self.frames, count, self._frame_bytes())
-            if held is None:
-                self.notices.append(
-                    f"The number of calibration frames, {count}, is too small to hold some out: "
-                    "biases are not calibrated, and channels are not rescaled unless asked for."
-                )
+        held, seen = self._load(count), chosen.reference
+        if held is not None and seen is not None and seen.split != held.split:
+            # How many frames there are, and so which of them judge, was not known.
+            tensors = chosen.measured.tensors
+            seen = measure_reference(graph, parts, held, self.threads, tensors)
+            chosen = replace(chosen, reference=seen)
         chosen, sweeps = self._equalized(chosen, held)
         if self.options.is_mixed and self.graph.inputs:
             chosen, sweeps = self._mixed(chosen, held)
@@ -202,10 +198,37 @@ class DataDecision:
             self.mixed,
         )
 
+    def _split(self, count: int) -> FrameSplit | None:
+        """The frames that biases are calibrated on and that judge, if any are needed."""
+        is_judged = self.groups or self.ingredients.bias_calibration or self.options.is_mixed
+        if not self.graph.inputs or not is_judged:
+            return None
+        bits = self.options.tensor_bits
+        return split_frames(count, frame_bytes(self.graph, self.parts.layers, bits))
+
+    def _load(self, count: int) -> BiasFrames | None:
+        """The frames of bias calibration, of `count` that calibration saw."""
+        self.split = self._split(count)
+        if self.split is None:
+            if self._split(LEAST_FRAMES) is not None:
+                self.notices.append(
+                    f"The number of calibration frames, {count}, is too small to hold some out: "
+                    "biases are not calibrated, and channels are not rescaled unless asked for."
+                )
+            return None
+        held = load_frames(self.frames, self.split)
+        if held.count == count:
+            self.frames = held
+            self.kept.release()
+        return held
+
     def _candidate(self, graph: Graph, parts: Partition, equalization: Equalization) -> _Candidate:
         """Measures a graph and makes its plan."""
         stated = find_stated_ranges(graph, parts.layers) | dict(self.given.ranges.features)
-        measured = self._measure(graph, parts, stated)
+        reference = None
+        if self.ingredients.bias_calibration and self.graph.inputs:
+            reference = FloatReference(graph, parts, self.split)
+        measured = self._measure(graph, parts, stated, reference)
         own = chosen = measure_parameters(graph, parts.layers)
         if self.ingredients.weight_clipping:
             chosen = clip_weights(
@@ -221,10 +244,14 @@ class DataDecision:
         choose = self._choice(graph, parts, measured)
         plan = self._plan(graph, parts, chosen, choose)
         ranges = replace(chosen, features=dict(choose.chosen), equalization=equalization)
-        return _Candidate(graph, parts, ranges, plan, measured)
+        return _Candidate(graph, parts, ranges, plan, measured, reference)
 
     def _measure(
-        self, graph: Graph, parts: Partition, stated: Mapping[str, Range]
+        self,
+        graph: Graph,
+        parts: Partition,
+        stated: Mapping[str, Range],
+        watch: FloatReference | None,
     ) -> MeasuredFeatures:
         # A stated range needs no data, but a NaN that leaves a stage must not go unseen.
         leaving = {name for stage in parts.stages for name in stage.outputs}
@@ -234,7 +261,7 @@ class DataDecision:
             axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_weight}
         if graph is self.graph:
             axes |= {name: 1 for group in self.groups for name in group.tensors}
-        total = self.frames.length
+        total = self.kept.length
         return measure_features(
             graph,
             wanted,
@@ -244,6 +271,7 @@ class DataDecision:
             threads=self.threads,
             progress=lambda done: self.report("calibrate", done, total),
             checkpoints=self.checkpoints.of(graph.fingerprint),
+            watch=watch,
         )
 
     def _range_search(self) -> RangeSearch:
@@ -256,28 +284,18 @@ class DataDecision:
             return RangeSearch(RangeRule(method.value), parameter)
         return RangeSearch(RangeRule.MEAN_OF_FRAMES if level == 0 else RangeRule.EXTREMES)
 
-    def _frame_bytes(self) -> int:
-        """About what a frame takes while the integer network runs over all of them."""
-        inputs = sum(math.prod(s.shape) * s.dtype.itemsize for s in self.graph.inputs)
-        sizes = [
-            math.prod(self.graph.shape(layer.output) or ()) * self.options.tensor_bits // 8
-            for layer in self.parts.layers
-        ]
-        return inputs + 4 * max(sizes, default=0)
-
     def _sweeps(self, candidate: _Candidate, held: BiasFrames | None) -> BiasSweeps | None:
         """Bias calibration of a candidate, not yet begun; None where there is to be none."""
         if held is None or not self.ingredients.bias_calibration:
             return None
-        graph = candidate.graph
+        graph, parts, seen = candidate.graph, candidate.parts, candidate.reference
         basis = f"{graph.fingerprint} {candidate.measured.digest}"
         if self.mixed is not None:
             basis += f" {self.mixed.chosen.states}"
-        kept, parts = self.checkpoints.of(basis), candidate.parts
-        fixed = self._fixed_biases(parts)
+        kept, fixed = self.checkpoints.of(basis), self._fixed_biases(parts)
         if all(x.name in fixed for x in parts.layers if x.kind.has_weight):
             return None
-        return BiasSweeps(graph, parts, candidate.plan, held, self.threads, kept, fixed)
+        return BiasSweeps(graph, parts, candidate.plan, held, self.threads, kept, fixed, seen)
 
     def _equalized(
         self, plain: _Candidate, held: BiasFrames | None
@@ -289,43 +307,25 @@ class DataDecision:
         measured where the noise model is in no doubt.
         """
         choice = self.checkpoints.of(plain.measured.digest)
-        is_better = choice.load(_EQUALIZATION, lambda state: state["is_better"] == b"1")
-        gain = None if is_better is False or not self.groups else self._gain(plain)
         is_forced = self.ingredients.equalization is EqualizationChoice.ON
+        is_better = choice.load(_EQUALIZATION, lambda state: state["is_better"] == b"1")
+        gain = None
+        if is_better is not False and self.groups:
+            gain = find_rescaling(
+                plain.graph, plain.parts, self.groups, plain.measured, self.options, is_forced
+            )
         if gain is None or not gain.equalization or (held is None and not is_forced):
             return plain, self._sweeps(plain, held)
         graph, parts = rescale(plain.graph, plain.parts, self.options, gain.equalization, "")
         rescaled = self._candidate(graph, parts, gain.equalization)
         other = self._sweeps(rescaled, held)
-        is_certain = gain.noise_after < CERTAIN_GAIN * gain.noise_before
-        if is_forced or held is None or is_better or is_certain:
+        if is_forced or held is None or is_better or is_certain(gain):
             return rescaled, other
         sweeps = self._sweeps(plain, held)
         before, after = self._error(plain, sweeps, held), self._error(rescaled, other, held)
         is_better = after < WORTH_RESCALING * before
         choice.save(_EQUALIZATION, lambda: {"is_better": b"1" if is_better else b"0"})
         return (rescaled, other) if is_better else (plain, sweeps)
-
-    def _gain(self, plain: _Candidate) -> EqualizationGain:
-        """The best factors for the channels, by the noise model."""
-        channels = plain.measured.channels
-        bits = self.options.tensor_bits
-        is_forced = self.ingredients.equalization is EqualizationChoice.ON
-        relevant = relevant_ranges(plain.graph, plain.parts, plain.measured, bits)
-        statistics = {n: ChannelSpread.of(c, relevant.get(n)) for n, c in channels.items()}
-        return find_equalization(
-            plain.graph,
-            place_layers(plain.graph, self.options, fusions=NO_FUSION),
-            self.groups,
-            statistics,
-            is_power_of_two=self.scheme.weight_rule is ScaleRule.POWER_OF_TWO,
-            # With 16 bits, clipping what was not seen costs more than room for all that can come.
-            unseen_margin=UNSEEN_MARGIN if self.options.tensor_bits == 8 else math.inf,
-            bias_codes=largest_bias_code(self.scheme, self.options.tensor_bits),
-            headroom=1.0 if self.options.tensor_bits == 8 else WIDE_HEADROOM,
-            is_channel_wise=self.scheme.channel_wise,
-            worthwhile=1.0 if is_forced else WORTHWHILE_CHANNEL_WISE,
-        )
 
     def _error(self, candidate: _Candidate, sweeps: BiasSweeps | None, held: BiasFrames) -> float:
         """Error of the outputs on the held-out frames, after one sweep where there are sweeps."""

@@ -31,7 +31,13 @@ from numpy.typing import NDArray
 
 from tidlq import _core
 from tidlq.equalization.channel_wise import ChannelWiseTerms, ReaderTerm
-from tidlq.equalization.groups import CHANNEL_AXIS, ChannelGroup
+from tidlq.equalization.groups import ChannelGroup
+from tidlq.equalization.importance import (
+    PASSED_BY_CLAMP,
+    find_importance,
+    squares_of,
+    to_inputs,
+)
 from tidlq.equalization.rewrite import by_output, input_channels, scaled_inputs
 from tidlq.graph.channels import in_taps
 from tidlq.graph.layers import Layer
@@ -42,7 +48,6 @@ from tidlq.spec import Range
 
 Float64 = NDArray[np.float64]
 
-_PASSED_BY_CLAMP = 0.5
 # Largest square of the slope of x * sigmoid(z) in z, for z = x up to 8.
 _MOST_MOVED = 0.05
 _FEATURE_CODES = 255.0
@@ -73,81 +78,37 @@ class ChannelSpread:
         return cls(magnitudes, variances)
 
 
-def _squares(weight: Float64) -> Float64:
-    """Squares summed over the kernel: [C_out, C_in / groups]."""
-    return np.asarray((in_taps(weight) ** 2).sum(axis=2), np.float64)
+def _peaks(weight: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Largest |w| over the kernel, of which factors scale all alike: [C_out, C_in / groups, 1].
+
+    Of the weight's own type: with those of all layers in float64, memory would be what the search
+    costs most.
+    """
+    return np.asarray(np.abs(in_taps(weight)).max(axis=2, keepdims=True))
 
 
-def _to_inputs(layer: Layer, squares: Float64, outputs: Float64) -> Float64:
-    """Sum over outputs of squares * outputs, per input channel."""
-    groups, per_group = input_channels(layer, squares)
-    blocks = squares.reshape(groups, -1, per_group) * outputs.reshape(groups, -1, 1)
-    return np.asarray(blocks.sum(axis=1)).reshape(-1)
-
-
-def _per_input(layer: Layer, weight: Float64, outputs: Float64) -> Float64:
+def _per_input(layer: Layer, weight: NDArray[np.floating], outputs: Float64) -> Float64:
     """Sum over the outputs that read each input channel."""
     groups, per_group = input_channels(layer, weight)
     return np.repeat(outputs.reshape(groups, -1).sum(axis=1), per_group)
 
 
-def _per_output(layer: Layer, weight: Float64, inputs: Float64) -> Float64:
+def _per_output(layer: Layer, weight: NDArray[np.floating], inputs: Float64) -> Float64:
     """Sum over the inputs that each output channel reads."""
     groups, _ = input_channels(layer, weight)
     return np.repeat(inputs.reshape(groups, -1).sum(axis=1), len(weight) // groups)
 
 
-def largest_by_output(weight: Float64) -> Float64:
+def largest_by_output(weight: NDArray[np.floating]) -> Float64:
     """Largest |w| of each output channel."""
     return np.asarray(np.abs(weight).reshape(len(weight), -1).max(axis=1), np.float64)
 
 
-def largest_by_input(layer: Layer, weight: Float64) -> Float64:
+def largest_by_input(layer: Layer, weight: NDArray[np.floating]) -> Float64:
     """Largest |w| of each input channel."""
     groups, per_group = input_channels(layer, weight)
     blocks = np.abs(weight).reshape(groups, len(weight) // groups, per_group, -1)
-    return np.asarray(blocks.max(axis=(1, 3))).reshape(-1)
-
-
-def find_importance(
-    graph: Graph, partition: Partition, weights: Mapping[str, Float64]
-) -> dict[str, Float64]:
-    """Importance of every feature map's channels, by backward propagation.
-
-    Args:
-        graph: gives shapes.
-        partition: its layers.
-        weights: by layer, float64 [C_out, ...].
-
-    Returns:
-        float64 [C] by tensor; what no layer with a weight reads has 1 everywhere.
-    """
-    importance: dict[str, Float64] = {}
-    for layer in reversed(partition.layers):
-        channels = _channels(graph, layer.output)
-        outputs = importance.setdefault(layer.output, np.ones(channels))
-        if layer.clamp is not None:
-            outputs = outputs * _PASSED_BY_CLAMP
-        for name in layer.inputs:
-            if graph.constant(name) is not None:
-                continue
-            known = importance.setdefault(name, np.zeros(_channels(graph, name)))
-            if layer.name in weights:
-                weight = weights[layer.name]
-                # Channels of a matrix product over more axes lie along the last one.
-                fits = len(outputs) == len(weight)
-                each = outputs if fits else np.full(len(weight), outputs.mean())
-                passed = _to_inputs(layer, _squares(weight), each)
-            else:
-                passed = outputs
-            fits = passed.shape == known.shape
-            importance[name] = known + (passed if fits else np.float64(passed.mean()))
-    return importance
-
-
-def _channels(graph: Graph, name: str) -> int:
-    shape = graph.shape(name) or ()
-    return shape[CHANNEL_AXIS] if len(shape) > CHANNEL_AXIS else 1
+    return np.asarray(blocks.max(axis=(1, 3)), np.float64).reshape(-1)
 
 
 def step_of(largest: np.float64 | float, codes: float, is_power_of_two: bool) -> float:
@@ -332,19 +293,19 @@ class NoiseModel:
         self.statistics = statistics
         self.is_power_of_two = is_power_of_two
         self.factors = [np.ones(group.channels) for group in groups]
-        self._own = {
-            layer.name: layer_parameters(graph, layer).weight.astype(np.float64)
-            for layer in partition.layers
-            if layer.kind.has_weight
-        }
-        self._scaled = dict(self._own)
+        weighted = [layer for layer in partition.layers if layer.kind.has_weight]
+        weights = {layer.name: layer_parameters(graph, layer).weight for layer in weighted}
+        self._taps = {name: in_taps(weight).shape[2] for name, weight in weights.items()}
+        self._peaks = {name: _peaks(weight) for name, weight in weights.items()}
+        self._largest: dict[tuple[str, bool], Float64] = {}
         self._bias_codes = bias_codes
         self._biases = {
             layer.name: np.abs(bias)
-            for layer in partition.layers
-            if layer.kind.has_weight and (bias := layer_parameters(graph, layer).bias) is not None
+            for layer in weighted
+            if (bias := layer_parameters(graph, layer).bias) is not None
         }
-        self._importance = find_importance(graph, partition, self._own)
+        squares = {name: squares_of(weight) for name, weight in weights.items()}
+        self._importance = find_importance(graph, partition, squares)
         self._input_group = {x.name: i for i, g in enumerate(groups) for x in g.consumers}
         self._output_group = {x.name: i for i, g in enumerate(groups) for x in g.producers}
         self.is_channel_wise = is_channel_wise
@@ -360,7 +321,7 @@ class NoiseModel:
         self._features = [
             sum(
                 (
-                    _to_inputs(layer, _squares(self._own[layer.name]), self._passed(layer))
+                    to_inputs(layer, squares[layer.name], self._passed(layer))
                     for layer in group.consumers
                 ),
                 np.zeros(group.channels),
@@ -428,39 +389,53 @@ class NoiseModel:
 
     def set_factors(self, index: int, factors: Float64) -> None:
         """Takes factors for a group."""
-        ratio = factors / self.factors[index]
         self.factors[index] = factors
-        for layer in self.groups[index].producers:
-            weight = self._scaled[layer.name]
-            self._scaled[layer.name] = weight / by_output(ratio, weight.ndim)
-        for layer in self.groups[index].consumers:
-            self._scaled[layer.name] = scaled_inputs(layer, self._scaled[layer.name], ratio)
+        for layer in (*self.groups[index].producers, *self.groups[index].consumers):
+            self._largest.pop((layer.name, True), None)
+            self._largest.pop((layer.name, False), None)
+
+    def _largest_of(self, layer: Layer, *, by_input: bool) -> Float64:
+        """Largest |w| of each output or input channel, with the factors chosen so far."""
+        key = layer.name, by_input
+        if key not in self._largest:
+            peaks = self._peaks[layer.name]
+            read, written = (
+                table.get(layer.name) for table in (self._input_group, self._output_group)
+            )
+            if read is not None:
+                peaks = scaled_inputs(layer, peaks, self.factors[read])
+            if written is not None:
+                peaks = peaks / by_output(self.factors[written], peaks.ndim)
+            self._largest[key] = (
+                largest_by_input(layer, peaks) if by_input else largest_by_output(peaks)
+            )
+        return self._largest[key]
 
     def _passed(self, layer: Layer) -> Float64:
         importance = self._importance[layer.output]
-        return importance if layer.clamp is None else importance * _PASSED_BY_CLAMP
+        return importance if layer.clamp is None else importance * PASSED_BY_CLAMP
 
     def _producer(self, index: int, layer: Layer) -> WeightTerm:
-        weight, source = self._scaled[layer.name], layer.inputs[0]
-        variances = self.statistics[source].variances
+        peaks = self._peaks[layer.name]
+        variances = self.statistics[layer.inputs[0]].variances
         if layer.name in self._input_group:
             variances = variances / self.factors[self._input_group[layer.name]] ** 2
-        inputs = _per_output(layer, weight, variances) * in_taps(weight).shape[2]
-        largest = largest_by_output(weight) * self.factors[index]
+        inputs = _per_output(layer, peaks, variances) * self._taps[layer.name]
+        largest = self._largest_of(layer, by_input=False) * self.factors[index]
         largest = np.maximum(largest, self._reach(layer) / max(self._input_step(layer), _TINY))
         return WeightTerm(largest, self._passed(layer) * inputs)
 
     def _consumer(self, index: int, layer: Layer) -> WeightTerm:
-        weight = self._scaled[layer.name]
+        peaks = self._peaks[layer.name]
         outputs = self._passed(layer)
         if layer.name in self._output_group:
             outputs = outputs * self.factors[self._output_group[layer.name]] ** 2
-        noise = self.statistics[layer.inputs[0]].variances * _per_input(layer, weight, outputs)
-        largest = largest_by_input(layer, weight) / self.factors[index]
+        noise = self.statistics[layer.inputs[0]].variances * _per_input(layer, peaks, outputs)
+        largest = self._largest_of(layer, by_input=True) / self.factors[index]
         reach = self._reach(layer)
         if layer.name in self._output_group:
             reach = reach / self.factors[self._output_group[layer.name]]
-        return WeightTerm(largest, noise * in_taps(weight).shape[2], float(reach.max()))
+        return WeightTerm(largest, noise * self._taps[layer.name], float(reach.max()))
 
     def _gain(self, index: int, layer: Layer, tensor: str) -> WeightTerm:
         """Gains in front of a gate: what they get wrong moves the gate, and x times it."""
@@ -470,16 +445,15 @@ class NoiseModel:
         return WeightTerm(np.ones(self.groups[index].channels), moved * importance)
 
     def _reader(self, layer: Layer) -> ReaderTerm:
-        weight = self._own[layer.name]
-        groups, per_group = input_channels(layer, weight)
-        taps = in_taps(weight)
-        largest = np.abs(taps).max(axis=2).reshape(groups, -1, per_group)
-        importance = self._passed(layer) * taps.shape[2]
+        peaks = self._peaks[layer.name]
+        groups, per_group = input_channels(layer, peaks)
+        largest = peaks.astype(np.float64).reshape(groups, -1, per_group)
+        importance = self._passed(layer) * self._taps[layer.name]
         return ReaderTerm(largest, importance.reshape(groups, -1))
 
     def _reach(self, layer: Layer) -> Float64:
         """What biases, divided by the step of the layer's input, ask of the weights: [C_out]."""
-        bias = self._biases.get(layer.name, np.zeros(len(self._own[layer.name])))
+        bias = self._biases.get(layer.name, np.zeros(len(self._peaks[layer.name])))
         index = self._output_group.get(layer.name)
         if index is not None and layer in self.groups[index].clipped:
             # A bound per channel is added to the mirrored bias.

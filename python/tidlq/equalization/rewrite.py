@@ -24,7 +24,7 @@ def input_channels(layer: Layer, weight: NDArray[np.floating]) -> tuple[int, int
     return group_count(layer, weight), in_taps(weight).shape[1]
 
 
-def scaled_inputs(layer: Layer, weight: Float64, factors: Float64) -> Float64:
+def scaled_inputs(layer: Layer, weight: NDArray[np.floating], factors: Float64) -> Float64:
     """The weight [C_out, C_in / groups, ...] with the columns of each input channel multiplied."""
     groups, per_group = input_channels(layer, weight)
     blocks = weight.reshape(groups, len(weight) // groups, per_group, -1)

@@ -311,3 +311,37 @@ def test_frames_beyond_the_memory_are_read_at_every_pass(
     for _ in range(2):
         assert len(list(kept)) == 5
     assert source.reads == [2] * 5
+
+
+class Seen:
+    """A watch that adds up what it sees of each frame."""
+
+    tensors = ("hidden",)
+
+    def __init__(self) -> None:
+        self.sums: dict[int, float] = {}
+
+    def jobs(self, index: int, shares: int) -> list[Callable[[Mapping[str, np.ndarray]], None]]:
+        assert shares > 0
+        return [lambda features: self.sums.update({index: float(features["hidden"].sum())})]
+
+    def restart(self) -> None:
+        self.sums.clear()
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize(
+    "given", [frames(6), frames(3, seed=1), [*frames(2), *frames(5, seed=1)]], ids=len
+)
+def test_a_watch_sees_every_frame_once_however_often_the_measurement_begins(
+    relu_graph: Graph, tmp_path: Path, given: list[Frame]
+) -> None:
+    path = tmp_path / "progress"
+    interrupt(relu_graph, frames(6), 4, path)
+    resumed, whole = Seen(), Seen()
+    for seen, kept in ((resumed, CheckpointFile(path, "key")), (whole, NoCheckpoints())):
+        measure_features(
+            relu_graph, TENSORS, given, channel_axes=AXES, checkpoints=kept, watch=seen
+        )
+    assert resumed.sums == whole.sums
+    assert len(whole.sums) == len(given)

@@ -6,8 +6,16 @@ A mean of accumulators is linear in the mean of what the layer's window sees, so
 network's accumulators have to be computed or stored (`means`).
 """
 
-from tidlq.calibration.bias.frames import LEAST_FRAMES, BiasFrames, load_frames
+from tidlq.calibration.bias.frames import (
+    LEAST_FRAMES,
+    BiasFrames,
+    FrameSplit,
+    frame_bytes,
+    load_frames,
+    split_frames,
+)
 from tidlq.calibration.bias.judge import OutputJudge, output_error
+from tidlq.calibration.bias.reference import FloatReference, measure_reference
 from tidlq.calibration.bias.stages import stage_inputs
 from tidlq.calibration.bias.state import LayerCorrection
 from tidlq.calibration.bias.sweeps import BiasCalibration, BiasSweeps
@@ -19,12 +27,17 @@ __all__ = [
     "BiasCalibration",
     "BiasFrames",
     "BiasSweeps",
+    "FloatReference",
+    "FrameSplit",
     "LayerCorrection",
     "OutputJudge",
     "PlanTrials",
     "float_accumulator_means",
+    "frame_bytes",
     "judge_of_all",
     "load_frames",
+    "measure_reference",
     "output_error",
+    "split_frames",
     "stage_inputs",
 ]

@@ -28,16 +28,21 @@ QUIET_PART = 1e-4
 
 
 class OutputJudge:
-    """Compares the network's outputs on the held-out frames with the float network's."""
+    """Compares the network's outputs with the float network's.
+
+    Args:
+        graph: the float network.
+        partition: its stages.
+        reference: by frame, the float network's outputs by name, those of `judged_outputs` at
+            least.
+    """
 
     def __init__(
-        self, graph: Graph, partition: Partition, frames: BiasFrames, threads: int
+        self, graph: Graph, partition: Partition, reference: Sequence[Mapping[str, Array]]
     ) -> None:
-        written = {name for stage in partition.stages for name in stage.outputs}
-        self._names = [s.name for s in graph.outputs if s.name in written and _is_numeric(graph, s)]
-        features = FloatFeatures(graph, self._names, threads=threads)
+        self._names = judged_outputs(graph, partition)
         self._branches = {name: _members(graph, name) for name in self._names}
-        self._reference = [features.run(frames.frame(index)) for index in frames.held_out]
+        self._reference = reference
 
     def typical_error(self, outputs: Mapping[str, NDArray[np.generic]]) -> float:
         """Geometric mean over frames of  e + q E,  e a frame's relative error and E the whole one.
@@ -47,7 +52,7 @@ class OutputJudge:
         than q = `QUIET_PART` of the whole does not count.
 
         Args:
-            outputs: [held-out frames, *shape] by name.
+            outputs: [frames, *shape] by name.
         """
         whole = self.error(outputs)
         if whole <= 0:
@@ -70,7 +75,7 @@ class OutputJudge:
         What is not finite in the float network's outputs does not count.
 
         Args:
-            outputs: [held-out frames, *shape] by name.
+            outputs: [frames, *shape] by name.
         """
         errors: list[float] = []
         for name in self._names:
@@ -114,10 +119,35 @@ def _is_numeric(graph: Graph, signature: TensorSignature) -> bool:
     return is_tensor and signature.dtype.kind in "fiub"
 
 
+def judged_outputs(graph: Graph, partition: Partition) -> tuple[str, ...]:
+    """Outputs of the network that a stage writes and that are tensors of numbers."""
+    written = {name for stage in partition.stages for name in stage.outputs}
+    return tuple(s.name for s in graph.outputs if s.name in written and _is_numeric(graph, s))
+
+
+def judge_of(
+    graph: Graph, partition: Partition, frames: BiasFrames, rows: range, threads: int
+) -> OutputJudge:
+    """Compares outputs on some of the frames; the float network is run over them.
+
+    Args:
+        graph: the float network.
+        partition: its stages.
+        frames: of bias calibration.
+        rows: those of the outputs that are to be judged.
+        threads: worker threads; 0 means one per core.
+
+    Raises:
+        ModelError: ONNX Runtime fails on the graph.
+    """
+    features = FloatFeatures(graph, judged_outputs(graph, partition), threads=threads)
+    return OutputJudge(graph, partition, [features.run(frames.frame(row)) for row in rows])
+
+
 def output_error(
     graph: Graph, partition: Partition, plan: QuantPlan, frames: BiasFrames, threads: int = 0
 ) -> float:
     """Squared error of a plan's outputs relative to the float network's, on the held-out frames."""
     held = {name: values[frames.fitted :] for name, values in frames.inputs.items()}
     outputs = IntegerStages(graph, partition, plan, threads).run(held, {})
-    return OutputJudge(graph, partition, frames, threads).error(outputs)
+    return judge_of(graph, partition, frames, frames.held_out, threads).error(outputs)

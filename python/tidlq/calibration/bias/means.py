@@ -77,9 +77,18 @@ class FloatMeans:
         """Feature maps that `add` wants."""
         return tuple(dict.fromkeys(window.tensor for window in self._sums))
 
-    def add(self, features: Mapping[str, NDArray[np.generic]]) -> None:
-        """Adds one frame."""
-        for window, statistic in self._sums.items():
+    def add(
+        self, features: Mapping[str, NDArray[np.generic]], share: int = 0, shares: int = 1
+    ) -> None:
+        """Adds one frame.
+
+        Args:
+            features: of the frame, by name.
+            share: which part of the sums to add to; every part wants each frame once, and
+                different ones may be added to at the same time.
+            shares: how many parts there are.
+        """
+        for window, statistic in list(self._sums.items())[share::shares]:
             values = np.ascontiguousarray(features[window.tensor], np.float32)
             statistic.update(values)
 

@@ -5,24 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tidlq._core import FrameStepper
 from tidlq.calibration.bias.frames import BiasFrames
-from tidlq.calibration.bias.judge import OutputJudge
 from tidlq.calibration.bias.means import accumulator_means, integer_means
 from tidlq.calibration.bias.reach import find_reach
+from tidlq.calibration.bias.reference import FloatReference, measure_reference
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
 from tidlq.calibration.bias.state import LayerCorrection, SweepState
-from tidlq.calibration.bias.targets import (
-    Targets,
-    float_targets,
-    read_targets,
-    targets_state,
-)
 from tidlq.calibration.checkpoints import Checkpoints, NoCheckpoints
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
@@ -36,7 +29,7 @@ HALF_STEP = 0.5
 PATIENCE = 2
 LEAST_GAIN = 0.02
 
-_TARGETS, _SWEEPS = "bias targets", "bias sweeps"
+_SWEEPS = "bias sweeps"
 
 
 @dataclass(frozen=True)
@@ -81,8 +74,9 @@ class BiasSweeps:
         threads: worker threads; 0 means one per core. The result is the same.
         checkpoints: keep the state between sweeps.
         fixed: layers whose biases stay as they are.
-        same: sweeps of another plan of the same graph over the same frames, with which what the
-            float network says, and how far corrections go, is shared.
+        reference: what the float network says about the frames; None runs it over them.
+        same: sweeps of another plan of the same graph over the same frames, whose reference this
+            one shares, and how far corrections go.
 
     Raises:
         ModelError: ONNX Runtime fails on the graph.
@@ -97,21 +91,17 @@ class BiasSweeps:
         threads: int = 0,
         checkpoints: Checkpoints | None = None,
         fixed: Collection[str] = (),
+        reference: FloatReference | None = None,
         same: BiasSweeps | None = None,
     ) -> None:
         self._checkpoints = checkpoints or NoCheckpoints()
         self._stages = IntegerStages(graph, partition, plan, threads)
         self._frames = frames
-        self._judge: OutputJudge = (
-            same._judge if same else OutputJudge(graph, partition, frames, threads)
+        if same is not None:
+            reference = same._reference
+        self._reference: FloatReference = reference or measure_reference(
+            graph, partition, frames, threads
         )
-        layers = [weighted.layer for weighted in self._stages.weighted]
-        targets: Targets | None = same._targets if same else None
-        targets = targets or self._checkpoints.load(_TARGETS, read_targets)
-        if targets is None:
-            targets = float_targets(graph, layers, frames, threads)
-            self._checkpoints.save(_TARGETS, partial(targets_state, targets))
-        self._targets: Targets = targets
         self._own = {
             x.layer.name: np.asarray(plan.layers[x.layer.name].bias or np.zeros(len(x.weight)))
             for x in self._stages.weighted
@@ -121,7 +111,8 @@ class BiasSweeps:
         self._largest_move = 0.0
 
     def _begin(self, same: BiasSweeps | None) -> SweepState:
-        error = self._judge.error(self._stages.run(self._held_out(self._frames.inputs), {}))
+        outputs = self._stages.run(self._held_out(self._frames.inputs), {})
+        error = self._reference.judge.error(outputs)
         reach = None if same is None else same._state.reach
         return SweepState(dict(self._own), error, math.inf, reach)
 
@@ -170,7 +161,7 @@ class BiasSweeps:
         state = self._state
         self._largest_move = 0.0
         outputs = self._stages.run(self._frames.inputs, self._integers(state.biases), self._visit)
-        error = self._judge.error(self._held_out(outputs))
+        error = self._reference.judge.error(self._held_out(outputs))
         if state.reach is None:
             error = self._shorten(error)
         state.idle = state.idle + 1 if error > state.best_error * (1 - LEAST_GAIN) else 0
@@ -193,7 +184,8 @@ class BiasSweeps:
 
         def error_of(reach: int) -> float:
             biases = {name: state.biases[name] for name in layers[:reach]}
-            return self._judge.error(self._stages.run(inputs, self._integers(biases)))
+            outputs = self._stages.run(inputs, self._integers(biases))
+            return self._reference.judge.error(outputs)
 
         state.reach, least = find_reach(len(layers), error_of, error)
         for name in layers[state.reach :]:
@@ -215,7 +207,7 @@ class BiasSweeps:
             return
         bias = state.biases[name]
         integers = _integers(weighted, bias)
-        wanted, wanted_held = self._targets[name]
+        wanted, wanted_held = self._reference.targets[name]
         error = wanted - _real_means(weighted, stepper, integers, self._frames.measured)
         held = wanted_held - _real_means(weighted, stepper, integers, self._frames.held_out)
         power = _sum(error * error)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection
 
 from tidlq.calibration.bias.frames import BiasFrames
-from tidlq.calibration.bias.judge import OutputJudge
+from tidlq.calibration.bias.judge import OutputJudge, judge_of
 from tidlq.calibration.bias.stages import IntegerStages
 from tidlq.calibration.bias.sweeps import BiasSweeps
 from tidlq.graph.model import Graph
@@ -115,7 +115,10 @@ class PlanTrials:
 
     def _plain_error(self, plan: QuantPlan) -> float:
         if self._judge is None:
-            self._judge = OutputJudge(self._graph, self._partition, self._frames, self._threads)
+            frames = self._frames
+            self._judge = judge_of(
+                self._graph, self._partition, frames, frames.held_out, self._threads
+            )
         held = {name: rows[self._frames.fitted :] for name, rows in self._frames.inputs.items()}
         stages = IntegerStages(self._graph, self._partition, plan, self._threads)
         return self._judge.error(stages.run(held, {}))
@@ -132,7 +135,7 @@ def judge_of_all(
         frames: in the order of the outputs that are to be judged.
         threads: worker threads; 0 means one per core.
     """
-    return OutputJudge(graph, partition, BiasFrames(frames.inputs, 0), threads)
+    return judge_of(graph, partition, frames, range(frames.count), threads)
 
 
 def trial_frames(frames: BiasFrames) -> BiasFrames:

@@ -8,7 +8,7 @@ import pytest
 from small_networks import SmallNetwork, float_outputs, parts_of, random_frame
 from tidlq.calibration import BiasFrames
 from tidlq.calibration.bias.branches import output_branches
-from tidlq.calibration.bias.judge import OutputJudge
+from tidlq.calibration.bias.judge import judge_of
 from tidlq.graph.model import Graph
 
 
@@ -55,7 +55,7 @@ def test_every_branch_counts_by_its_own_size() -> None:
     name = graph.outputs[0].name
     frame = random_frame(graph, 1)
     frames = BiasFrames({n: np.stack([v, v]) for n, v in frame.items()}, 1)
-    judge = OutputJudge(graph, parts_of(graph), frames, 1)
+    judge = judge_of(graph, parts_of(graph), frames, frames.held_out, 1)
     wanted = float_outputs(graph, frame)[name]
     labels = output_branches(graph, name)
     assert labels is not None

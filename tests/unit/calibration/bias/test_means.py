@@ -12,8 +12,8 @@ from small_networks import SmallNetwork, parts_of, random_frame
 from tidlq._core import FrameStepper
 from tidlq.calibration.bias.frames import BiasFrames
 from tidlq.calibration.bias.means import accumulator_means, integer_means
+from tidlq.calibration.bias.reference import measure_reference
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
-from tidlq.calibration.bias.targets import float_targets
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.layers import ConvolutionAttributes, Layer
 from tidlq.graph.model import Graph
@@ -94,9 +94,10 @@ def inputs_of(graph: Graph, layer: Layer, frames: BiasFrames) -> NDArray[np.gene
 
 def test_float_means_are_those_of_the_accumulators() -> None:
     graph, frames = every_kind(), frames_of(every_kind())
-    layers = [layer for layer in parts_of(graph).layers if layer.kind.has_weight]
+    parts = parts_of(graph)
+    layers = [layer for layer in parts.layers if layer.kind.has_weight]
     assert len(layers) == 7
-    targets = float_targets(graph, layers, frames, threads=1)
+    targets = measure_reference(graph, parts, frames, threads=1).targets
     for layer in layers:
         parameters = layer_parameters(graph, layer)
         bias = 0.0 if parameters.bias is None else parameters.bias

@@ -14,8 +14,8 @@ from small_networks import SmallNetwork, parts_of
 from tidlq._core import FrameStepper
 from tidlq.calibration import BiasFrames, BiasSweeps, measure_features
 from tidlq.calibration.bias.means import accumulator_means, integer_means
+from tidlq.calibration.bias.reference import measure_reference
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
-from tidlq.calibration.bias.targets import float_targets
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
@@ -86,7 +86,7 @@ def mean_errors(
     """By layer, the mean error before the non-linearity in steps of its bias, and those steps."""
     parts = parts_of(graph)
     stages = IntegerStages(graph, parts, plan, 1)
-    targets = float_targets(graph, [x.layer for x in stages.weighted], frames, 1)
+    targets = measure_reference(graph, parts, frames, 1).targets
     given = {} if sweeps is None else sweeps.outcome.biases
     biases = {
         x.layer.name: bias_integers(

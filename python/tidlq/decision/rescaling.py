@@ -1,0 +1,72 @@
+"""Whether, and by how much, the channels of a network should be rescaled, by the noise model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tidlq.calibration import MeasuredFeatures
+from tidlq.decision.placement import place_layers
+from tidlq.decision.relevant_ranges import relevant_ranges
+from tidlq.equalization import (
+    ChannelGroup,
+    ChannelSpread,
+    EqualizationGain,
+    find_equalization,
+)
+from tidlq.graph.model import Graph
+from tidlq.graph.partition import Partition
+from tidlq.graph.recognition.fusions import NO_FUSION
+from tidlq.precision.weights import largest_bias_code
+from tidlq.spec import ScaleRule
+from tidlq.target import Options, scheme_of
+
+UNSEEN_MARGIN = 2.0
+"""How far beyond what was seen a clipped channel may come before its bound is in the way."""
+WIDE_HEADROOM = 16.0
+"""At 16 bits: how far beyond what was seen of it a small channel may come before it saturates."""
+CERTAIN_GAIN = 0.05
+"""Part of the noise that rescaled channels may leave, by the model, to be chosen unmeasured."""
+WORTHWHILE_CHANNEL_WISE = 0.5
+"""Part of the noise to signal that rescaled channels may leave, by the model, to be tried at all
+where weights have a scale per channel and need it less."""
+
+
+def find_rescaling(
+    graph: Graph,
+    parts: Partition,
+    groups: Sequence[ChannelGroup],
+    measured: MeasuredFeatures,
+    options: Options,
+    is_forced: bool,
+) -> EqualizationGain:
+    """The best factors for the channels, by the noise model.
+
+    Args:
+        graph: the network as it is.
+        parts: its stages.
+        groups: channels that may be rescaled together.
+        measured: statistics of the features, and of the channels of the groups' tensors.
+        options: of the compilation.
+        is_forced: rescaling is asked for, however little it brings.
+    """
+    bits, scheme = options.tensor_bits, scheme_of(options)
+    relevant = relevant_ranges(graph, parts, measured, bits)
+    return find_equalization(
+        graph,
+        place_layers(graph, options, fusions=NO_FUSION),
+        tuple(groups),
+        {n: ChannelSpread.of(c, relevant.get(n)) for n, c in measured.channels.items()},
+        is_power_of_two=scheme.weight_rule is ScaleRule.POWER_OF_TWO,
+        # With 16 bits, clipping what was not seen costs more than room for all that can come.
+        unseen_margin=UNSEEN_MARGIN if bits == 8 else math.inf,
+        bias_codes=largest_bias_code(scheme, bits),
+        headroom=1.0 if bits == 8 else WIDE_HEADROOM,
+        is_channel_wise=scheme.channel_wise,
+        worthwhile=1.0 if is_forced else WORTHWHILE_CHANNEL_WISE,
+    )
+
+
+def is_certain(gain: EqualizationGain) -> bool:
+    """The noise model is in no doubt: nothing need be measured to choose the factors."""
+    return gain.noise_after < CERTAIN_GAIN * gain.noise_before
