@@ -148,7 +148,7 @@ class Bench:
             precision = joined_precision(self.base, precision_of_states(self.groups, states))
             plan = self.decision._variant_plans(self.narrow).plan(precision)
             graph, parts = self.narrow.graph, self.narrow.parts
-            sweeps = BiasSweeps(graph, parts, plan, self.held)
+            sweeps = BiasSweeps(graph, parts, plan, self.held, reference=self.narrow.reference)
             sweeps.advance(self.options.calibration_iterations)
             self.errors[key] = self._measure(sweeps)
         drop, drop_error, errors = self.errors[key]

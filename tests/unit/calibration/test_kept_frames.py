@@ -58,3 +58,12 @@ def test_a_pass_that_is_broken_off_leaves_nothing_half_kept(relu_graph: Graph) -
     frames = KeptFrames(relu_graph, open_frames(source, relu_graph.inputs), 6)
     next(iter(frames))
     assert numbers(frames) == numbers(frames) == [0, 1, 2, 3, 4, 5]
+
+
+def test_released_frames_are_read_again(relu_graph: Graph) -> None:
+    source = Source()
+    frames = KeptFrames(relu_graph, open_frames(source, relu_graph.inputs), 4)
+    assert numbers(frames) == [0, 1, 2, 3]
+    frames.release()
+    assert numbers(frames) == numbers(frames) == [0, 1, 2, 3]
+    assert source.passes == 2
