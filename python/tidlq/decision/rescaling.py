@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from tidlq.calibration import MeasuredFeatures
@@ -21,8 +20,6 @@ from tidlq.precision.weights import largest_bias_code
 from tidlq.spec import ScaleRule
 from tidlq.target import Options, scheme_of
 
-UNSEEN_MARGIN = 2.0
-"""How far beyond what was seen a clipped channel may come before its bound is in the way."""
 WIDE_HEADROOM = 16.0
 """At 16 bits: how far beyond what was seen of it a small channel may come before it saturates."""
 CERTAIN_GAIN = 0.05
@@ -58,8 +55,6 @@ def find_rescaling(
         tuple(groups),
         {n: ChannelSpread.of(c, relevant.get(n)) for n, c in measured.channels.items()},
         is_power_of_two=scheme.weight_rule is ScaleRule.POWER_OF_TWO,
-        # With 16 bits, clipping what was not seen costs more than room for all that can come.
-        unseen_margin=UNSEEN_MARGIN if bits == 8 else math.inf,
         bias_codes=largest_bias_code(scheme, bits),
         headroom=1.0 if bits == 8 else WIDE_HEADROOM,
         is_channel_wise=scheme.channel_wise,

@@ -232,13 +232,12 @@ _TINY = 1e-30
 def _magnitudes(
     group: ChannelGroup,
     statistics: Mapping[str, ChannelSpread],
-    unseen_margin: float,
     headroom: float,
 ) -> Float64:
     """Largest |x| to expect of each channel of a group.
 
-    Where a Clip stands, other inputs than the calibration frames may come closer to its bound, and
-    the bound of the channel must not be in their way. Elsewhere a channel may exceed what was seen
+    Where a Clip stands, other inputs than the calibration frames may come to its bound, and the
+    bound of the channel must not be in their way. Elsewhere a channel may exceed what was seen
     of it by the headroom, but not the largest of all.
     """
     known = [statistics[name].magnitudes for name in group.tensors if name in statistics]
@@ -247,10 +246,7 @@ def _magnitudes(
     seen = np.asarray(np.max(known, axis=0), np.float64)
     if group.bound is None:
         return seen if headroom == 1 else np.minimum(seen * headroom, seen.max())
-    return np.maximum(
-        seen,
-        np.where(seen > 0, np.minimum(np.maximum(seen, _TINY) * unseen_margin, group.bound), 0.0),
-    )
+    return np.where(seen > 0, np.maximum(seen, group.bound), 0.0)
 
 
 def _to_scale_of_readers(
@@ -270,7 +266,6 @@ class NoiseModel:
         groups: channel groups.
         statistics: of every feature map that a layer with a weight reads, and of the groups'.
         is_power_of_two: steps are powers of two.
-        unseen_margin: factor by which channels under a Clip may exceed what was seen.
         bias_codes: largest integer of a bias.
         headroom: factor by which other channels may exceed what was seen, in groups with gates or
             added constants, and everywhere with a scale per output channel.
@@ -284,7 +279,6 @@ class NoiseModel:
         groups: tuple[ChannelGroup, ...],
         statistics: Mapping[str, ChannelSpread],
         is_power_of_two: bool,
-        unseen_margin: float,
         bias_codes: float = math.inf,
         headroom: float = 1.0,
         is_channel_wise: bool = False,
@@ -313,7 +307,6 @@ class NoiseModel:
             _magnitudes(
                 group,
                 statistics,
-                unseen_margin,
                 headroom if is_channel_wise or group.is_scaled else 1.0,
             )
             for group in groups

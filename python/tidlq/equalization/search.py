@@ -55,7 +55,6 @@ def find_equalization(
     statistics: Mapping[str, ChannelSpread],
     *,
     is_power_of_two: bool,
-    unseen_margin: float,
     bias_codes: float = math.inf,
     headroom: float = 1.0,
     is_channel_wise: bool = False,
@@ -73,8 +72,6 @@ def find_equalization(
         groups: its channel groups.
         statistics: of every feature map that a layer with a weight reads, and of the groups'.
         is_power_of_two: the scheme's scales are powers of two.
-        unseen_margin: factor by which channels under a Clip may exceed what was seen without being
-            clipped too early; 1 or more.
         bias_codes: largest integer of a bias; one that does not fit makes the weights coarser.
         headroom: factor by which channels may exceed what was seen of them: see `NoiseModel`.
         is_channel_wise: each output channel of a weight has its own scale.
@@ -87,7 +84,6 @@ def find_equalization(
         groups,
         statistics,
         is_power_of_two,
-        unseen_margin,
         bias_codes,
         headroom,
         is_channel_wise,

@@ -45,14 +45,13 @@ def statistics_of(graph: Graph, frames: int = 8, scale: float = 1.0) -> Statisti
 def model_of(graph: Graph, statistics: Statistics, *, is_power_of_two: bool = False) -> NoiseModel:
     parts = parts_of(graph)
     groups = find_channel_groups(graph, parts)
-    return NoiseModel(graph, parts, groups, statistics, is_power_of_two, 1.0)
+    return NoiseModel(graph, parts, groups, statistics, is_power_of_two)
 
 
 def search(
     graph: Graph,
     *,
     is_power_of_two: bool = False,
-    margin: float = 1.0,
     bias_codes: float = math.inf,
     statistics: Statistics | None = None,
 ) -> EqualizationGain:
@@ -65,7 +64,6 @@ def search(
         groups,
         statistics,
         is_power_of_two=is_power_of_two,
-        unseen_margin=margin,
         bias_codes=bias_codes,
     )
 
@@ -157,7 +155,7 @@ def test_the_model_is_the_formula(bias_codes: float, seed: int) -> None:
     graph = chain(seed)
     statistics, parts = statistics_of(graph, 2), parts_of(graph)
     groups = find_channel_groups(graph, parts)
-    model = NoiseModel(graph, parts, groups, statistics, False, 1.0, bias_codes)
+    model = NoiseModel(graph, parts, groups, statistics, False, bias_codes)
     rng = np.random.default_rng(seed)
     factors: dict[str, np.ndarray] = {}
     for index, group in enumerate(groups):
@@ -364,11 +362,10 @@ def test_factors_under_a_common_clip_reach_it_nowhere_but_where_it_was_reached()
         assert (magnitudes[~is_clipped] / factors[~is_clipped] <= 6 * (1 + 1e-6)).all()
 
 
-@pytest.mark.parametrize("margin", [1.0, 1.5, math.inf])
-def test_bounds_leave_every_channel_its_room(margin: float) -> None:
+def test_bounds_leave_every_channel_all_that_the_clip_does() -> None:
     graph = chain(13, clip=6.0, spread=5.0)
     statistics = statistics_of(graph, scale=4.0)
-    gain = search(graph, statistics=statistics, margin=margin)
+    gain = search(graph, statistics=statistics)
     assert gain.equalization.bounds
     for group in find_channel_groups(graph, parts_of(graph)):
         for layer in group.clipped:
@@ -376,7 +373,7 @@ def test_bounds_leave_every_channel_its_room(margin: float) -> None:
                 factors = np.array(gain.equalization.factors[layer.name])
                 held = gain.equalization.bounds[layer.name] * factors
                 magnitudes = np.max([statistics[t].magnitudes for t in group.tensors], axis=0)
-                room = np.where(magnitudes > 0, np.minimum(magnitudes * margin, 6.0), 0.0)
+                room = np.where(magnitudes > 0, 6.0, 0.0)
                 assert (held >= room * (1 - 1e-6)).all()
 
 
