@@ -55,7 +55,7 @@ def test_the_demo_s_document_has_every_figure(tidlq: Command, tmp_path: Path) ->
 
 def test_compile_says_what_calibration_did(tidlq: Command, tmp_path: Path) -> None:
     outcome = tidlq(
-        "compile", _NETWORK, "--calib", _CALIBRATION, "--scale", "1/255", "--frames", "16",
+        "compile", _NETWORK, "--calib", _CALIBRATION, "--scale", "1/255", "--frames", "48",
         "--option", "quantization_scale_type=1", "-o", tmp_path / "artifacts",
         "--option", "tidlq:cross_layer_equalization=on",
     )  # fmt: skip
