@@ -38,8 +38,8 @@ _OF_FUNCTION: Mapping[str, Mapping[int, Interval]] = MappingProxyType(
         "Atanh": dict.fromkeys((8, 16), (-1.0, 1.0)),
     }
 )
-# x * sigmoid(x) is above -0.003 and -0.000002 there, and below it closer to zero still.
-_OF_SWISH: Mapping[int, Interval] = MappingProxyType({8: (-8.0, math.inf), 16: (-16.0, math.inf)})
+# x * sigmoid(x) is within 0.003 and 0.000002 of zero and of x there, and beyond still closer.
+_OF_SWISH: Mapping[int, Interval] = MappingProxyType({8: (-8.0, 8.0), 16: (-16.0, 16.0)})
 _POSSIBLE: Mapping[str, Interval] = MappingProxyType(
     {
         **dict.fromkeys(("Sigmoid", "HardSigmoid"), (0.0, 1.0)),
@@ -138,9 +138,9 @@ class _Readings:
             return _EVERYTHING if gate is None else (self._end(name, gate), math.inf)
         if layer.kind is LayerKind.BATCH_NORM:
             return self._by_gains(name, layer)
-        below = self._zero_below(layer)
-        if below is not None and self._is_gate(name, layer):
-            return below, math.inf
+        ends = self._ends(layer)
+        if ends is not None and self._is_gate(name, layer):
+            return ends
         attributes = layer.attributes
         if not isinstance(attributes, FunctionAttributes):
             return _EVERYTHING
@@ -173,11 +173,12 @@ class _Readings:
         if not is_product or len(others) != 1 or others[0] not in self.writers:
             return None
         layer = self.writers[others[0]]
-        below = self._zero_below(layer)
+        ends = self._ends(layer)
         source = next((x for x in layer.inputs if self.graph.constant(x) is None), "")
         is_read_once = len(self.readers[others[0]]) == 1 and self._is_inner(others[0])
-        if below is None or not is_read_once:
+        if ends is None or not is_read_once:
             return None
+        below, _ = ends
         if source == name:
             return _Gate(below)
         norm = self.writers.get(source)
@@ -198,18 +199,25 @@ class _Readings:
         norm = self.writers.get(name)
         return norm is not None and self._gate_of(norm.inputs[0], reading[0]) is not None
 
-    def _zero_below(self, layer: Layer) -> float | None:
-        """Below which input a gate, times its input, is zero or as good as zero."""
+    def _ends(self, layer: Layer) -> Interval | None:
+        """Below the one, a gate times its input is as good as zero; above the other, as its input.
+
+        None for a layer that is not the first one of a gate.
+        """
         attributes = layer.attributes
         if isinstance(attributes, FunctionAttributes):
             known = dict(attributes.parameters)
             if attributes.function == "Sigmoid":
-                return _OF_SWISH[self.bits][0]
-            if attributes.function == "HardSigmoid" and known.get("alpha", 0.2) > 0:
-                return min(-known.get("beta", 0.5) / known.get("alpha", 0.2), 0.0)
+                return _OF_SWISH[self.bits]
+            alpha, beta = known.get("alpha", 0.2), known.get("beta", 0.5)
+            if attributes.function == "HardSigmoid" and alpha > 0:
+                return min(-beta / alpha, 0.0), max((1 - beta) / alpha, 0.0)
             return None
-        added = operand_values(self.graph, layer)
-        if not isinstance(attributes, SumAttributes) or added is None or layer.clamp is None:
+        added, clamp = operand_values(self.graph, layer), layer.clamp
+        if not isinstance(attributes, SumAttributes) or added is None or clamp is None:
             return None
-        is_plain = added.size == 1 and layer.clamp.low == 0 and set(attributes.signs) == {1.0}
-        return min(-float(added.reshape(-1)[0]), 0.0) if is_plain else None
+        if added.size != 1 or clamp.low != 0 or set(attributes.signs) != {1.0}:
+            return None
+        shift = float(added.reshape(-1)[0])
+        above = math.inf if clamp.high is None else max(clamp.high - shift, 0.0)
+        return min(-shift, 0.0), above

@@ -105,8 +105,25 @@ def test_with_gains_in_front_of_a_gate_every_channel_has_an_end_of_its_own():
     layers = parts_of(graph).layers
     found = find_relevant_ranges(graph, layers)
     assert (found[x].min, found[gained].min) == (-16.0, -8.0)
+    assert found[x].max == LARGEST
     seen = {x: np.array([-3.0, -50.0, -5.0], np.float32)}
     assert find_relevant_ranges(graph, layers, channel_minima=seen)[x].min == -5.0
+
+
+@pytest.mark.parametrize(
+    ("gate", "ends"),
+    [
+        (lambda net, x: net.node("Sigmoid", x), (-8.0, 8.0)),
+        (lambda net, x: net.node("HardSigmoid", x, alpha=0.25, beta=0.5), (-2.0, 2.0)),
+        (lambda net, x: net.clip(net.node("Add", x, net.constant(3.0)), 0, 6), (-3.0, 3.0)),
+    ],
+    ids=["sigmoid", "hard sigmoid", "clip"],
+)
+def test_what_only_a_gate_reads_matters_until_the_gate_is_open(gate, ends):
+    net, x = network()
+    names = [net.constant(values) for values in ([0.5, 2.0, 1.0], [0] * 3, [0] * 3, [1] * 3)]
+    gained = net.node("BatchNormalization", x, *names, epsilon=0.0)
+    assert relevant(net, net.node("Mul", x, gate(net, gained)))[gained] == ends
 
 
 def test_gains_that_another_layer_reads_leave_everything_relevant():
