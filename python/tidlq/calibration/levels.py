@@ -14,6 +14,11 @@ WIDE_MARGIN = 1.5
 """By how much 16-bit ranges go beyond what was seen: their steps are so fine that a value outside
 costs far more than all the rounding."""
 
+SATURATION_WEIGHT = 3.0
+"""By how much an error by saturation counts more than one by rounding, where any scale is possible:
+few frames show too little of the largest values. AIMET's value. Scales that differ by factors of
+two leave room beyond a range as they are."""
+
 _LARGEST_FINITE = 2.0**127
 
 
@@ -45,12 +50,17 @@ class RangeSearch:
 
     Attributes:
         rule: which.
-        parameter: MSE: weight of the squared error of what is clipped; PERCENTILE: part of the
-            values that is kept, in percent.
+        percent: PERCENTILE: part of the values that is kept.
     """
 
     rule: RangeRule
-    parameter: float = 1.0
+    percent: float = 100.0
+
+    def parameter(self, scales: FeatureScales) -> float:
+        """MSE: weight of the squared error of what is clipped; PERCENTILE: the percent."""
+        if self.rule is RangeRule.MSE:
+            return SATURATION_WEIGHT if scales.unit is None else 1.0
+        return self.percent
 
 
 def select_range(search: RangeSearch, feature: FeatureStatistics, scales: FeatureScales) -> Range:
@@ -85,7 +95,7 @@ def select_range(search: RangeSearch, feature: FeatureStatistics, scales: Featur
         scales.asymmetric,
         scales.unit or 0.0,
         least_shift,
-        search.parameter,
+        search.parameter(scales),
     )
     return Range(low, high, RangeOrigin.MEASURED)
 

@@ -66,14 +66,12 @@ from tidlq.spec import (
 )
 from tidlq.target import (
     CalibrationIngredients,
-    CalibrationMethod,
     EqualizationChoice,
     Options,
     scheme_of,
 )
 from tidlq.version import __version__
 
-SATURATION_WEIGHT = 1.0
 WORTH_RESCALING = 0.9
 """Part of the error that rescaled channels may leave to be chosen: their bounds cost layers."""
 
@@ -277,11 +275,8 @@ class DataDecision:
     def _range_search(self) -> RangeSearch:
         level = self.options.accuracy_level
         if self.ingredients.activation_clipping:
-            method = self.options.calibration_method
-            parameter = SATURATION_WEIGHT
-            if method is CalibrationMethod.PERCENTILE:
-                parameter = self.options.percentile
-            return RangeSearch(RangeRule(method.value), parameter)
+            rule = RangeRule(self.options.calibration_method.value)
+            return RangeSearch(rule, self.options.percentile)
         return RangeSearch(RangeRule.MEAN_OF_FRAMES if level == 0 else RangeRule.EXTREMES)
 
     def _sweeps(self, candidate: _Candidate, held: BiasFrames | None) -> BiasSweeps | None:

@@ -25,7 +25,7 @@ def feature_of(*frames: list[float]) -> FeatureStatistics:
 
 
 def search(rule: RangeRule) -> RangeSearch:
-    return RangeSearch(rule, 99.0 if rule is RangeRule.PERCENTILE else 1.0)
+    return RangeSearch(rule, 99.0)
 
 
 def test_level_0_is_the_mean_of_the_frames_extremes():
@@ -74,3 +74,16 @@ def test_what_the_model_states_wins_and_is_remembered():
     assert choice("x", EIGHT) is stated
     assert choice("y", EIGHT) == Range(-1, 2)
     assert choice.chosen == {"x": stated, "y": Range(-1, 2)}
+
+
+def test_rare_large_values_weigh_more_where_a_scale_may_be_any_number():
+    rng = np.random.default_rng(5)
+    values = np.concatenate([rng.normal(0, 1, 20_000), rng.uniform(4, 12, 40)])
+    feature = feature_of(values.astype(np.float32).tolist())
+    free, doubling = FeatureScales(8, asymmetric=True), FeatureScales(8, unit=1.0)
+    chosen = select_range(RangeSearch(RangeRule.MSE), feature, free)
+    unweighted = feature.tensor.select_range("mse", 8, True, 0.0, -(2**31), 1.0)
+    assert unweighted[1] < chosen.max < 12
+    of_powers = select_range(RangeSearch(RangeRule.MSE), feature, doubling)
+    low, high = feature.tensor.select_range("mse", 8, False, 1.0, -(2**31), 1.0)
+    assert (of_powers.min, of_powers.max) == (low, high)

@@ -113,7 +113,7 @@ def test_with_gains_in_front_of_a_gate_every_channel_has_an_end_of_its_own():
 @pytest.mark.parametrize(
     ("gate", "ends"),
     [
-        (lambda net, x: net.node("Sigmoid", x), (-8.0, 8.0)),
+        (lambda net, x: net.node("Sigmoid", x), (-8.0, 12.0)),
         (lambda net, x: net.node("HardSigmoid", x, alpha=0.25, beta=0.5), (-2.0, 2.0)),
         (lambda net, x: net.clip(net.node("Add", x, net.constant(3.0)), 0, 6), (-3.0, 3.0)),
     ],

@@ -18,8 +18,10 @@ from tidlq.target import Options
 TYPE = "quantization_scale_type"
 
 
-def frames_of(graph: Graph) -> Callable[[], FrameSource]:
+def frames_of(graph: Graph, outlier: float = 0.0) -> Callable[[], FrameSource]:
     frames = [random_frame(graph, seed) for seed in range(3)]
+    for values in frames[0].values():
+        values.flat[0] += outlier
     return lambda: open_frames(frames, graph.inputs, None, 20)
 
 
@@ -93,8 +95,9 @@ def test_a_measured_range_follows_the_accuracy_level(level: int) -> None:
     graph = stated_chain(4)
     missing = output_of(graph, "conv1")
     partial = without(graph, missing)
-    found = decided(partial, frames_of(partial), accuracy_level=level).ranges.features[missing]
-    extremes = decided(partial, frames_of(partial), accuracy_level=2).ranges.features[missing]
+    frames = frames_of(partial, outlier=8)
+    found = decided(partial, frames, accuracy_level=level).ranges.features[missing]
+    extremes = decided(partial, frames, accuracy_level=2).ranges.features[missing]
     assert found.max <= extremes.max
     assert (found == extremes) == (level == 2)
 
