@@ -1,16 +1,29 @@
 """Renders docs/accuracy.md from the results of `bench_calibration.py`.
 
-python benches/render_accuracy.py [--results FOLDER] [--markdown docs/accuracy.md]
+python benches/render_accuracy.py [--results FOLDER] [--markdown docs/accuracy.md] [--keep PAGE]
+
+With --keep a cell without a result is that of PAGE, and the page says when cells were measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from accuracy_dates import Key, PageError, committed, date_notes, measured
+from accuracy_page import (
+    FLOAT_TITLES,
+    NO_FIGURES,
+    PAIR_TITLES,
+    PEER_TITLES,
+    KeptResult,
+    Page,
+    read_page,
+)
 from columns import all_columns
 from data_folder import cache_folder
 from results import Result, difference
@@ -31,7 +44,7 @@ Figures are in percent: top-1 of classifiers, mIoU of segmentation, AP of detect
 lines of text recognition, F1 of text detection. After +- stands the standard error of the
 difference to float, paired over the same samples; the one of the float top-1 itself, beside it in
 brackets, is sqrt(p (1 - p) / n).
-
+{kept}
 Peers: ONNX Runtime's `quantize_static` (QDQ, uint8 features, symmetric int8 weights per channel)
 and NNCF's `quantize` (preset mixed) with fast or full bias correction, each in the version that
 `benches/peers/requirements.txt` names.
@@ -75,14 +88,31 @@ Points lost against float at level 9 with every switch off, one on, all on, and 
 
 {ingredients}
 """
+KEPT = """
+Not all columns were measured at once. The lines under a table say when each was ("by" a date: then
+or before), also for the tables that follow in its section. What was measured earlier is kept as
+this page had it: same calibration frames, same evaluation data, but `tidlq` as it was then, and two
+decimals, of which mean and worst drop are made. Without their samples two columns cannot be paired:
+after +-~ stands the root of the sum of the squares of both columns' errors against float, as if
+these were independent. The paired error is mostly smaller, at times a little larger.
+"""
 
 
 @dataclass(frozen=True)
 class Results:
-    """All results by network and column, networks in reading order."""
+    """All results by network and column, networks in reading order.
+
+    Attributes:
+        networks: their names.
+        cells: the results.
+        page: that has what was not measured anew.
+        moments: when each cell was measured, where there is such a page.
+    """
 
     networks: list[str]
-    cells: dict[tuple[str, str], Result]
+    cells: dict[Key, Result]
+    page: Page | None = None
+    moments: Mapping[Key, str] = field(default_factory=dict)
 
     def have(self, column: str) -> bool:
         """Any network has been measured in that column."""
@@ -94,12 +124,21 @@ class Results:
         return next((result for result in found if result.percent is not None), None)
 
 
-def load_results(folder: Path) -> Results:
-    """Reads every file; classifiers come first."""
-    loaded = [Result(**json.loads(file.read_text())) for file in sorted(folder.glob("*/*.json"))]
-    order = sorted(loaded, key=lambda result: (result.metric != "top-1", result.network))
+def load_results(folder: Path, kept_page: Path | None = None) -> Results:
+    """Reads every file, and from a page what has none; classifiers come first."""
+    files = sorted(folder.glob("*/*.json"))
+    loaded = [Result(**json.loads(file.read_text())) for file in files]
+    page = read_page(kept_page) if kept_page else None
+    kept = page.missing(loaded) if page else []
+    order = sorted([*loaded, *kept], key=lambda result: (result.metric != "top-1", result.network))
     cells = {(result.network, result.column): result for result in order}
-    return Results(list(dict.fromkeys(result.network for result in order)), cells)
+    networks = list(dict.fromkeys(result.network for result in order))
+    if page is None or kept_page is None:
+        return Results(networks, cells)
+    moments = {(r.network, r.column): measured(f) for r, f in zip(loaded, files, strict=True)}
+    for key in ((cell.network, cell.column) for cell in kept):
+        moments[key] = page.moments.of(key) or committed(kept_page)
+    return Results(networks, cells, page, moments)
 
 
 def _row(cells: list[str]) -> str:
@@ -111,7 +150,7 @@ def _head(titles: list[str]) -> list[str]:
 
 
 def _percent(result: Result) -> str:
-    return f"{result.percent:.2f} +-{difference(result)[1]:.2f}"
+    return f"{result.percent:.2f} +-{result.error:.2f}"
 
 
 def _drop(result: Result) -> str:
@@ -155,7 +194,7 @@ def table(
     columns = [column for column in wanted if results.have(column)]
     if not columns:
         return "Not measured."
-    lines = _head(["network", "metric", "samples", "float (s.e.)", *columns])
+    lines = _head([*FLOAT_TITLES, *columns])
     notes: list[str] = []
     for network in results.networks:
         known = results.any_of(network)
@@ -165,7 +204,7 @@ def table(
             if cell is not None and cell.reason:
                 note = f"{network}, {cell.column}: {cell.reason}"
                 notes += [note] if note not in notes else []
-                texts.append("none")
+                texts.append(NO_FIGURES)
             else:
                 texts.append(show(cell) if cell else "")
         if any(texts):
@@ -175,6 +214,8 @@ def table(
     if not summary:
         return "\n".join(lines)
     lines += _summary(results, columns)
+    shown = ((network, column) for column in columns for network in results.networks)
+    notes += date_notes({key: results.moments[key] for key in shown if key in results.moments})
     return "\n".join(lines + [""] * bool(notes) + [f"- {note}" for note in notes])
 
 
@@ -199,26 +240,35 @@ def _detail_rows(
 
 def against(results: Results, name: str, peers: tuple[str, ...] = ()) -> str:
     """Markdown: level 1 of a scheme against its level 0 and against the best peer."""
-    lines = _head(["network", "level 1 - level 0", *(["level 1 - peer", "peer"] if peers else [])])
+    lines = _head([*PAIR_TITLES, *(PEER_TITLES if peers else [])])
     for network in results.networks:
         cells = {c: r for (n, c), r in results.cells.items() if n == network and not r.reason}
         first = cells.get(f"{name} level 1")
         others = [cells[peer] for peer in peers if peer in cells]
         if first is None:
             continue
-        texts = [_signed(first, cells.get(f"{name} level 0"))]
+        texts = [_signed(first, cells.get(f"{name} level 0"), results.page)]
         if peers:
             best = max(others, key=lambda cell: cell.percent or 0.0, default=None)
-            texts += [_signed(first, best), best.column if best else ""]
+            texts += [_signed(first, best, results.page), best.column if best else ""]
         lines.append(_row([network, *texts]))
     return "\n".join(lines) if len(lines) > 2 else "Not measured."
 
 
-def _signed(result: Result, other: Result | None) -> str:
+def _signed(result: Result, other: Result | None, page: Page | None) -> str:
     if other is None:
         return ""
+    kept = [isinstance(cell, KeptResult) for cell in (result, other)]
+    if page is not None and any(kept):
+        pair = page.pairs.get((result.network, result.column, other.column))
+        return pair if pair and all(kept) else _unpaired(result, other)
     points, error = difference(result, other)
     return f"{points:+.2f} +-{error:.2f}"
+
+
+def _unpaired(result: Result, other: Result) -> str:
+    points = round((result.percent or 0.0) - (other.percent or 0.0), 2) + 0.0  # never -0.00
+    return f"{points:+.2f} +-~{math.hypot(result.error, other.error):.2f}"
 
 
 def render(results: Results) -> str:
@@ -230,8 +280,10 @@ def render(results: Results) -> str:
     per_tensor = [*tables["type 0"], *tables["type 1"], "ORT min/max per-tensor"]
     ingredients = [names for title, names in tables.items() if title.startswith("ingredients")]
     wide = [*tables["16 bits"], "ORT 16 bits"]
+    frames = [cell.frames or 0 for cell in results.cells.values()]
     return PAGE.format(
-        frames=max((cell.frames or 0 for cell in results.cells.values()), default=0),
+        frames=max([*frames, results.page.frames if results.page else 0]),
+        kept=KEPT if results.page else "",
         type_4=table(results, real, _percent),
         flips=table(results, real, _flips, summary=False),
         against_4=against(results, "type 4", PEERS),
@@ -248,8 +300,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=cache_folder() / "results")
     parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="PAGE", help="has what no result has")
     arguments = parser.parse_args()
-    page = render(load_results(arguments.results))
+    try:
+        page = render(load_results(arguments.results, arguments.keep))
+    except (OSError, PageError) as error:
+        parser.error(str(error))
     if arguments.markdown:
         arguments.markdown.write_text(page)
     else:

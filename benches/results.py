@@ -55,6 +55,11 @@ class Result:
             return None
         return self.float_percent - self.percent
 
+    @property
+    def error(self) -> float:
+        """Standard error of the difference to float, in points."""
+        return difference(self)[1]
+
 
 def difference(result: Result, other: Result | None = None) -> tuple[float, float]:
     """Points of one column less those of another (float by default), and the standard error.
