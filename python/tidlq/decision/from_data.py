@@ -150,11 +150,7 @@ class DataDecision:
         choice = self.ingredients.equalization
         if choice is not EqualizationChoice.OFF and not self.given.equalization:
             found = rescalable_groups(graph, self.options)
-            groups = tuple(group for group in found if not self._is_given(group))
-            # With a scale per channel only what passes gates is known to be worth the time.
-            is_worthwhile = not self.scheme.channel_wise or any(g.restored for g in groups)
-            if choice is EqualizationChoice.ON or is_worthwhile:
-                self.groups = groups
+            self.groups = tuple(group for group in found if self._may_rescale(group))
         if self.kept.length is not None:
             self.split = self._split(min(self.kept.length, self.options.calibration_frames))
         chosen = self._candidate(graph, parts, self.given.equalization)
@@ -452,12 +448,15 @@ class DataDecision:
     def _assignment(self, graph: Graph, parts: Partition) -> Assignment:
         return assign_precision(self.options, graph, parts)
 
-    def _is_given(self, group: ChannelGroup) -> bool:
-        """Ranges are given that hold for the channels as they are."""
+    def _may_rescale(self, group: ChannelGroup) -> bool:
+        """No range is given that holds for its channels as they are, and its noise can be lowered."""
         weights = {x.name for x in (*group.producers, *group.consumers)}
         names = [parameter_name(layer, ParameterRole.WEIGHT) for layer in weights]
         names += [_bias_of(x.name) for x in group.producers]
-        return self.given.concerns([*group.tensors, *names])
+        if self.given.concerns([*group.tensors, *names]):
+            return False
+        # A bound per channel costs layers, for little where every channel of a weight has a scale.
+        return group.bound is None or not self.scheme.channel_wise
 
     def _tell_given(self, chosen: _Candidate) -> None:
         """Says how many ranges are the file's, and how many were found."""

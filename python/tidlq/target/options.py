@@ -151,7 +151,7 @@ class Options(BaseModel):
     cross_layer_equalization: Equalization = Field(
         default=EqualizationChoice.AUTO,
         description="Rescaling of channels between layers; auto: with accuracy_level 1 and 9, "
-        "where it lowers the error (weights with a scale per channel: networks with gates only).",
+        "where it lowers the error.",
     )
     leave_out_fusions: Fusions = Field(
         default=("none",),
