@@ -41,7 +41,7 @@ from tidlq.decision.outcome import Decision, Progress
 from tidlq.decision.placement import rescalable_groups, rescale
 from tidlq.decision.plain_orders import plain_orders
 from tidlq.decision.relevant_ranges import relevant_ranges
-from tidlq.decision.rescaling import find_rescaling, is_certain
+from tidlq.decision.rescaling import find_rescaling, groups_worth_rescaling, is_certain
 from tidlq.decision.trials import PrecisionTrials
 from tidlq.equalization import ChannelGroup
 from tidlq.errors import DataError
@@ -150,7 +150,9 @@ class DataDecision:
         choice = self.ingredients.equalization
         if choice is not EqualizationChoice.OFF and not self.given.equalization:
             found = rescalable_groups(graph, self.options)
-            self.groups = tuple(group for group in found if self._may_rescale(group))
+            groups = [group for group in found if not self._is_given(group)]
+            is_forced = choice is EqualizationChoice.ON
+            self.groups = groups_worth_rescaling(graph, groups, self.scheme, is_forced)
         if self.kept.length is not None:
             self.split = self._split(min(self.kept.length, self.options.calibration_frames))
         chosen = self._candidate(graph, parts, self.given.equalization)
@@ -448,15 +450,12 @@ class DataDecision:
     def _assignment(self, graph: Graph, parts: Partition) -> Assignment:
         return assign_precision(self.options, graph, parts)
 
-    def _may_rescale(self, group: ChannelGroup) -> bool:
-        """No range is given that holds for its channels as they are, and its noise can be lowered."""
+    def _is_given(self, group: ChannelGroup) -> bool:
+        """Ranges are given that hold for the channels as they are."""
         weights = {x.name for x in (*group.producers, *group.consumers)}
         names = [parameter_name(layer, ParameterRole.WEIGHT) for layer in weights]
         names += [_bias_of(x.name) for x in group.producers]
-        if self.given.concerns([*group.tensors, *names]):
-            return False
-        # A bound per channel costs layers, for little where every channel of a weight has a scale.
-        return group.bound is None or not self.scheme.channel_wise
+        return self.given.concerns([*group.tensors, *names])
 
     def _tell_given(self, chosen: _Candidate) -> None:
         """Says how many ranges are the file's, and how many were found."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tidlq.calibration import MeasuredFeatures
 from tidlq.decision.placement import place_layers
@@ -12,12 +12,13 @@ from tidlq.equalization import (
     ChannelSpread,
     EqualizationGain,
     find_equalization,
+    is_read_by_channel,
 )
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
 from tidlq.graph.recognition.fusions import NO_FUSION
 from tidlq.precision.weights import largest_bias_code
-from tidlq.spec import ScaleRule
+from tidlq.spec import ScaleRule, Scheme
 from tidlq.target import Options, scheme_of
 
 WIDE_HEADROOM = 16.0
@@ -27,6 +28,28 @@ CERTAIN_GAIN = 0.05
 WORTHWHILE_CHANNEL_WISE = 0.5
 """Part of the noise to signal that rescaled channels may leave, by the model, to be tried at all
 where weights have a scale per channel and need it less."""
+
+
+def groups_worth_rescaling(
+    graph: Graph, groups: Iterable[ChannelGroup], scheme: Scheme, is_forced: bool
+) -> tuple[ChannelGroup, ...]:
+    """The groups whose noise may be lowered enough for a search.
+
+    With a weight scale per channel, a bound per channel costs layers for little, and layers that
+    read many channels lose in their weights much of what their input gains: only a network with
+    gates, or with a depthwise layer that reads such a group, is searched.
+
+    Args:
+        graph: the network as it is.
+        groups: channels that may be rescaled together.
+        scheme: rules of the scales.
+        is_forced: rescaling is asked for, however little it brings.
+    """
+    if not scheme.channel_wise:
+        return tuple(groups)
+    free = tuple(group for group in groups if group.bound is None)
+    is_likely = any(x.restored or is_read_by_channel(graph, x) for x in free)
+    return free if is_forced or is_likely else ()
 
 
 def find_rescaling(

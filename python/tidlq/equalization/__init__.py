@@ -9,7 +9,7 @@ After Nagel et al., "Data-Free Quantization through Weight Equalization and Bias
 the choice of the factors and the treatment of clipped channels are our own (docs/numerics.md).
 """
 
-from tidlq.equalization.groups import ChannelGroup, find_channel_groups
+from tidlq.equalization.groups import ChannelGroup, find_channel_groups, is_read_by_channel
 from tidlq.equalization.rewrite import equalize
 from tidlq.equalization.search import ChannelSpread, EqualizationGain, find_equalization
 
@@ -20,4 +20,5 @@ __all__ = [
     "equalize",
     "find_channel_groups",
     "find_equalization",
+    "is_read_by_channel",
 ]

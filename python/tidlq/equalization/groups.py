@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidlq.equalization.gates import Gates, find_gates
+from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.layers import (
     BatchNormAttributes,
     FunctionAttributes,
@@ -18,7 +19,7 @@ from tidlq.graph.layers import (
     PoolAttributes,
 )
 from tidlq.graph.model import Graph
-from tidlq.graph.parameters import operand_index
+from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.graph.partition import Partition, StageKind
 
 CHANNEL_AXIS = 1
@@ -53,6 +54,12 @@ class ChannelGroup:
     def is_scaled(self) -> bool:
         """Its feature maps differ by more than what moves, pools or clamps."""
         return bool(self.restored or self.shifted)
+
+
+def is_read_by_channel(graph: Graph, group: ChannelGroup) -> bool:
+    """A depthwise layer reads it: with a weight scale per channel, any factors suit that one."""
+    weights = ((x, layer_parameters(graph, x).weight) for x in group.consumers)
+    return any(in_taps(weight).shape[1] == 1 < group_count(x, weight) for x, weight in weights)
 
 
 def find_channel_groups(graph: Graph, partition: Partition) -> tuple[ChannelGroup, ...]:
