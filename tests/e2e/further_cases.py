@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from e2e.operator_cases import FEATURES, OperatorCase, f32, i64, scalar
+from e2e.operator_cases import FEATURES, OperatorCase, bias, f32, grid, i64, scalar
 
 FUNCTIONS = [
     *(
@@ -202,7 +202,63 @@ SAMPLES = [
     for align in (0, 1)
 ]
 
+_SMALL = (1, 6, 5, 4)
+_DEFORMED = ("x0", "c0", "x1", "c1")
+
+DEFORMED = [
+    OperatorCase(
+        "deform_conv",
+        "DeformConv",
+        [FEATURES, (1, 18, 9, 10)],
+        [grid((4, 6, 3, 3)), bias(4)],
+        {"pads": [1, 1, 1, 1]},
+        order=_DEFORMED,
+        opset=19,
+    ),
+    OperatorCase(
+        "deform_conv_mask",
+        "DeformConv",
+        [FEATURES, (1, 18, 9, 10), (1, 9, 9, 10)],
+        [grid((4, 6, 3, 3)), bias(4)],
+        {"pads": [1, 1, 1, 1]},
+        order=(*_DEFORMED, "x2"),
+        opset=22,
+    ),
+    OperatorCase(
+        "deform_conv_without_bias",
+        "DeformConv",
+        [_SMALL, (1, 8, 4, 3), (1, 4, 4, 3)],
+        [grid((9, 6, 2, 2))],
+        order=("x0", "c0", "x1", "", "x2"),
+        opset=19,
+    ),
+    OperatorCase(
+        "deform_conv_groups",
+        "DeformConv",
+        [(2, 6, 7, 8), (2, 36, 3, 3), (2, 18, 3, 3)],
+        [grid((8, 3, 3, 2)), bias(8)],
+        {
+            "group": 2,
+            "offset_group": 3,
+            "strides": [3, 2],
+            "dilations": [1, 3],
+            "pads": [2, 0, 0, 1],
+        },
+        order=(*_DEFORMED, "x2"),
+        opset=19,
+    ),
+    OperatorCase(
+        "deform_conv_depthwise",
+        "DeformConv",
+        [_SMALL, (1, 2, 5, 4)],
+        [grid((6, 1, 1, 1)), bias(6)],
+        {"group": 6},
+        order=_DEFORMED,
+        opset=19,
+    ),
+]
+
 FURTHER_CASES = [
     *(*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES, *ORDERS),
-    *SAMPLES,
+    *(*SAMPLES, *DEFORMED),
 ]

@@ -88,6 +88,7 @@ _PARAMETRIC = frozenset(
     {
         "Conv",
         "ConvTranspose",
+        "DeformConv",
         "Gemm",
         "MatMul",
         "BatchNormalization",

@@ -11,12 +11,15 @@ import enum
 import math
 from dataclasses import dataclass, field, replace
 
+from tidlq.graph.interpolation import GridSampleAttributes, ResizeAttributes
+
 
 class LayerKind(enum.Enum):
     """What a layer computes."""
 
     CONVOLUTION = "convolution"
     TRANSPOSED_CONVOLUTION = "transposed convolution"
+    DEFORMABLE_CONVOLUTION = "deformable convolution"
     INNER_PRODUCT = "inner product"
     BATCH_NORM = "batch-norm"
     CLAMP = "clamp"
@@ -54,6 +57,11 @@ class LayerKind(enum.Enum):
     def has_weight(self) -> bool:
         """The layer multiplies by a quantized parameter and adds an exact bias."""
         return self in _WEIGHTED
+
+    @property
+    def has_channel_scales(self) -> bool:
+        """The weight may have a scale for each output channel, the first axis of its own form."""
+        return self in _WEIGHTED or self is LayerKind.DEFORMABLE_CONVOLUTION
 
 
 _WEIGHTED = frozenset(
@@ -130,6 +138,16 @@ class ConvolutionAttributes:
 
     window: Window
     groups: int
+
+
+@dataclass(frozen=True)
+class DeformableAttributes(ConvolutionAttributes):
+    """A convolution of which every tap has moved; each offset group of channels has offsets.
+
+    Inputs are the feature, the offsets and, where each tap is weighted as well, the mask.
+    """
+
+    offset_groups: int
 
 
 @dataclass(frozen=True)
@@ -315,57 +333,6 @@ class SliceAttributes:
 
 
 @dataclass(frozen=True)
-class ResizeAxis:
-    """Interpolation along one logical axis: output i mixes `low[i]` and `high[i]`.
-
-    `fraction[i]` in [0, 1) is the share of `high[i]`; zero everywhere for nearest.
-    """
-
-    axis: int
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    fraction: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ResizeAttributes:
-    """Separable interpolation along each listed axis.
-
-    Attributes:
-        axes: where each output position lies.
-        is_linear: between two input positions; otherwise the nearest one is taken.
-        coordinates: ONNX's name of how positions correspond.
-    """
-
-    axes: tuple[ResizeAxis, ...]
-    is_linear: bool = False
-    coordinates: str = ""
-
-
-class SamplePadding(enum.Enum):
-    """What GridSample finds beyond the edges: ONNX's names."""
-
-    ZEROS = "zeros"
-    BORDER = "border"
-    REFLECTION = "reflection"
-
-
-@dataclass(frozen=True)
-class GridSampleAttributes:
-    """Values of the first input at the places that the second names, -1 .. 1 along each axis.
-
-    Attributes:
-        is_linear: between four positions; otherwise the nearest one is taken.
-        padding: what lies beyond the edges.
-        aligns_corners: -1 and 1 are the outermost positions, not their outer edges.
-    """
-
-    is_linear: bool
-    padding: SamplePadding
-    aligns_corners: bool
-
-
-@dataclass(frozen=True)
 class NormalizationAttributes:
     """y = gain * (x - mean) / sqrt(variance + epsilon) + shift, over some axes.
 
@@ -392,6 +359,7 @@ class NoAttributes:
 
 Attributes = (
     ConvolutionAttributes
+    | DeformableAttributes
     | PoolAttributes
     | InnerProductAttributes
     | BatchNormAttributes

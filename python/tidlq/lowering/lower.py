@@ -9,6 +9,7 @@ from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
 from tidlq.lowering import (
+    deformable,
     elementwise,
     gathers,
     movement,
@@ -28,6 +29,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
     {
         LayerKind.CONVOLUTION: weighted.lower_convolution,
         LayerKind.TRANSPOSED_CONVOLUTION: weighted.lower_transposed_convolution,
+        LayerKind.DEFORMABLE_CONVOLUTION: deformable.lower_deformable_convolution,
         LayerKind.INNER_PRODUCT: weighted.lower_inner_product,
         LayerKind.BATCH_NORM: weighted.lower_batch_norm,
         LayerKind.PRELU: weighted.lower_prelu,

@@ -322,6 +322,7 @@ class Layer(_message.Message):
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     GRID_SAMPLE_FIELD_NUMBER: _builtins.int
+    DEFORMABLE_CONVOLUTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
     output: _builtins.int
@@ -383,6 +384,8 @@ class Layer(_message.Message):
     def top_k(self) -> Global___TopK: ...
     @_builtins.property
     def grid_sample(self) -> Global___GridSample: ...
+    @_builtins.property
+    def deformable_convolution(self) -> Global___DeformableConvolution: ...
     def __init__(
         self,
         *,
@@ -417,12 +420,13 @@ class Layer(_message.Message):
         normalization: Global___Normalization | None = ...,
         top_k: Global___TopK | None = ...,
         grid_sample: Global___GridSample | None = ...,
+        deformable_convolution: Global___DeformableConvolution | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization", "top_k", "grid_sample"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization", "top_k", "grid_sample", "deformable_convolution"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1482,3 +1486,79 @@ class GridSample(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GridSample: _TypeAlias = GridSample  # noqa: Y015
+
+@_typing.final
+class DeformableConvolution(_message.Message):
+    """A convolution whose every position has moved by an offset of its own. Inputs, all of integer types: a
+    feature (N, H, W, C), offsets (N, H', W', 2 * G * T) and, where there are three, a mask
+    (N, H', W', G * T), with G = offset_groups and T = kernel_h * kernel_w; output (N, H', W', C_out).
+    Of channel c and tap (ky, kx) the entry is b = (c / (C / G)) * T + ky * kernel_w + kx. In IEEE float64,
+    each operation rounded to nearest (so is float64 of an integer), without fused operations,
+      p_h = float64(y * stride_h - pad_top + ky * dilation_h)
+          + float64(scale(offsets)) * float64(offsets[n, y, x, 2 * b] - zero_point(offsets))
+    likewise p_w from 2 * b + 1; low = floor(p), f = p - low. With x = q - zero_point(input), and 0 outside,
+      s = x[low_h, low_w] * ((1 - f_h) * (1 - f_w)) + x[low_h, low_w + 1] * ((1 - f_h) * f_w)
+        + x[low_h + 1, low_w] * (f_h * (1 - f_w)) + x[low_h + 1, low_w + 1] * (f_h * f_w)
+    from left to right, and with a mask s = s * float64(mask[n, y, x, b] - zero_point(mask)). Then
+      acc[o] = sum of s * weight[o, ky, kx, i], from 0 on, by ky, kx and i;  c = g * C/groups + i
+      v = round_half_even(acc[o] * gain[o] + shift[o])            g = o / (C_out / groups)
+      q = min(max(v + zero_point(output), clamp_min), clamp_max)
+    v saturates before zero_point is added. A list of length 1 serves every o.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    PAD_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    OFFSET_GROUPS_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    SHIFT_FIELD_NUMBER: _builtins.int
+    CLAMP_MIN_FIELD_NUMBER: _builtins.int
+    CLAMP_MAX_FIELD_NUMBER: _builtins.int
+    weight: _builtins.int
+    """Constant tensor, S8 or S16, zero point 0, shape (C_out, kernel_h, kernel_w, C / groups)."""
+    groups: _builtins.int
+    offset_groups: _builtins.int
+    clamp_min: _builtins.int
+    """Within the output's element type, clamp_min <= clamp_max. A fused ReLU or Clip narrows them."""
+    clamp_max: _builtins.int
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def pad(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Top and left; what lies below and right follows from the output's shape."""
+
+    @_builtins.property
+    def gain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Finite; scale(input) * (scale of o's weights) * scale(mask) and the real bias, divided by
+        scale(output).
+        """
+
+    @_builtins.property
+    def shift(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        weight: _builtins.int = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        pad: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int = ...,
+        offset_groups: _builtins.int = ...,
+        gain: _abc.Iterable[_builtins.float] | None = ...,
+        shift: _abc.Iterable[_builtins.float] | None = ...,
+        clamp_min: _builtins.int = ...,
+        clamp_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp_max", b"clamp_max", "clamp_min", b"clamp_min", "dilation", b"dilation", "gain", b"gain", "groups", b"groups", "offset_groups", b"offset_groups", "pad", b"pad", "shift", b"shift", "stride", b"stride", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeformableConvolution: _TypeAlias = DeformableConvolution  # noqa: Y015

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tidlq.graph.layers import GridSampleAttributes, Layer, SamplePadding
+from tidlq.graph.interpolation import GridSampleAttributes, SamplePadding
+from tidlq.graph.layers import Layer
 from tidlq.lowering.builder import NetworkBuilder, channels_last, identity
 from tidlq.lowering.network_pb2 import GridSample
 from tidlq.lowering.requantize import LARGEST_SHIFT, by_shift

@@ -5,14 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tidlq.graph.layers import (
-    Layer,
-    LayerKind,
-    PoolAttributes,
-    ResizeAttributes,
-    ResizeAxis,
-    Window,
-)
+from tidlq.graph.interpolation import ResizeAttributes, ResizeAxis
+from tidlq.graph.layers import Layer, LayerKind, PoolAttributes, Window
 from tidlq.lowering import litert_resize, twice_rounded
 from tidlq.lowering.builder import (
     Layout,

@@ -47,6 +47,7 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
         if layer.kind in (
             LayerKind.CONVOLUTION,
             LayerKind.TRANSPOSED_CONVOLUTION,
+            LayerKind.DEFORMABLE_CONVOLUTION,
             LayerKind.INNER_PRODUCT,
         ):
             matrix = _matrix(graph, layer, parameters)

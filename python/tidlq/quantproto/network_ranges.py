@@ -31,6 +31,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
     {
         LayerKind.CONVOLUTION: TidlLayerType.CONVOLUTION,
         LayerKind.TRANSPOSED_CONVOLUTION: TidlLayerType.DECONVOLUTION,
+        LayerKind.DEFORMABLE_CONVOLUTION: TidlLayerType.DEFORMABLE_CONVOLUTION,
         LayerKind.INNER_PRODUCT: TidlLayerType.INNER_PRODUCT,
         LayerKind.BATCH_NORM: TidlLayerType.BATCH_NORM,
         LayerKind.PRELU: TidlLayerType.PRELU,

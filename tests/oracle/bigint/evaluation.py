@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from oracle.bigint import (
+    deformable,
     elementwise,
     floats,
     movement,
@@ -76,6 +77,8 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return rows.matrix_product(op, xs, sources, output)
         case "grid_sample":
             return sampling.grid_sample(op, xs, sources, output)
+        case "deformable_convolution":
+            return deformable.deformable_convolution(op, xs, sources, tensors[op.weight], output)
         case "normalization":
             return rows.normalization(op, xs[0], sources[0], output)
         case "transposed_convolution":

@@ -83,6 +83,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "slice": LayerKind(movement_layers.slice_axes, _NOT_SCALAR, takes_floats=True),
     "resize": LayerKind(movement_layers.resize, _FEATURES),
     "grid_sample": LayerKind(sampling_layers.grid_sample, (4,)),
+    "deformable_convolution": LayerKind(sampling_layers.deformable_convolution, (4,)),
     "softmax": LayerKind(element_layers.softmax, _NOT_SCALAR),
     "matrix_product": LayerKind(row_layers.matrix_product, (2, 3, 4, 5)),
     "normalization": LayerKind(row_layers.normalization, _NOT_SCALAR),

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.graph.layers import Layer, LayerKind, ResizeAttributes, ResizeAxis
+from tidlq.graph.interpolation import ResizeAttributes, ResizeAxis
+from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.gathers import gathered
 from tidlq.graph.recognition.reading import NodeReader, RefusedError

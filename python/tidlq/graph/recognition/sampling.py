@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tidlq.graph.layers import GridSampleAttributes, Layer, LayerKind, SamplePadding
+from tidlq.graph.interpolation import GridSampleAttributes, SamplePadding
+from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 

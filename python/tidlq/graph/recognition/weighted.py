@@ -1,4 +1,4 @@
-"""Layers with parameters: convolution, inner product, batch-norm, PReLU."""
+"""Layers with parameters: convolutions, inner product, batch-norm, PReLU."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import math
 from tidlq.graph.layers import (
     BatchNormAttributes,
     ConvolutionAttributes,
+    DeformableAttributes,
     InnerProductAttributes,
     Layer,
     LayerKind,
     Window,
 )
+from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 
 MOST_PHASES = 4096
@@ -99,6 +101,26 @@ def recognise_transposed_convolution(node: NodeReader) -> Layer:
         ConvolutionAttributes(window, node.integer("group", 1)),
         weight=node.inputs[1],
         bias=node.optional(2),
+    )
+
+
+def recognise_deformable_convolution(node: NodeReader) -> Layer:
+    """DeformConv with a constant weight, 2-D, with computed offsets and mask."""
+    refuse_stated(node)
+    weight = node.constant(1, "weight")
+    if node.has_input(3):
+        node.constant(3, "bias")
+    kernel = tuple(weight.shape[2:])
+    if len(kernel) != 2:
+        raise RefusedError(f"it slides over {len(kernel)} axes, the engine over 2")
+    window = read_window(node, kernel)
+    mask = (node.feature(4),) if node.has_input(4) else ()
+    return node.layer(
+        LayerKind.DEFORMABLE_CONVOLUTION,
+        DeformableAttributes(window, node.integer("group", 1), node.integer("offset_group", 1)),
+        inputs=(node.feature(0), node.feature(2), *mask),
+        weight=node.inputs[1],
+        bias=node.optional(3),
     )
 
 

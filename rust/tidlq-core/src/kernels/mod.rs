@@ -7,6 +7,7 @@ mod accumulator;
 mod aligned;
 mod block;
 mod convolution;
+mod deformable;
 mod depthwise;
 mod depthwise_bytes;
 mod depthwise_halves;

@@ -1,6 +1,7 @@
 //! Plain versions of every operation: the semantics of `proto/network.proto` written down as loops,
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
+mod deformable;
 mod grid_sample;
 mod order;
 mod reduce;
@@ -172,6 +173,7 @@ impl Step<'_> {
             ),
             Op::Resize(resize) => self.resize(resize),
             Op::GridSample(spec) => self.grid_sample(spec),
+            Op::DeformableConvolution(spec) => self.deformable_convolution(spec),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
             Op::MatrixProduct(requantizer) => self.matrix_product(requantizer),

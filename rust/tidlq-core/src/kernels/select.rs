@@ -4,6 +4,7 @@ use bytemuck::cast_slice;
 
 use super::Kernel;
 use super::convolution::ConvolutionKernel;
+use super::deformable::{DeformableKernel, Source};
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::depthwise_bytes::DepthwiseBytesKernel;
 use super::depthwise_halves::DepthwiseHalvesKernel;
@@ -35,8 +36,8 @@ use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
-    AveragePool, Convolution, GridSample, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program,
-    Resize, ResizeAxis, Softmax, Sum, TensorSpec, Window,
+    AveragePool, Convolution, DeformableConvolution, GridSample, InnerProduct, LayerSpec, Map2d,
+    Op, PRelu, Pad, Program, Resize, ResizeAxis, Softmax, Sum, TensorSpec, Window,
 };
 
 /// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
@@ -89,6 +90,7 @@ pub(crate) fn kernel_for(
         )),
         Op::Resize(resize) => scope.resize(resize),
         Op::GridSample(spec) => scope.grid_sample(spec),
+        Op::DeformableConvolution(spec) => scope.deformable_convolution(spec),
         Op::Softmax(softmax) => scope.softmax(softmax),
         Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
         Op::Extremum { least } => scope.extremum(*least),
@@ -435,6 +437,29 @@ impl<'a> Scope<'a> {
             output_type: output.element_type,
             zero_points: [input.zero_point, grid.zero_point],
             requantizer: RowRequantizer::new(&spec.requantizer, bound),
+        })
+    }
+
+    fn deformable_convolution(&self, spec: &DeformableConvolution) -> Box<dyn Kernel> {
+        let source = |position: usize| {
+            let tensor = self.input(position);
+            Source { element_type: tensor.element_type, zero_point: tensor.zero_point }
+        };
+        Box::new(DeformableKernel {
+            input: map(self.input(0)),
+            output: map(self.output()),
+            feature: source(0),
+            offsets: source(1),
+            offset_scale: self.input(1).scale.into(),
+            mask: (self.layer.inputs.len() > 2).then(|| source(2)),
+            output_type: self.output().element_type,
+            zero_point: self.output().zero_point,
+            weights: DeformableKernel::packed(
+                &weights(&self.program.tensors[spec.weight]),
+                spec.groups,
+                self.output().last_axis(),
+            ),
+            spec: spec.clone(),
         })
     }
 

@@ -34,9 +34,9 @@ pub use values::{Values, ValuesView};
 
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
-    AveragePool, Convolution, GridAxis, GridPadding, GridSample, InnerProduct, IntegerSoftmax,
-    LayerSpec, Map2d, Normalization, Op, PRelu, Pad, PadMode, Reduce, ReduceKind, Resize,
-    ResizeAxis, Softmax, Sum, TopK, Window,
+    AveragePool, Convolution, DeformableConvolution, GridAxis, GridPadding, GridSample,
+    InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op, PRelu, Pad, PadMode, Reduce,
+    ReduceKind, Resize, ResizeAxis, Softmax, Sum, TopK, Window,
 };
 
 /// Generated from `proto/network.proto`.

@@ -87,7 +87,8 @@ impl Program {
         match &self.layers[layer].op {
             Op::Convolution(Convolution { weight, .. })
             | Op::TransposedConvolution(Convolution { weight, .. })
-            | Op::InnerProduct(InnerProduct { weight, .. }) => {
+            | Op::InnerProduct(InnerProduct { weight, .. })
+            | Op::DeformableConvolution(DeformableConvolution { weight, .. }) => {
                 Some(self.tensors[*weight].element_type)
             }
             _ => None,
@@ -99,7 +100,8 @@ impl Program {
         let (input, output) = self.layer_ends(layer);
         match &self.layers[layer].op {
             Op::Convolution(Convolution { weight, .. })
-            | Op::InnerProduct(InnerProduct { weight, .. }) => {
+            | Op::InnerProduct(InnerProduct { weight, .. })
+            | Op::DeformableConvolution(DeformableConvolution { weight, .. }) => {
                 let weight = &self.tensors[*weight];
                 output.elements() * (weight.elements() / weight.shape[0])
             }
@@ -142,6 +144,7 @@ pub(crate) enum Op {
     Slice { start: Vec<usize>, step: Vec<isize> },
     Resize(Resize),
     GridSample(GridSample),
+    DeformableConvolution(DeformableConvolution),
     Softmax(Softmax),
     IntegerSoftmax(IntegerSoftmax),
     TransposedConvolution(Convolution),
@@ -340,6 +343,20 @@ pub(crate) struct GridSample {
     pub nearest: bool,
     pub padding: GridPadding,
     pub requantizer: Requantizer,
+}
+
+/// A convolution at places that have moved.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DeformableConvolution {
+    pub weight: usize,
+    pub window: Window,
+    pub groups: usize,
+    pub offset_groups: usize,
+    /// One or one per output channel.
+    pub gain: Vec<f64>,
+    pub shift: Vec<f64>,
+    /// Least and greatest output.
+    pub clamp: [i32; 2],
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -123,3 +123,53 @@ fn broken_samples_at_places_are_refused() {
     let float = refused(&[(U8, x), (F32, grid)], &[2, 6, 7, 5], Op::GridSample(plain.clone()));
     assert!(float.is_some());
 }
+
+#[test]
+fn broken_deformable_convolutions_are_refused() {
+    let plain = proto::DeformableConvolution {
+        weight: 0,
+        stride: vec![1, 2],
+        dilation: vec![1, 1],
+        pad: vec![0, 1],
+        groups: 1,
+        offset_groups: 2,
+        gain: vec![0.5],
+        shift: vec![0.0; 3],
+        clamp_min: 3,
+        clamp_max: 255,
+    };
+    let shapes: [&[usize]; 4] = [&[2, 5, 4, 6], &[2, 7, 8, 16], &[2, 7, 8, 8], &[2, 7, 8, 3]];
+    let refused = |[x, offsets, mask, y]: [&[usize]; 4],
+                   kind: ElementType,
+                   change: &dyn Fn(&mut proto::DeformableConvolution)| {
+        let mut sample = Sample::default();
+        let weight = sample.constant(ElementType::S8, &[3, 2, 2, 6], 0, &[1; 72]);
+        let mut message = proto::DeformableConvolution { weight, ..plain.clone() };
+        change(&mut message);
+        let inputs = [(U8, x), (kind, offsets), (U8, mask)];
+        let inputs = inputs.map(|(kind, shape)| sample.input(kind, shape, 0));
+        let y = sample.tensor(U8, y, 0);
+        sample.output_layer(&inputs, y, Op::DeformableConvolution(message));
+        Engine::load(&sample.file(), Isa::Scalar, 1).err()
+    };
+    let after = |change: &dyn Fn(&mut proto::DeformableConvolution)| refused(shapes, U8, change);
+    assert_eq!(after(&|_| ()), None);
+    assert!(after(&|m| m.weight = 1).is_some());
+    assert!(after(&|m| m.stride[0] = 0).is_some());
+    assert!(after(&|m| m.pad.truncate(1)).is_some());
+    assert!(after(&|m| m.dilation = vec![u32::MAX; 2]).is_none());
+    assert!(after(&|m| m.groups = 0).is_some());
+    assert!(after(&|m| m.groups = 4).is_some());
+    assert!(after(&|m| m.offset_groups = 3).is_some());
+    assert!(after(&|m| m.gain[0] = f64::NAN).is_some());
+    assert!(after(&|m| m.gain.clear()).is_some());
+    assert!(after(&|m| m.shift = vec![0.0; 2]).is_some());
+    assert!(after(&|m| m.clamp_max = 256).is_some());
+    assert!(after(&|m| m.clamp_min = 256).is_some());
+    let [x, offsets, mask, y] = shapes;
+    assert!(refused([x, offsets, mask, y], F32, &|_| ()).is_some());
+    assert!(refused([&x[1..], offsets, mask, y], U8, &|_| ()).is_some());
+    assert!(refused([x, &[2, 7, 8, 8], mask, y], U8, &|_| ()).is_some());
+    assert!(refused([x, offsets, &[2, 7, 8, 4], y], U8, &|_| ()).is_some());
+    assert!(refused([x, offsets, mask, &[2, 7, 8, 4]], U8, &|_| ()).is_some());
+}

@@ -123,6 +123,9 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         Message::GridSample(message) => {
             Op::GridSample(super::grid_sample::grid_sample(scope, message)?)
         }
+        Message::DeformableConvolution(message) => {
+            Op::DeformableConvolution(super::deformable::convolution(scope, message)?)
+        }
         Message::Softmax(message) => softmax(scope, message)?,
         Message::IntegerSoftmax(message) => integer_softmax(scope, message)?,
         Message::TransposedConvolution(message) => {

@@ -2,6 +2,7 @@
 //! anything is allocated by a size that the file states.
 
 mod check;
+mod deformable;
 mod grid_sample;
 mod layer;
 mod movement;
