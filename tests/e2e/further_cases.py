@@ -20,6 +20,17 @@ FUNCTIONS = [
     OperatorCase("celu_narrow", "Celu", attributes={"alpha": 0.25}),
     OperatorCase("pow_square", "Pow", constants=[scalar(2.0)]),
     OperatorCase("pow_cube_of_integer", "Pow", constants=[np.array([3], np.int64)]),
+    OperatorCase("pow_of_exponents", "Pow", constants=[f32(0, 1, 2, 3, 4, -1).reshape(6, 1, 1)]),
+    OperatorCase(
+        "pow_of_integers", "Pow", constants=[np.array([[2], [3], [1]], np.int32)], shapes=[(3, 5)]
+    ),
+    OperatorCase("pow_widened", "Pow", [(4, 1)], [np.full((4, 3), 2, np.float32)]),
+    OperatorCase(
+        "pow_of_bases",
+        "Pow",
+        constants=[f32(0.5, 1, 2, 3, 0.7, 0).reshape(6, 1, 1)],
+        order=["c0", "x0"],
+    ),
     OperatorCase("pow_of_base", "Pow", constants=[scalar(1.7)], order=["c0", "x0"]),
 ]
 
@@ -45,6 +56,28 @@ REDUCTIONS = [
         ("last", (3, 5, 7), (-1,), 1),
         ("whole", FEATURES, (0, 1, 2, 3), 0),
     )
+]
+
+_COORDINATES = "coordinate_transformation_mode"
+REDUCTIONS += [
+    OperatorCase(f"{name}_none", name, constants=[i64()], attributes={"noop_with_empty_axes": 1})
+    for name in ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMax")
+]
+
+SLOPES = [
+    OperatorCase("prelu_width", "PRelu", constants=[np.linspace(-0.5, 0.9, 10, dtype=np.float32)]),
+    OperatorCase(
+        "prelu_apart",
+        "PRelu",
+        [(2, 3, 5, 4)],
+        [np.linspace(-0.9, 0.9, 12, dtype=np.float32).reshape(3, 1, 4)],
+    ),
+    OperatorCase(
+        "prelu_whole",
+        "PRelu",
+        [(3, 4)],
+        [np.linspace(-0.9, 0.9, 12, dtype=np.float32).reshape(3, 4)],
+    ),
 ]
 
 _PICKED = np.array([[3, -1], [0, 2]], np.int64)
@@ -156,6 +189,67 @@ RESIZES = [
     ),
 ]
 
+SCATTERS += [
+    OperatorCase(
+        f"scatter_{name}_{reduction}",
+        operator,
+        shapes,
+        [indices],
+        {"reduction": reduction, **more},
+        order=["x0", "c0", "x1"],
+    )
+    for reduction in ("add", "max", "min")
+    for name, operator, shapes, indices, more in (
+        (
+            "elements",
+            "ScatterElements",
+            [(3, 4, 2), (3, 2, 2)],
+            np.array([[[0, 3], [0, 1]], [[2, 2], [1, 2]], [[-1, 0], [3, 0]]], np.int64),
+            {"axis": 1},
+        ),
+        (
+            "nd",
+            "ScatterND",
+            [(4, 5, 3), (3, 3)],
+            np.array([[0, 4], [3, -2], [0, 4]], np.int64),
+            {},
+        ),
+    )
+]
+
+WINDOWED = [
+    OperatorCase(
+        f"resize_{label}",
+        "Resize",
+        [shape],
+        [i64(*sizes)],
+        {"mode": mode, **more},
+        order=["x0", "", "", "c0"],
+        opset=19,
+    )
+    for label, mode, shape, sizes, more in (
+        ("cubic", "cubic", FEATURES, (1, 6, 13, 25), {}),
+        ("cubic_smaller", "cubic", FEATURES, (1, 6, 4, 7), {"cubic_coeff_a": -0.5}),
+        ("cubic_one_axis", "cubic", FEATURES, (1, 6, 9, 23), {}),
+        ("cubic_excluding", "cubic", (2, 3, 5, 4), (2, 3, 10, 6), {"exclude_outside": 1}),
+        *(
+            (f"cubic_{mode}", "cubic", FEATURES, (1, 6, 12, 7), {_COORDINATES: mode})
+            for mode in ("align_corners", "asymmetric", "pytorch_half_pixel")
+        ),
+        ("cubic_matrix", "cubic", (7, 8), (14, 5), {}),
+        ("linear_filtered", "linear", FEATURES, (1, 6, 4, 3), {"antialias": 1}),
+        ("linear_filtered_one", "linear", FEATURES, (1, 6, 12, 3), {"antialias": 1}),
+        ("cubic_filtered", "cubic", FEATURES, (1, 6, 4, 6), {"antialias": 1}),
+        (
+            "cubic_filtered_excluding",
+            "cubic",
+            (2, 3, 11, 12),
+            (2, 3, 5, 4),
+            {"antialias": 1, "exclude_outside": 1, _COORDINATES: "align_corners"},
+        ),
+    )
+]
+
 _POSITIONS = (TensorProto.INT64,)
 
 ORDERS = [
@@ -197,7 +291,7 @@ SAMPLES = [
         attributes={"mode": mode, "padding_mode": padding, "align_corners": align},
         opset=16,
     )
-    for mode in ("bilinear", "nearest")
+    for mode in ("bilinear", "nearest", "bicubic")
     for padding in ("zeros", "border", "reflection")
     for align in (0, 1)
 ]
@@ -259,6 +353,16 @@ DEFORMED = [
 ]
 
 FURTHER_CASES = [
-    *(*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES, *ORDERS),
+    *(
+        *FUNCTIONS,
+        *COMBINATIONS,
+        *REDUCTIONS,
+        *GATHERS,
+        *SCATTERS,
+        *RESIZES,
+        *WINDOWED,
+        *ORDERS,
+        *SLOPES,
+    ),
     *(*SAMPLES, *DEFORMED),
 ]

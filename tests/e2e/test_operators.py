@@ -114,7 +114,7 @@ def slack(case: OperatorCase, width: str, scale_type: object) -> float:
     two. Bounded by the accumulated weight error: two steps here, one where all has 16 bits, none to
     speak of where only the parameters have 16.
     """
-    is_resized = case.operator == "Resize" and case.attributes["mode"] == "linear"
+    is_resized = case.operator == "Resize" and case.attributes["mode"] != "nearest"
     if is_resized or case.operator == "GridSample":
         return 2 * 65535 * 2.0**-16 if width == "16 bits" else 2 * 255 * 2.0**-11
     is_on_grid = scale_type == 4 and case.operator in ("Conv", "DeformConv", "Gemm", "MatMul")

@@ -47,7 +47,7 @@ def on_grid(quant: FeatureQuant, values: np.ndarray) -> np.ndarray:
     q = np.clip(
         np.rint(values / quant.scale) + quant.zero_point, quant.type.lowest, quant.type.highest
     )
-    return ((q - quant.zero_point) * quant.scale).astype(np.float32)
+    return np.asarray((q - quant.zero_point) * quant.scale, np.float32)
 
 
 def parameter_error(example: NodeExample, compiled: Compiled, feeds: dict) -> np.ndarray | float:

@@ -34,6 +34,25 @@ class ResizeAttributes:
     coordinates: str = ""
 
 
+@dataclass(frozen=True)
+class AxisWindows:
+    """Interpolation along one logical axis: output i mixes `positions[i]` in `shares[i]`.
+
+    Every window has as many positions. The shares of each add up to 1; some may be negative.
+    """
+
+    axis: int
+    positions: tuple[tuple[int, ...], ...]
+    shares: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class WindowedResizeAttributes:
+    """Separable interpolation between more than two positions along each listed axis."""
+
+    axes: tuple[AxisWindows, ...]
+
+
 class SamplePadding(enum.Enum):
     """What GridSample finds beyond the edges: ONNX's names."""
 
@@ -42,16 +61,24 @@ class SamplePadding(enum.Enum):
     REFLECTION = "reflection"
 
 
+class SampleMode(enum.Enum):
+    """Between which positions GridSample interpolates: ONNX's names since operator set 20."""
+
+    NEAREST = "nearest"
+    LINEAR = "linear"
+    CUBIC = "cubic"
+
+
 @dataclass(frozen=True)
 class GridSampleAttributes:
     """Values of the first input at the places that the second names, -1 .. 1 along each axis.
 
     Attributes:
-        is_linear: between four positions; otherwise the nearest one is taken.
+        mode: the nearest position, or 2 or 4 along each axis.
         padding: what lies beyond the edges.
         aligns_corners: -1 and 1 are the outermost positions, not their outer edges.
     """
 
-    is_linear: bool
+    mode: SampleMode
     padding: SamplePadding
     aligns_corners: bool

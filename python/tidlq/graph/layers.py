@@ -11,7 +11,13 @@ import enum
 import math
 from dataclasses import dataclass, field, replace
 
-from tidlq.graph.interpolation import GridSampleAttributes, ResizeAttributes
+from tidlq.graph.interpolation import (
+    GridSampleAttributes,
+    ResizeAttributes,
+    SampleMode,
+    WindowedResizeAttributes,
+)
+from tidlq.graph.scattering import ScatterAttributes
 
 
 class LayerKind(enum.Enum):
@@ -28,6 +34,7 @@ class LayerKind(enum.Enum):
     SUM = "sum"
     PRODUCT = "product"
     DIVISION = "division"
+    POWER = "power"
     EXTREMUM = "extremum"
     REDUCTION = "reduction"
     MAX_POOL = "max pool"
@@ -41,6 +48,7 @@ class LayerKind(enum.Enum):
     SCATTER = "scatter"
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
+    WINDOWED_RESIZE = "windowed resize"
     GRID_SAMPLE = "grid sample"
     SOFTMAX = "softmax"
     MATRIX_PRODUCT = "matrix product"
@@ -371,11 +379,13 @@ Attributes = (
     | OrderAttributes
     | ReductionAttributes
     | GatherAttributes
+    | ScatterAttributes
     | RearrangementAttributes
     | TransposeAttributes
     | PadAttributes
     | SliceAttributes
     | ResizeAttributes
+    | WindowedResizeAttributes
     | GridSampleAttributes
     | NormalizationAttributes
     | NoAttributes
@@ -422,6 +432,9 @@ class Layer:
             return not constant or self.attributes.value == 0 or math.isinf(self.attributes.value)
         if isinstance(self.attributes, ReductionAttributes):
             return self.attributes.reduction.selects
+        if isinstance(self.attributes, GridSampleAttributes):
+            # Cubic weights reach beyond the values that they lie between.
+            return self.attributes.mode is not SampleMode.CUBIC
         return self.kind in _KEEPING
 
     @property

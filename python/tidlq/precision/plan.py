@@ -57,6 +57,9 @@ _FREE = frozenset(
         LayerKind.NORMALIZATION,
         LayerKind.REDUCTION,
         LayerKind.DIVISION,
+        LayerKind.POWER,
+        LayerKind.WINDOWED_RESIZE,
+        LayerKind.GRID_SAMPLE,
     }
 )
 """Kinds whose output's scale follows from its range alone."""

@@ -50,6 +50,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SCATTER: TidlLayerType.SCATTER_ELEMENTS,
         LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
+        LayerKind.WINDOWED_RESIZE: TidlLayerType.RESIZE,
         LayerKind.GRID_SAMPLE: TidlLayerType.GRID_SAMPLE,
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
         LayerKind.TOP_K: TidlLayerType.TOP_K,

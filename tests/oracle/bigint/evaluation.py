@@ -12,6 +12,7 @@ from oracle.bigint import (
     floats,
     movement,
     order,
+    powers,
     real,
     reductions,
     rows,
@@ -120,8 +121,12 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return reductions.reduce(op, xs[0], sources[0], output)
         case "top_k":
             return order.top_k(op, xs[0], output)
+        case "power":
+            return powers.power(op, xs, sources, output)
         case "division":
             return reductions.division(op, xs, sources, output)
+        case "windowed_resize":
+            return movement.windowed_resize(op, xs[0], sources[0], output)
         case "resize":
             is_real = op.requantize.mode == pb.Requantize.MODE_REAL
             return (real if is_real else movement).resize(op, xs[0], sources[0], output)

@@ -33,6 +33,7 @@ def grid_sample(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     bits = draw(st.integers(0, 20))
     shift = draw(st.integers(0, 24))
     layer = pb.GridSample(fraction_bits=bits, shift=shift, nearest=draw(st.booleans()))
+    layer.cubic = not layer.nearest and draw(st.booleans())
     span = draws.span(net.tensor(grid))
     wild = draws.one_in(draw, 8)
     for size in (height, width):

@@ -87,8 +87,7 @@ def test_an_add_that_varies_along_rows_is_not_a_bias() -> None:
     ("operator", "attributes", "reason"),
     [
         ("LpNormalization", {}, "no integer kernel"),
-        ("Resize", {"mode": "cubic"}, "mode 'cubic'"),
-        ("ReduceSum", {"noop_with_empty_axes": 1}, "reduces no axis"),
+        ("Resize", {"mode": "cubic", "cubic_coeff_a": -60.0}, "its weights are beyond 4 times"),
     ],
 )
 def test_a_refused_node_says_why(operator: str, attributes: dict[str, object], reason: str) -> None:

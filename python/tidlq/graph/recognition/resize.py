@@ -8,13 +8,22 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tidlq.graph.interpolation import ResizeAttributes, ResizeAxis
+from tidlq.graph.interpolation import (
+    AxisWindows,
+    ResizeAttributes,
+    ResizeAxis,
+    WindowedResizeAttributes,
+)
 from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.gathers import gathered
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
+from tidlq.graph.recognition.windows import WindowRule, axis_windows
 
 Float32 = NDArray[np.float32]
+
+LARGEST_WEIGHTS = 4
+"""Sum of the magnitudes of a window's shares."""
 
 
 def _scales(node: NodeReader, shape: tuple[int, ...], out: tuple[int, ...]) -> tuple[float, ...]:
@@ -81,12 +90,15 @@ def _is_same(axis: ResizeAxis, shape: tuple[int, ...]) -> bool:
     return axis.low == tuple(range(shape[axis.axis])) and not any(axis.fraction)
 
 
-def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) -> ResizeAxis:
+def _places(node: NodeReader, axis: int, size: int, out: int, scale: float) -> Float32:
     if _coordinate_mode(node) == "tf_crop_and_resize":
         rank = len(node.float_shape(node.inputs[0]))
-        x = _cropped_coordinates(node, axis, rank, size, out)
-    else:
-        x = _coordinates(_coordinate_mode(node), size, out, scale)
+        return _cropped_coordinates(node, axis, rank, size, out)
+    return _coordinates(_coordinate_mode(node), size, out, scale)
+
+
+def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) -> ResizeAxis:
+    x = _places(node, axis, size, out, scale)
     if node.text("mode", "nearest") == "nearest":
         rounding = "floor" if _is_early(node) else "round_prefer_floor"
         index = np.clip(_nearest(node.text("nearest_mode", rounding), x), 0, size - 1)
@@ -133,16 +145,53 @@ def _kept_ratio(
     return tuple(common if axis in axes else ratio for axis, ratio in enumerate(whole))
 
 
+def _axis_windows(
+    node: NodeReader, axis: int, size: int, out: int, scale: float, rule: WindowRule
+) -> AxisWindows:
+    places = _places(node, axis, size, out, scale)
+    found = axis_windows(axis, size, places, scale, rule)
+    if found is None:
+        raise RefusedError("around a place of it no position counts")
+    if max(sum(map(abs, shares)) for shares in found.shares) > LARGEST_WEIGHTS:
+        raise RefusedError(
+            f"its weights are beyond {LARGEST_WEIGHTS} times what they are divided by"
+        )
+    return found
+
+
+def _leaves(axis: AxisWindows, size: int) -> bool:
+    """Whether every output is the input at its own position."""
+    return axis.positions == tuple((position,) for position in range(size))
+
+
+def _recognise_windowed(
+    node: NodeReader, changed: tuple[int, ...], scales: tuple[float, ...]
+) -> Layer:
+    """Interpolation that is cubic, or that filters what gets smaller."""
+    refuse_stated(node)
+    shape, out = node.float_shape(node.inputs[0]), node.float_shape(node.output())
+    rule = WindowRule(
+        is_cubic=node.text("mode", "nearest") == "cubic",
+        coefficient=node.real("cubic_coeff_a", -0.75),
+        filters=bool(node.integer("antialias", 0)),
+        excludes_outside=bool(node.integer("exclude_outside", 0)),
+    )
+    found = [_axis_windows(node, a, shape[a], out[a], scales[a], rule) for a in changed]
+    axes = tuple(axis for axis in found if not _leaves(axis, shape[axis.axis])) or (*found[-1:],)
+    if not 1 <= len(axes) <= 2:
+        raise RefusedError(f"it interpolates along {len(axes)} axes, the engine along 1 or 2")
+    return node.layer(LayerKind.WINDOWED_RESIZE, WindowedResizeAttributes(axes))
+
+
 def recognise_resize(node: NodeReader) -> Layer:
-    """Nearest interpolation along any axes, linear along one or two."""
+    """Nearest interpolation along any axes; linear, cubic and filtering ones along one or two."""
     shape = node.float_shape(node.feature(0))
     out = node.float_shape(node.output())
     mode = node.text("mode", "nearest")
-    if mode not in ("nearest", "linear"):
+    if mode not in ("nearest", "linear", "cubic"):
         raise RefusedError(f"mode {mode!r} has no kernel")
     is_smaller = any(new < size for size, new in zip(shape, out, strict=True))
-    if node.integer("antialias", 0) and mode == "linear" and is_smaller:
-        raise RefusedError("it filters (antialias)")
+    filters = bool(node.integer("antialias", 0)) and mode == "linear" and is_smaller
     is_cropped = _coordinate_mode(node) == "tf_crop_and_resize"
     sizes = enumerate(zip(shape, out, strict=True))
     changed = tuple(axis for axis, (size, new) in sizes if size != new or is_cropped)
@@ -150,6 +199,8 @@ def recognise_resize(node: NodeReader) -> Layer:
     scales = _kept_ratio(node, shape, out) or _scales(node, shape, out)
     if len(shape) in (3, 4) and set(changed) <= set(spatial):
         changed = spatial
+    if filters or mode == "cubic":
+        return _recognise_windowed(node, changed, scales)
     axes = tuple(_axis_map(node, a, shape[a], out[a], scales[a]) for a in changed)
     if is_cropped:
         axes = tuple(axis for axis in axes if not _is_same(axis, shape)) or axes[-1:]

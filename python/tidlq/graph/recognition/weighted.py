@@ -165,12 +165,8 @@ def recognise_batch_norm(node: NodeReader) -> Layer:
 
 
 def recognise_prelu(node: NodeReader) -> Layer:
-    """PRelu with one constant slope, or one per channel (axis 1)."""
-    slope = node.constant(1, "slope")
-    shape = node.float_shape(node.feature(0))
-    if slope.size != 1:
-        padded = (1,) * (len(shape) - slope.ndim) + slope.shape
-        expected = tuple(size if axis == 1 else 1 for axis, size in enumerate(shape))
-        if padded != expected:
-            raise RefusedError("its slope varies along more than the channels")
+    """PRelu with a constant slope, which may vary along any axes."""
+    node.constant(1, "slope")
+    if node.float_shape(node.feature(0)) != node.float_shape(node.output()):
+        raise RefusedError("its slope widens the output")
     return node.layer(LayerKind.PRELU, weight=node.inputs[1])

@@ -7,7 +7,7 @@ use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::entry;
 use crate::isa::Body;
-use crate::network::{DeformableConvolution, Map2d};
+use crate::network::{DeformableConvolution, Map2d, TensorSpec};
 
 /// Products that a task aims at.
 const TASK_PRODUCTS: usize = 1 << 20;
@@ -20,12 +20,16 @@ const PIXELS: usize = 4;
 
 /// Type and zero point of an input.
 #[derive(Clone, Copy)]
-pub(crate) struct Source {
-    pub element_type: ElementType,
-    pub zero_point: i32,
+struct Source {
+    element_type: ElementType,
+    zero_point: i32,
 }
 
 impl Source {
+    const fn of(tensor: &TensorSpec) -> Self {
+        Self { element_type: tensor.element_type, zero_point: tensor.zero_point }
+    }
+
     /// An element less the zero point.
     #[inline(always)]
     fn at(self, bytes: &[u8], index: usize) -> i32 {
@@ -41,22 +45,45 @@ impl Source {
 
 /// A feature, how far its taps have moved, and perhaps how much each counts.
 pub(crate) struct DeformableKernel {
-    pub spec: DeformableConvolution,
-    pub input: Map2d,
-    pub output: Map2d,
-    pub feature: Source,
-    pub offsets: Source,
-    pub offset_scale: f64,
-    pub mask: Option<Source>,
-    pub output_type: ElementType,
-    pub zero_point: i32,
+    spec: DeformableConvolution,
+    input: Map2d,
+    output: Map2d,
+    feature: Source,
+    offsets: Source,
+    offset_scale: f64,
+    mask: Option<Source>,
+    output_type: ElementType,
+    zero_point: i32,
     /// See [`DeformableKernel::packed`].
-    pub weights: Vec<f32>,
+    weights: Vec<f32>,
 }
 
 impl DeformableKernel {
+    /// Of validated tensors; integer weights `[output][product]`.
+    pub fn new(
+        spec: &DeformableConvolution,
+        inputs: &[&TensorSpec],
+        output: &TensorSpec,
+        weights: &[i16],
+    ) -> Self {
+        let empty = Map2d { count: 0, height: 0, width: 0, channels: 0 };
+        let map = |tensor: &TensorSpec| Map2d::of(&tensor.shape).unwrap_or(empty);
+        Self {
+            spec: spec.clone(),
+            input: map(inputs[0]),
+            output: map(output),
+            feature: Source::of(inputs[0]),
+            offsets: Source::of(inputs[1]),
+            offset_scale: inputs[1].scale.into(),
+            mask: inputs.get(2).map(|tensor| Source::of(tensor)),
+            output_type: output.element_type,
+            zero_point: output.zero_point,
+            weights: Self::packed(weights, spec.groups, output.last_axis()),
+        }
+    }
+
     /// Integer weights `[output][product]` as `[group][block of outputs][product][lane]`.
-    pub fn packed(weights: &[i16], groups: usize, channels: usize) -> Vec<f32> {
+    fn packed(weights: &[i16], groups: usize, channels: usize) -> Vec<f32> {
         let columns = channels / groups;
         let (depth, blocks) = (weights.len() / channels, columns.div_ceil(LANES));
         let mut packed = vec![0.0; groups * blocks * depth * LANES];

@@ -28,6 +28,7 @@ mod normalization;
 mod pair_sum;
 mod pair_sum_halves;
 mod pool;
+mod power;
 mod prelu;
 mod product;
 mod real_pool;
@@ -42,6 +43,7 @@ mod split_epilogue;
 mod top_k;
 mod transposed;
 mod weight_parts;
+mod windowed_resize;
 mod windows;
 mod work;
 

@@ -4,6 +4,7 @@
 mod deformable;
 mod grid_sample;
 mod order;
+mod power;
 mod reduce;
 mod resize;
 mod rows;
@@ -174,6 +175,7 @@ impl Step<'_> {
             Op::Resize(resize) => self.resize(resize),
             Op::GridSample(spec) => self.grid_sample(spec),
             Op::DeformableConvolution(spec) => self.deformable_convolution(spec),
+            Op::WindowedResize(spec) => self.windowed_resize(spec),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
             Op::MatrixProduct(requantizer) => self.matrix_product(requantizer),
@@ -189,6 +191,7 @@ impl Step<'_> {
             Op::Gather { axis, index } => self.gather_axis(*axis, index),
             Op::Reduce(reduce) => self.reduce(reduce),
             Op::Division(requantizer) => self.division(requantizer),
+            Op::Power(spec) => self.power(spec),
             Op::TopK(spec) => self.top_k(spec),
         }
     }

@@ -4,7 +4,7 @@ use bytemuck::cast_slice;
 
 use super::Kernel;
 use super::convolution::ConvolutionKernel;
-use super::deformable::{DeformableKernel, Source};
+use super::deformable::DeformableKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::depthwise_bytes::DepthwiseBytesKernel;
 use super::depthwise_halves::DepthwiseHalvesKernel;
@@ -21,6 +21,7 @@ use super::normalization::NormalizationKernel;
 use super::pair_sum::PairSumKernel;
 use super::pair_sum_halves::PairSumHalvesKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
+use super::power::PowerKernel;
 use super::prelu::PReluKernel;
 use super::real_pool::RealAveragePoolKernel;
 use super::real_resize::{RealResizeKernel, Truncated, Unquantized};
@@ -31,13 +32,14 @@ use super::resize::ResizeKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
 use super::top_k::TopKKernel;
 use super::transposed::{TransposedKernel, TransposedSource};
+use super::windowed_resize::WindowedResizeKernel;
 use super::windows::{WindowSource, Windows};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding};
 use crate::isa::Isa;
 use crate::network::{
-    AveragePool, Convolution, DeformableConvolution, GridSample, InnerProduct, LayerSpec, Map2d,
-    Op, PRelu, Pad, Program, Resize, ResizeAxis, Softmax, Sum, TensorSpec, Window,
+    AveragePool, Convolution, GridSample, InnerProduct, LayerSpec, Map2d, Op, PRelu, Pad, Program,
+    Resize, ResizeAxis, Softmax, Sum, TensorSpec, Window,
 };
 
 /// Greatest magnitude of a 16-bit element less a zero point, times a 16-bit slope.
@@ -90,7 +92,11 @@ pub(crate) fn kernel_for(
         )),
         Op::Resize(resize) => scope.resize(resize),
         Op::GridSample(spec) => scope.grid_sample(spec),
-        Op::DeformableConvolution(spec) => scope.deformable_convolution(spec),
+        Op::DeformableConvolution(spec) => {
+            let weights = weights(&program.tensors[spec.weight]);
+            Box::new(DeformableKernel::new(spec, &scope.inputs(), output, &weights))
+        }
+        Op::WindowedResize(spec) => Box::new(WindowedResizeKernel::new(spec, input, output)),
         Op::Softmax(softmax) => scope.softmax(softmax),
         Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
         Op::Extremum { least } => scope.extremum(*least),
@@ -118,6 +124,12 @@ pub(crate) fn kernel_for(
             output_type: output.element_type,
             output_scale: output.scale,
             requantizer: requantizer.clone(),
+        }),
+        Op::Power(power) => Box::new(PowerKernel {
+            power: power.clone(),
+            broadcast: scope.broadcast_from_lowest(),
+            output_type: output.element_type,
+            zero_point: output.zero_point,
         }),
         Op::MatrixProduct(requantizer) => Box::new(MatrixProductKernel::new(
             scope.input(0),
@@ -172,6 +184,10 @@ impl<'a> Scope<'a> {
 
     fn output(&self) -> &'a TensorSpec {
         &self.program.tensors[self.layer.output]
+    }
+
+    fn inputs(&self) -> Vec<&'a TensorSpec> {
+        (0..self.layer.inputs.len()).map(|position| self.input(position)).collect()
     }
 
     fn quantize(&self, half_away: bool) -> Box<dyn Kernel> {
@@ -302,6 +318,17 @@ impl<'a> Scope<'a> {
         let inputs: Vec<(ElementType, i32, &[usize])> = (0..self.layer.inputs.len())
             .map(|position| self.input(position))
             .map(|tensor| (tensor.element_type, tensor.zero_point, &tensor.shape[..]))
+            .collect();
+        Broadcast::new(&inputs, &self.output().shape)
+    }
+
+    /// Integers less the lowest of their types: where a table has them.
+    fn broadcast_from_lowest(&self) -> Broadcast {
+        let inputs = self.inputs();
+        let lowest = |tensor: &TensorSpec| tensor.element_type.range().map_or(0, |(low, _)| low);
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|tensor| (tensor.element_type, lowest(tensor), &tensor.shape[..]))
             .collect();
         Broadcast::new(&inputs, &self.output().shape)
     }
@@ -437,29 +464,6 @@ impl<'a> Scope<'a> {
             output_type: output.element_type,
             zero_points: [input.zero_point, grid.zero_point],
             requantizer: RowRequantizer::new(&spec.requantizer, bound),
-        })
-    }
-
-    fn deformable_convolution(&self, spec: &DeformableConvolution) -> Box<dyn Kernel> {
-        let source = |position: usize| {
-            let tensor = self.input(position);
-            Source { element_type: tensor.element_type, zero_point: tensor.zero_point }
-        };
-        Box::new(DeformableKernel {
-            input: map(self.input(0)),
-            output: map(self.output()),
-            feature: source(0),
-            offsets: source(1),
-            offset_scale: self.input(1).scale.into(),
-            mask: (self.layer.inputs.len() > 2).then(|| source(2)),
-            output_type: self.output().element_type,
-            zero_point: self.output().zero_point,
-            weights: DeformableKernel::packed(
-                &weights(&self.program.tensors[spec.weight]),
-                spec.groups,
-                self.output().last_axis(),
-            ),
-            spec: spec.clone(),
         })
     }
 

@@ -11,6 +11,7 @@ mod reduce;
 mod requantize;
 mod rows;
 mod window;
+mod windowed_resize;
 
 use std::collections::HashMap;
 
