@@ -59,6 +59,11 @@ REDUCTIONS = [
 ]
 
 _COORDINATES = "coordinate_transformation_mode"
+COMBINATIONS += [
+    OperatorCase("gemm_of_two", "Gemm", [(3, 8), (5, 8)], attributes={"transB": 1}),
+    OperatorCase("clip_crossed", "Clip", constants=[scalar(2.0), scalar(1.0)]),
+]
+
 REDUCTIONS += [
     OperatorCase(f"{name}_none", name, constants=[i64()], attributes={"noop_with_empty_axes": 1})
     for name in ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMax")

@@ -125,7 +125,7 @@ def recognise_deformable_convolution(node: NodeReader) -> Layer:
 
 
 def recognise_gemm(node: NodeReader) -> Layer:
-    """Gemm with constant B and C."""
+    """Gemm with constant B and C; the import makes MatMul and Add of others."""
     if node.integer("transA", 0):
         raise RefusedError("its first operand is transposed")
     weight = node.constant(1, "second operand")
