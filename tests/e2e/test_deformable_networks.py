@@ -88,6 +88,17 @@ def test_the_saved_proto_gives_the_same_network(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
+def test_a_mask_of_ones_counts_for_nothing() -> None:
+    net = SmallNetwork(opset=19)
+    x = net.conv(net.input(1, 3, 6, 6), (4, 3, 3, 3))
+    told = net.conv(x, (2, 4, 1, 1))
+    ones = net.constant(np.ones((1, 1, 4, 4)))
+    model = net.model(net.node("DeformConv", x, net.random(4, 4, 1, 1), told, "", ones))
+    compiled = tidlq.compile(model, frames_of(import_model(model), 0, 2), {"accuracy_level": 0})
+    assert not compiled.partition.float_nodes
+    assert compiled.partition.layers[-1].inputs == (x, told)
+
+
 def test_offsets_that_are_constant_stay_in_float() -> None:
     net = SmallNetwork(opset=19)
     x = net.node("Relu", net.conv(net.input(1, 3, 6, 6), (4, 3, 3, 3)))

@@ -114,7 +114,7 @@ def recognise_deformable_convolution(node: NodeReader) -> Layer:
     if len(kernel) != 2:
         raise RefusedError(f"it slides over {len(kernel)} axes, the engine over 2")
     window = read_window(node, kernel)
-    mask = (node.feature(4),) if node.has_input(4) else ()
+    mask = () if _weighs_all_alike(node, 4) else (node.feature(4),)
     return node.layer(
         LayerKind.DEFORMABLE_CONVOLUTION,
         DeformableAttributes(window, node.integer("group", 1), node.integer("offset_group", 1)),
@@ -122,6 +122,12 @@ def recognise_deformable_convolution(node: NodeReader) -> Layer:
         weight=node.inputs[1],
         bias=node.optional(3),
     )
+
+
+def _weighs_all_alike(node: NodeReader, index: int) -> bool:
+    """A mask that is left out or all ones, which exporters write for want of one."""
+    is_given, is_constant = node.has_input(index), node.is_constant(index)
+    return not is_given or (is_constant and bool((node.constant(index, "mask") == 1).all()))
 
 
 def recognise_gemm(node: NodeReader) -> Layer:
