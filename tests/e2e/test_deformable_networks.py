@@ -88,6 +88,13 @@ def test_the_saved_proto_gives_the_same_network(tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
+@pytest.mark.parametrize("device", ["", "AM68A"])
+def test_a_bundle_for_ti_gives_the_same_network(device: str) -> None:
+    options = {"tidlq:device": device} if device else {}
+    bundle = compiled_with(**options).to_tidl()
+    assert "16bit" not in str(bundle.options)
+
+
 def test_a_mask_of_ones_counts_for_nothing() -> None:
     net = SmallNetwork(opset=19)
     x = net.conv(net.input(1, 3, 6, 6), (4, 3, 3, 3))
