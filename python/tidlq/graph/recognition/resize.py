@@ -43,7 +43,7 @@ def _scales(node: NodeReader, shape: tuple[int, ...], out: tuple[int, ...]) -> t
     return tuple(full)
 
 
-def _coordinates(mode: str, size: int, out: int, scale: float) -> Float32:
+def resized_coordinates(mode: str, size: int, out: int, scale: float) -> Float32:
     """Input coordinate of every output position."""
     x = np.arange(out, dtype=np.float32)
     s, half = np.float32(scale), np.float32(0.5)
@@ -94,7 +94,7 @@ def _places(node: NodeReader, axis: int, size: int, out: int, scale: float) -> F
     if _coordinate_mode(node) == "tf_crop_and_resize":
         rank = len(node.float_shape(node.inputs[0]))
         return _cropped_coordinates(node, axis, rank, size, out)
-    return _coordinates(_coordinate_mode(node), size, out, scale)
+    return resized_coordinates(_coordinate_mode(node), size, out, scale)
 
 
 def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) -> ResizeAxis:
