@@ -194,6 +194,17 @@ RESIZES = [
     ),
 ]
 
+RESIZES += [
+    OperatorCase(
+        f"resize_crop_beyond_{mode}",
+        "Resize",
+        constants=[f32(0, 0, -0.25, 0.1, 1, 1, 0.75, 1.4), i64(1, 6, 7, 8)],
+        order=["x0", "c0", "", "c1"],
+        attributes={"mode": mode, _COORDINATES: "tf_crop_and_resize"},
+    )
+    for mode in ("linear", "cubic")
+]
+
 SCATTERS += [
     OperatorCase(
         f"scatter_{name}_{reduction}",

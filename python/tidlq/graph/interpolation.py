@@ -38,7 +38,8 @@ class ResizeAttributes:
 class AxisWindows:
     """Interpolation along one logical axis: output i mixes `positions[i]` in `shares[i]`.
 
-    Every window has as many positions. The shares of each add up to 1; some may be negative.
+    Every window has as many positions. The shares of each add up to 1, some may be negative; or all
+    are 0.
     """
 
     axis: int

@@ -152,10 +152,12 @@ def lower_windowed_resize(builder: NetworkBuilder, layer: Layer) -> None:
 
 
 def _windows(axis: AxisWindows, bits: int) -> WindowedResize.AxisWindows:
-    """Integer weights, whose sum is 2^bits as that of the shares is 1."""
+    """Integer weights, whose sum is 2^bits where that of the shares is 1."""
     weights = np.rint(np.ldexp(np.array(axis.shares), bits)).astype(np.int64)
     largest = np.argmax(weights, axis=1)
-    weights[np.arange(len(weights)), largest] += (1 << bits) - weights.sum(axis=1)
+    is_used = weights.any(axis=1)
+    missing = np.where(is_used, (1 << bits) - weights.sum(axis=1), 0)
+    weights[np.arange(len(weights)), largest] += missing
     positions = np.array(axis.positions)
     return WindowedResize.AxisWindows(
         taps=positions.shape[1],

@@ -97,6 +97,21 @@ def _places(node: NodeReader, axis: int, size: int, out: int, scale: float) -> F
     return resized_coordinates(_coordinate_mode(node), size, out, scale)
 
 
+def _has_beyond(
+    node: NodeReader, axes: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]
+) -> bool:
+    """Whether the region of a crop reaches beyond the input, where zeros are then."""
+    if _coordinate_mode(node) != "tf_crop_and_resize":
+        return False
+    cropped = [_cropped_coordinates(node, a, len(shape), shape[a], out[a]) for a in axes]
+    if not any(np.isnan(places).any() for places in cropped):
+        return False
+    value = node.real("extrapolation_value", 0.0)
+    if value != 0 or node.text("mode", "nearest") == "nearest":
+        raise RefusedError("its region reaches beyond its input")
+    return True
+
+
 def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) -> ResizeAxis:
     x = _places(node, axis, size, out, scale)
     if node.text("mode", "nearest") == "nearest":
@@ -112,7 +127,7 @@ def _axis_map(node: NodeReader, axis: int, size: int, out: int, scale: float) ->
 
 
 def _cropped_coordinates(node: NodeReader, axis: int, rank: int, size: int, out: int) -> Float32:
-    """Positions between two shares of an axis; none may lie outside of the input."""
+    """Positions between two shares of an axis; NaN outside of the input."""
     region = node.constant(1, "region").reshape(-1)
     axes = [node.axis(listed, rank) for listed in node.integers("axes", range(rank))]
     start, end, last = np.float32(0), np.float32(1), np.float32(size - 1)
@@ -125,9 +140,7 @@ def _cropped_coordinates(node: NodeReader, axis: int, rank: int, size: int, out:
         found = np.asarray(start * last + x * step, np.float32)
     else:
         found = np.asarray(x + np.float32(0.5) * (start + end) * last, np.float32)
-    if ((found < 0) | (found > last)).any():
-        raise RefusedError("its region reaches beyond its input")
-    return found
+    return np.where((found < 0) | (found > last), np.float32(np.nan), found)
 
 
 def _kept_ratio(
@@ -167,7 +180,7 @@ def _leaves(axis: AxisWindows, size: int) -> bool:
 def _recognise_windowed(
     node: NodeReader, changed: tuple[int, ...], scales: tuple[float, ...]
 ) -> Layer:
-    """Interpolation that is cubic, or that filters what gets smaller."""
+    """Interpolation that is cubic, filters what gets smaller, or finds zeros outside."""
     refuse_stated(node)
     shape, out = node.float_shape(node.inputs[0]), node.float_shape(node.output())
     rule = WindowRule(
@@ -199,7 +212,7 @@ def recognise_resize(node: NodeReader) -> Layer:
     scales = _kept_ratio(node, shape, out) or _scales(node, shape, out)
     if len(shape) in (3, 4) and set(changed) <= set(spatial):
         changed = spatial
-    if filters or mode == "cubic":
+    if _has_beyond(node, changed, shape, out) or filters or mode == "cubic":
         return _recognise_windowed(node, changed, scales)
     axes = tuple(_axis_map(node, a, shape[a], out[a], scales[a]) for a in changed)
     if is_cropped:

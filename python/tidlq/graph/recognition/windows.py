@@ -53,7 +53,8 @@ def axis_windows(
     Args:
         axis: logical axis.
         size: of the input.
-        places: float32 [outputs], in positions of the input; may lie outside.
+        places: float32 [outputs], in positions of the input; may lie outside. Where NaN, nothing
+            has a weight.
         scale: of the output to the input.
         rule: for the weights.
 
@@ -67,7 +68,7 @@ def axis_windows(
     shares = np.stack([row for row in rows if row is not None])
     used = shares != 0
     first = np.argmax(used, axis=1)
-    last = size - 1 - np.argmax(used[:, ::-1], axis=1)
+    last = np.where(used.any(axis=1), size - 1 - np.argmax(used[:, ::-1], axis=1), 0)
     taps = int((last - first).max()) + 1
     first = np.minimum(first, size - taps)
     positions = first[:, np.newaxis] + np.arange(taps)
@@ -79,8 +80,10 @@ def axis_windows(
 
 
 def _shares(place: float, size: int, stretch: float, rule: WindowRule) -> Float64 | None:
-    """Share of every position of the input: float64 [size], with the sum 1."""
+    """Share of every position of the input: float64 [size], with the sum 1 or all 0."""
     reach = rule.reach * stretch
+    if math.isnan(place):
+        return np.zeros(size)
     if rule.filters:
         low, high = math.floor(place - reach + 1), math.floor(place + reach + 1)
     else:
