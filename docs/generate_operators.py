@@ -51,8 +51,6 @@ REASONS = {
     ),
     "of training": ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"),
     "recurrent": ("CausalConvWithState", "GRU", "LSTM", "LinearAttention", "RNN", "TensorScatter"),
-    "it multiplies samples at fractional places by a mask and by weights, sums that 64 bits do not "
-    "hold exactly at 16 bits": ("DeformConv",),
     "its range is wider than integers of one scale hold": (
         *("CumProd", "Det", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from e2e.operator_cases import FEATURES, OperatorCase, f32, i64, scalar
+from e2e.operator_cases import FEATURES, OperatorCase, bias, f32, grid, i64, scalar
 
 FUNCTIONS = [
     *(
@@ -20,6 +20,17 @@ FUNCTIONS = [
     OperatorCase("celu_narrow", "Celu", attributes={"alpha": 0.25}),
     OperatorCase("pow_square", "Pow", constants=[scalar(2.0)]),
     OperatorCase("pow_cube_of_integer", "Pow", constants=[np.array([3], np.int64)]),
+    OperatorCase("pow_of_exponents", "Pow", constants=[f32(0, 1, 2, 3, 4, -1).reshape(6, 1, 1)]),
+    OperatorCase(
+        "pow_of_integers", "Pow", constants=[np.array([[2], [3], [1]], np.int32)], shapes=[(3, 5)]
+    ),
+    OperatorCase("pow_widened", "Pow", [(4, 1)], [np.full((4, 3), 2, np.float32)]),
+    OperatorCase(
+        "pow_of_bases",
+        "Pow",
+        constants=[f32(0.5, 1, 2, 3, 0.7, 0).reshape(6, 1, 1)],
+        order=["c0", "x0"],
+    ),
     OperatorCase("pow_of_base", "Pow", constants=[scalar(1.7)], order=["c0", "x0"]),
 ]
 
@@ -45,6 +56,33 @@ REDUCTIONS = [
         ("last", (3, 5, 7), (-1,), 1),
         ("whole", FEATURES, (0, 1, 2, 3), 0),
     )
+]
+
+_COORDINATES = "coordinate_transformation_mode"
+COMBINATIONS += [
+    OperatorCase("gemm_of_two", "Gemm", [(3, 8), (5, 8)], attributes={"transB": 1}),
+    OperatorCase("clip_crossed", "Clip", constants=[scalar(2.0), scalar(1.0)]),
+]
+
+REDUCTIONS += [
+    OperatorCase(f"{name}_none", name, constants=[i64()], attributes={"noop_with_empty_axes": 1})
+    for name in ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMax")
+]
+
+SLOPES = [
+    OperatorCase("prelu_width", "PRelu", constants=[np.linspace(-0.5, 0.9, 10, dtype=np.float32)]),
+    OperatorCase(
+        "prelu_apart",
+        "PRelu",
+        [(2, 3, 5, 4)],
+        [np.linspace(-0.9, 0.9, 12, dtype=np.float32).reshape(3, 1, 4)],
+    ),
+    OperatorCase(
+        "prelu_whole",
+        "PRelu",
+        [(3, 4)],
+        [np.linspace(-0.9, 0.9, 12, dtype=np.float32).reshape(3, 4)],
+    ),
 ]
 
 _PICKED = np.array([[3, -1], [0, 2]], np.int64)
@@ -156,6 +194,78 @@ RESIZES = [
     ),
 ]
 
+RESIZES += [
+    OperatorCase(
+        f"resize_crop_beyond_{mode}",
+        "Resize",
+        constants=[f32(0, 0, -0.25, 0.1, 1, 1, 0.75, 1.4), i64(1, 6, 7, 8)],
+        order=["x0", "c0", "", "c1"],
+        attributes={"mode": mode, _COORDINATES: "tf_crop_and_resize"},
+    )
+    for mode in ("linear", "cubic")
+]
+
+SCATTERS += [
+    OperatorCase(
+        f"scatter_{name}_{reduction}",
+        operator,
+        shapes,
+        [indices],
+        {"reduction": reduction, **more},
+        order=["x0", "c0", "x1"],
+    )
+    for reduction in ("add", "max", "min")
+    for name, operator, shapes, indices, more in (
+        (
+            "elements",
+            "ScatterElements",
+            [(3, 4, 2), (3, 2, 2)],
+            np.array([[[0, 3], [0, 1]], [[2, 2], [1, 2]], [[-1, 0], [3, 0]]], np.int64),
+            {"axis": 1},
+        ),
+        (
+            "nd",
+            "ScatterND",
+            [(4, 5, 3), (3, 3)],
+            np.array([[0, 4], [3, -2], [0, 4]], np.int64),
+            {},
+        ),
+    )
+]
+
+WINDOWED = [
+    OperatorCase(
+        f"resize_{label}",
+        "Resize",
+        [shape],
+        [i64(*sizes)],
+        {"mode": mode, **more},
+        order=["x0", "", "", "c0"],
+        opset=19,
+    )
+    for label, mode, shape, sizes, more in (
+        ("cubic", "cubic", FEATURES, (1, 6, 13, 25), {}),
+        ("cubic_smaller", "cubic", FEATURES, (1, 6, 4, 7), {"cubic_coeff_a": -0.5}),
+        ("cubic_one_axis", "cubic", FEATURES, (1, 6, 9, 23), {}),
+        ("cubic_excluding", "cubic", (2, 3, 5, 4), (2, 3, 10, 6), {"exclude_outside": 1}),
+        *(
+            (f"cubic_{mode}", "cubic", FEATURES, (1, 6, 12, 7), {_COORDINATES: mode})
+            for mode in ("align_corners", "asymmetric", "pytorch_half_pixel")
+        ),
+        ("cubic_matrix", "cubic", (7, 8), (14, 5), {}),
+        ("linear_filtered", "linear", FEATURES, (1, 6, 4, 3), {"antialias": 1}),
+        ("linear_filtered_one", "linear", FEATURES, (1, 6, 12, 3), {"antialias": 1}),
+        ("cubic_filtered", "cubic", FEATURES, (1, 6, 4, 6), {"antialias": 1}),
+        (
+            "cubic_filtered_excluding",
+            "cubic",
+            (2, 3, 11, 12),
+            (2, 3, 5, 4),
+            {"antialias": 1, "exclude_outside": 1, _COORDINATES: "align_corners"},
+        ),
+    )
+]
+
 _POSITIONS = (TensorProto.INT64,)
 
 ORDERS = [
@@ -197,12 +307,78 @@ SAMPLES = [
         attributes={"mode": mode, "padding_mode": padding, "align_corners": align},
         opset=16,
     )
-    for mode in ("bilinear", "nearest")
+    for mode in ("bilinear", "nearest", "bicubic")
     for padding in ("zeros", "border", "reflection")
     for align in (0, 1)
 ]
 
+_SMALL = (1, 6, 5, 4)
+_DEFORMED = ("x0", "c0", "x1", "c1")
+
+DEFORMED = [
+    OperatorCase(
+        "deform_conv",
+        "DeformConv",
+        [FEATURES, (1, 18, 9, 10)],
+        [grid((4, 6, 3, 3)), bias(4)],
+        {"pads": [1, 1, 1, 1]},
+        order=_DEFORMED,
+        opset=19,
+    ),
+    OperatorCase(
+        "deform_conv_mask",
+        "DeformConv",
+        [FEATURES, (1, 18, 9, 10), (1, 9, 9, 10)],
+        [grid((4, 6, 3, 3)), bias(4)],
+        {"pads": [1, 1, 1, 1]},
+        order=(*_DEFORMED, "x2"),
+        opset=22,
+    ),
+    OperatorCase(
+        "deform_conv_without_bias",
+        "DeformConv",
+        [_SMALL, (1, 8, 4, 3), (1, 4, 4, 3)],
+        [grid((9, 6, 2, 2))],
+        order=("x0", "c0", "x1", "", "x2"),
+        opset=19,
+    ),
+    OperatorCase(
+        "deform_conv_groups",
+        "DeformConv",
+        [(2, 6, 7, 8), (2, 36, 3, 3), (2, 18, 3, 3)],
+        [grid((8, 3, 3, 2)), bias(8)],
+        {
+            "group": 2,
+            "offset_group": 3,
+            "strides": [3, 2],
+            "dilations": [1, 3],
+            "pads": [2, 0, 0, 1],
+        },
+        order=(*_DEFORMED, "x2"),
+        opset=19,
+    ),
+    OperatorCase(
+        "deform_conv_depthwise",
+        "DeformConv",
+        [_SMALL, (1, 2, 5, 4)],
+        [grid((6, 1, 1, 1)), bias(6)],
+        {"group": 6},
+        order=_DEFORMED,
+        opset=19,
+    ),
+]
+
 FURTHER_CASES = [
-    *(*FUNCTIONS, *COMBINATIONS, *REDUCTIONS, *GATHERS, *SCATTERS, *RESIZES, *ORDERS),
-    *SAMPLES,
+    *(
+        *FUNCTIONS,
+        *COMBINATIONS,
+        *REDUCTIONS,
+        *GATHERS,
+        *SCATTERS,
+        *RESIZES,
+        *WINDOWED,
+        *ORDERS,
+        *SLOPES,
+    ),
+    *(*SAMPLES, *DEFORMED),
 ]

@@ -88,6 +88,7 @@ _PARAMETRIC = frozenset(
     {
         "Conv",
         "ConvTranspose",
+        "DeformConv",
         "Gemm",
         "MatMul",
         "BatchNormalization",
@@ -282,6 +283,13 @@ WEIGHTED = [
         [(4, 20)],
         [grid((7, 20)), bias(7)],
         {"transB": 1, "alpha": 0.5, "beta": 2.0},
+    ),
+    OperatorCase(
+        "gemm_of_columns",
+        "Gemm",
+        [(20, 2)],
+        [grid((7, 20)), bias(7)],
+        {"transA": 1, "transB": 1},
     ),
     OperatorCase("gemm_scalar_c", "Gemm", [(2, 20)], [grid((7, 20)), scalar(0.25)], {"transB": 1}),
     OperatorCase("gemm_without_c", "Gemm", [(2, 20)], [grid((7, 20))], {"transB": 1}),

@@ -114,10 +114,10 @@ def slack(case: OperatorCase, width: str, scale_type: object) -> float:
     two. Bounded by the accumulated weight error: two steps here, one where all has 16 bits, none to
     speak of where only the parameters have 16.
     """
-    is_resized = case.operator == "Resize" and case.attributes["mode"] == "linear"
+    is_resized = case.operator == "Resize" and case.attributes["mode"] != "nearest"
     if is_resized or case.operator == "GridSample":
         return 2 * 65535 * 2.0**-16 if width == "16 bits" else 2 * 255 * 2.0**-11
-    is_on_grid = scale_type == 4 and case.operator in ("Conv", "Gemm", "MatMul")
+    is_on_grid = scale_type == 4 and case.operator in ("Conv", "DeformConv", "Gemm", "MatMul")
     if case.has_parameters and not is_on_grid:
         return {"8 bits": 2.0, "16 bits": 1.0, "16-bit parameters": 0.01}[width]
     return 0.02 if width == "16 bits" else 0.002

@@ -48,6 +48,26 @@ def product_with_a_matrix(net: SmallNetwork) -> str:
     return net.node("MatMul", net.input(2, 5, 16), net.input(16, 7))
 
 
+def product_with_a_vector(net: SmallNetwork) -> str:
+    return net.node("MatMul", net.input(2, 5, 16), net.input(16))
+
+
+def vector_with_products(net: SmallNetwork) -> str:
+    return net.node("MatMul", net.input(16), net.input(2, 3, 16, 4))
+
+
+def product_of_vectors(net: SmallNetwork) -> str:
+    return net.node("MatMul", net.input(16), net.input(16))
+
+
+def product_with_many(net: SmallNetwork) -> str:
+    return net.node("MatMul", net.input(5, 16), net.input(2, 3, 16, 7))
+
+
+def products_that_both_repeat(net: SmallNetwork) -> str:
+    return net.node("MatMul", net.input(3, 1, 5, 16), net.input(2, 16, 7))
+
+
 CASES: dict[str, Build] = {
     build.__name__: build
     for build in (
@@ -57,6 +77,11 @@ CASES: dict[str, Build] = {
         rms_norm,
         matrix_product,
         product_with_a_matrix,
+        product_with_a_vector,
+        vector_with_products,
+        product_of_vectors,
+        product_with_many,
+        products_that_both_repeat,
     )
 }
 

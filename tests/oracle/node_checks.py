@@ -47,7 +47,7 @@ def on_grid(quant: FeatureQuant, values: np.ndarray) -> np.ndarray:
     q = np.clip(
         np.rint(values / quant.scale) + quant.zero_point, quant.type.lowest, quant.type.highest
     )
-    return ((q - quant.zero_point) * quant.scale).astype(np.float32)
+    return np.asarray((q - quant.zero_point) * quant.scale, np.float32)
 
 
 def parameter_error(example: NodeExample, compiled: Compiled, feeds: dict) -> np.ndarray | float:
@@ -63,9 +63,11 @@ def parameter_error(example: NodeExample, compiled: Compiled, feeds: dict) -> np
     model.CopyFrom(example.model)
     # The largest weight of a symmetric scheme may saturate by a whole step.
     step = max(quant.weight.scales)
-    (feed,) = feeds
-    x = {feed: np.abs(feeds[feed])}
-    if example.operator not in ("Conv", "ConvTranspose", "Gemm"):
+    feed, *places = feeds
+    # What else is read tells where, and how much.
+    x = {name: np.abs(values) for name, values in feeds.items()}
+    x |= {name: feeds[name] for name in places[:1]}
+    if example.operator not in ("Conv", "ConvTranspose", "DeformConv", "Gemm"):
         return float(np.abs(feeds[feed]).max()) * step
     node = model.graph.node[-1]
     for tensor in model.graph.initializer:

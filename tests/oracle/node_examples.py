@@ -20,6 +20,9 @@ _PARAMETERS_FROM = {
     **dict.fromkeys(("Clip", "Pad", "Resize", "Upsample", "Slice", "Expand", "Tile"), 1),
 }
 
+# Of a node whose features stand between its parameters, all of these.
+_PARAMETERS = {"DeformConv": (1, 3)}
+
 # Features, and positions.
 _WRITTEN = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
 
@@ -66,10 +69,10 @@ def _example(
         return "its inputs are not given"
     values = dict(zip((info.name for info in source.graph.input), arrays, strict=True))
     first = _PARAMETERS_FROM.get(node.op_type, len(node.input))
+    known = _PARAMETERS.get(node.op_type, range(first, len(node.input)))
+    variable = [key for index, key in enumerate(node.input) if index not in known]
     feeds = {
-        key: value
-        for key, value in values.items()
-        if key in list(node.input)[:first] and value.dtype.kind == "f"
+        key: value for key, value in values.items() if key in variable and value.dtype.kind == "f"
     }
     if any(value.dtype != np.float32 for value in feeds.values()):
         return "half or double precision"

@@ -6,7 +6,7 @@ import pytest
 
 from oracle.node_checks import count_examples
 
-LEAST = 414
+LEAST = 460
 
 
 @pytest.mark.slow

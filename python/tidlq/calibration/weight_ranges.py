@@ -56,12 +56,14 @@ def clip_weights(
     """
     parameters, channels = dict(own.parameters), dict(own.channels)
     for layer in partition.layers:
-        if not layer.kind.has_weight or precision.parameter_bits(layer.name) > 8:
+        if not layer.kind.has_channel_scales or precision.parameter_bits(layer.name) > 8:
             continue
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
         weight = layer_parameters(graph, layer).weight
         inputs = _channel_statistics(graph, layer, statistics)
-        moments = _moments(layer, weight, inputs, has_bias_calibration)
+        # The bias of a layer of another kind is not calibrated.
+        has_bias = has_bias_calibration and layer.kind.has_weight
+        moments = _moments(layer, weight, inputs, has_bias)
         kept = select_weight_range(
             np.ascontiguousarray(weight.reshape(len(weight), -1)),
             moments,

@@ -254,7 +254,7 @@ class DataDecision:
         wanted = [x for x in ranged_features(parts) if x not in stated or x in leaving]
         axes: dict[str, int] = {}
         if self.ingredients.weight_clipping or self.groups:
-            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_weight}
+            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_channel_scales}
         if graph is self.graph:
             axes |= {name: 1 for group in self.groups for name in group.tensors}
         total = self.kept.length

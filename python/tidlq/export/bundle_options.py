@@ -86,13 +86,15 @@ def _precision(partition: Partition, plan: QuantPlan, inner: frozenset[str]) -> 
     """
     features: list[str] = []
     parameters: list[str] = []
-    narrow = 0
+    narrow, inside = 0, set(inner)
     for layer in partition.layers:
+        if layer.keeps_quantization and layer.inputs[0] in inside:
+            inside.add(layer.output)
         quant = plan.layers[layer.name]
         parameter = quant.weight or quant.operand
         is_narrow_parameter = parameter is None or parameter.type.bits == 8
         is_wide = plan.features[layer.output].type.bits > 8
-        is_wide &= layer.output not in inner or not is_narrow_parameter
+        is_wide &= layer.output not in inside or not is_narrow_parameter
         if parameter is not None and is_wide and parameter.type.bits == 8:
             raise ModelError(
                 f"Layer {layer.name!r} has 16-bit features and 8-bit parameters, which TI's lists "

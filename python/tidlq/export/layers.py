@@ -189,10 +189,11 @@ def _edit_batch_norm(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, N
     return {layer.nodes[0]: NodeEdit(constants, reals={"epsilon": 0.0})}
 
 
-def _edit_prelu(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
-    slope = stored_weight(graph, layer, plan.layers[layer.name])
-    assert slope is not None
-    return {layer.nodes[0]: NodeEdit({1: slope})}
+def _edit_weight(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
+    """A slope; a weight whose bias stays real."""
+    weight = stored_weight(graph, layer, plan.layers[layer.name])
+    assert weight is not None
+    return {layer.nodes[0]: NodeEdit({1: weight})}
 
 
 def _edit_operand(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
@@ -211,7 +212,8 @@ _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdi
             LayerKind.CONVOLUTION: _edit_convolution,
             LayerKind.TRANSPOSED_CONVOLUTION: _edit_transposed_convolution,
             LayerKind.BATCH_NORM: _edit_batch_norm,
-            LayerKind.PRELU: _edit_prelu,
+            LayerKind.DEFORMABLE_CONVOLUTION: _edit_weight,
+            LayerKind.PRELU: _edit_weight,
             LayerKind.SUM: _edit_operand,
             LayerKind.PRODUCT: _edit_operand,
             LayerKind.DIVISION: _edit_operand,

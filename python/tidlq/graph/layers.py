@@ -11,12 +11,21 @@ import enum
 import math
 from dataclasses import dataclass, field, replace
 
+from tidlq.graph.interpolation import (
+    GridSampleAttributes,
+    ResizeAttributes,
+    SampleMode,
+    WindowedResizeAttributes,
+)
+from tidlq.graph.scattering import ScatterAttributes
+
 
 class LayerKind(enum.Enum):
     """What a layer computes."""
 
     CONVOLUTION = "convolution"
     TRANSPOSED_CONVOLUTION = "transposed convolution"
+    DEFORMABLE_CONVOLUTION = "deformable convolution"
     INNER_PRODUCT = "inner product"
     BATCH_NORM = "batch-norm"
     CLAMP = "clamp"
@@ -25,6 +34,7 @@ class LayerKind(enum.Enum):
     SUM = "sum"
     PRODUCT = "product"
     DIVISION = "division"
+    POWER = "power"
     EXTREMUM = "extremum"
     REDUCTION = "reduction"
     MAX_POOL = "max pool"
@@ -38,6 +48,7 @@ class LayerKind(enum.Enum):
     SCATTER = "scatter"
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
+    WINDOWED_RESIZE = "windowed resize"
     GRID_SAMPLE = "grid sample"
     SOFTMAX = "softmax"
     MATRIX_PRODUCT = "matrix product"
@@ -54,6 +65,11 @@ class LayerKind(enum.Enum):
     def has_weight(self) -> bool:
         """The layer multiplies by a quantized parameter and adds an exact bias."""
         return self in _WEIGHTED
+
+    @property
+    def has_channel_scales(self) -> bool:
+        """The weight may have a scale for each output channel, the first axis of its own form."""
+        return self in _WEIGHTED or self is LayerKind.DEFORMABLE_CONVOLUTION
 
 
 _WEIGHTED = frozenset(
@@ -130,6 +146,16 @@ class ConvolutionAttributes:
 
     window: Window
     groups: int
+
+
+@dataclass(frozen=True)
+class DeformableAttributes(ConvolutionAttributes):
+    """A convolution of which every tap has moved; each offset group of channels has offsets.
+
+    Inputs are the feature, the offsets and, where each tap is weighted as well, the mask.
+    """
+
+    offset_groups: int
 
 
 @dataclass(frozen=True)
@@ -315,57 +341,6 @@ class SliceAttributes:
 
 
 @dataclass(frozen=True)
-class ResizeAxis:
-    """Interpolation along one logical axis: output i mixes `low[i]` and `high[i]`.
-
-    `fraction[i]` in [0, 1) is the share of `high[i]`; zero everywhere for nearest.
-    """
-
-    axis: int
-    low: tuple[int, ...]
-    high: tuple[int, ...]
-    fraction: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class ResizeAttributes:
-    """Separable interpolation along each listed axis.
-
-    Attributes:
-        axes: where each output position lies.
-        is_linear: between two input positions; otherwise the nearest one is taken.
-        coordinates: ONNX's name of how positions correspond.
-    """
-
-    axes: tuple[ResizeAxis, ...]
-    is_linear: bool = False
-    coordinates: str = ""
-
-
-class SamplePadding(enum.Enum):
-    """What GridSample finds beyond the edges: ONNX's names."""
-
-    ZEROS = "zeros"
-    BORDER = "border"
-    REFLECTION = "reflection"
-
-
-@dataclass(frozen=True)
-class GridSampleAttributes:
-    """Values of the first input at the places that the second names, -1 .. 1 along each axis.
-
-    Attributes:
-        is_linear: between four positions; otherwise the nearest one is taken.
-        padding: what lies beyond the edges.
-        aligns_corners: -1 and 1 are the outermost positions, not their outer edges.
-    """
-
-    is_linear: bool
-    padding: SamplePadding
-    aligns_corners: bool
-
-
-@dataclass(frozen=True)
 class NormalizationAttributes:
     """y = gain * (x - mean) / sqrt(variance + epsilon) + shift, over some axes.
 
@@ -392,6 +367,7 @@ class NoAttributes:
 
 Attributes = (
     ConvolutionAttributes
+    | DeformableAttributes
     | PoolAttributes
     | InnerProductAttributes
     | BatchNormAttributes
@@ -403,11 +379,13 @@ Attributes = (
     | OrderAttributes
     | ReductionAttributes
     | GatherAttributes
+    | ScatterAttributes
     | RearrangementAttributes
     | TransposeAttributes
     | PadAttributes
     | SliceAttributes
     | ResizeAttributes
+    | WindowedResizeAttributes
     | GridSampleAttributes
     | NormalizationAttributes
     | NoAttributes
@@ -454,6 +432,9 @@ class Layer:
             return not constant or self.attributes.value == 0 or math.isinf(self.attributes.value)
         if isinstance(self.attributes, ReductionAttributes):
             return self.attributes.reduction.selects
+        if isinstance(self.attributes, GridSampleAttributes):
+            # Cubic weights reach beyond the values that they lie between.
+            return self.attributes.mode is not SampleMode.CUBIC
         return self.kind in _KEEPING
 
     @property

@@ -27,7 +27,7 @@ class LayerParameters:
 
     Attributes:
         weight: float32 or float64 [C_out, ...]. Convolution of either kind (C_out, C_in / groups,
-            *kernel), inner product (N, K), batch-norm (C,), PReLU's slope (1,) or (C,). Weights
+            *kernel), inner product (N, K), batch-norm (C,), PReLU's slope (its elements,). Weights
             that are used as they stand are the model's own array.
         bias: float64 [C_out], or None where the layer has none.
     """

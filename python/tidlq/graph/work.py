@@ -28,7 +28,7 @@ def operation_count(graph: Graph, layer: Layer) -> int:
     weight = None if layer.weight is None else graph.constant(layer.weight)
     if weight is not None and weight.ndim > 1:
         match layer.kind:
-            case LayerKind.CONVOLUTION:
+            case LayerKind.CONVOLUTION | LayerKind.DEFORMABLE_CONVOLUTION:
                 return written * math.prod(weight.shape[1:])
             case LayerKind.TRANSPOSED_CONVOLUTION:
                 return element_count(graph, layer.inputs[0]) * math.prod(weight.shape[1:])

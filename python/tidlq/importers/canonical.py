@@ -16,6 +16,7 @@ from tidlq.passes.lift_integers import LiftIntegers
 from tidlq.passes.matmul_to_gemm import MatMulToGemm
 from tidlq.passes.name_nodes import NameNodes
 from tidlq.passes.remove_no_ops import RemoveNoOps
+from tidlq.passes.split_gemm import SplitGemm
 from tidlq.passes.spread_statements import SpreadStatements
 from tidlq.passes.state_biases import StateBiases
 from tidlq.passes.strip_quantization import StripQuantization
@@ -53,6 +54,7 @@ def canonicalize(
             # Onnx does not infer behind ONNX Runtime's own DequantizeLinear.
             InferShapes()(model)
         _simplify(model, has_no_ops=has_no_ops)
+    SplitGemm()(model)
     MatMulToGemm()(model)
     FoldAffine()(model)
     if pre_batchnorm_fold:

@@ -15,6 +15,7 @@ _PARAMETERS = {
     "BatchNormalization": (1, 2, 3, 4),
     "Conv": (1, 2),
     "ConvTranspose": (1, 2),
+    "DeformConv": (1, 3),
     "Gemm": (0, 1, 2),
     "MatMul": (0, 1),
     "PRelu": (1,),

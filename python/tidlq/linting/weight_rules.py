@@ -37,7 +37,12 @@ LEAST_OUTLIERS = 0.02
 """Part of the channels, at least two of them, that have to be outliers for a finding."""
 
 _CHECKED = frozenset(
-    {LayerKind.CONVOLUTION, LayerKind.TRANSPOSED_CONVOLUTION, LayerKind.INNER_PRODUCT}
+    {
+        LayerKind.CONVOLUTION,
+        LayerKind.TRANSPOSED_CONVOLUTION,
+        LayerKind.DEFORMABLE_CONVOLUTION,
+        LayerKind.INNER_PRODUCT,
+    }
 )
 
 

@@ -39,7 +39,7 @@ LONGEST_WIDE_ROW = 65535
 _PAIR = 2
 
 
-def _joint_layout(builder: NetworkBuilder, layer: Layer) -> Layout:
+def joint_layout(builder: NetworkBuilder, layer: Layer) -> Layout:
     """The layout of the first operand that has the output's rank; ONNX's where none has."""
     rank = len(builder.shape(layer.output))
     for name in layer.inputs:
@@ -67,8 +67,15 @@ def _operand(builder: NetworkBuilder, layer: Layer, index: int, layout: Layout) 
         return builder.add_tensor(f"{layer.name}/operand", q.shape, quant, q)
     if builder.graph.constant(name) is not None:
         return _shared_constant(builder, layer, name, full, layout)
+    return placed_feature(builder, layer, name, layout)
+
+
+def placed_feature(builder: NetworkBuilder, layer: Layer, name: str, layout: Layout) -> int:
+    """A feature map in a layout of at least its rank, axes of size 1 in front."""
+    shape, rank = builder.shape(name), len(layout)
     if len(shape) == rank:
         return builder.integer(name, layout)
+    full = (1,) * (rank - len(shape)) + shape
     feature = builder.feature(name)
     x = builder.integer(name, identity(len(shape)))
     x = builder.reshape(f"{layer.name}/operand", x, full, feature)
@@ -99,7 +106,7 @@ def _operand_quants(builder: NetworkBuilder, layer: Layer) -> list[FeatureQuant]
 def lower_sum(builder: NetworkBuilder, layer: Layer) -> None:
     """Add and Sub: every operand has its multiplier, one rounding at the end."""
     assert isinstance(layer.attributes, SumAttributes)
-    layout = _joint_layout(builder, layer)
+    layout = joint_layout(builder, layer)
     operands = [_operand(builder, layer, i, layout) for i in range(len(layer.inputs))]
     quants = _operand_quants(builder, layer)
     scales = [s * q.scale for s, q in zip(layer.attributes.signs, quants, strict=True)]
@@ -133,7 +140,7 @@ def _is_repeated(builder: NetworkBuilder, operand: int, output: int) -> bool:
 
 def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
     """Mul, and Div by a constant."""
-    layout = _joint_layout(builder, layer)
+    layout = joint_layout(builder, layer)
     operands = [_operand(builder, layer, i, layout) for i in range(len(layer.inputs))]
     scales = [quant.scale for quant in _operand_quants(builder, layer)]
     quant = builder.plan.layers[layer.name]
@@ -153,7 +160,7 @@ def lower_product(builder: NetworkBuilder, layer: Layer) -> None:
 
 def lower_division(builder: NetworkBuilder, layer: Layer) -> None:
     """Div of two operands."""
-    layout = _joint_layout(builder, layer)
+    layout = joint_layout(builder, layer)
     operands = [_operand(builder, layer, i, layout) for i in range(len(layer.inputs))]
     dividend, divisor = (quant.scale for quant in _operand_quants(builder, layer))
     target = builder.feature(layer.output)
@@ -170,7 +177,7 @@ def lower_division(builder: NetworkBuilder, layer: Layer) -> None:
 def lower_extremum(builder: NetworkBuilder, layer: Layer) -> None:
     """Max and Min: integers of one scale are compared."""
     assert isinstance(layer.attributes, ExtremumAttributes)
-    layout = _joint_layout(builder, layer)
+    layout = joint_layout(builder, layer)
     operands = [
         rescaled(
             builder,

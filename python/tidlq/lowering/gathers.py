@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from tidlq.graph.layers import GatherAttributes, Layer, RearrangementAttributes
 from tidlq.lowering.builder import Layout, NetworkBuilder, identity, permuted
-from tidlq.lowering.rescaling import rescaled
 from tidlq.spec import FeatureQuant
 
 
@@ -31,7 +30,7 @@ def _place(
         builder.place_integer(name, index, layout)
 
 
-def _gather(
+def gather_axis(
     builder: NetworkBuilder,
     name: str,
     x: int,
@@ -39,6 +38,7 @@ def _gather(
     positions: Sequence[int],
     quant: FeatureQuant | None,
 ) -> int:
+    """Positions along one physical axis."""
     shape = list(builder.network.tensors[x].shape)
     shape[axis] = len(positions)
     index = builder.add_tensor(name, shape, quant)
@@ -62,21 +62,21 @@ def lower_gather(builder: NetworkBuilder, layer: Layer) -> None:
     layout = builder.any_layout(source) if is_alike else identity(len(shape))
     x, quant = _read(builder, source, layout)
     if attributes.elements:
-        x = _take_elements(builder, layer, x, attributes.elements, quant)
+        x = take_elements(builder, layer, x, attributes.elements, quant)
     else:
         view = attributes.view or shape
         if not is_alike:
             x = builder.reshape(f"{layer.name}/view", x, view, quant)
         for axis, positions in attributes.axes:
             place = layout.index(axis) if is_alike else axis
-            x = _gather(builder, f"{layer.name}/axis-{axis}", x, place, positions, quant)
+            x = gather_axis(builder, f"{layer.name}/axis-{axis}", x, place, positions, quant)
     after = layout if is_alike else identity(len(out))
     suffix = "/float" if quant is None else ""
     x = builder.reshape(f"{target}{suffix}", x, permuted(out, after), quant)
     _place(builder, target, x, after, quant)
 
 
-def _take_elements(
+def take_elements(
     builder: NetworkBuilder,
     layer: Layer,
     x: int,
@@ -89,7 +89,7 @@ def _take_elements(
     stretch = _stretch(positions, total)
     x = builder.reshape(f"{layer.name}/elements", x, (total // stretch, stretch), quant)
     rows = (positions[::stretch] // stretch).tolist()
-    return _gather(builder, f"{layer.name}/taken", x, 0, rows, quant)
+    return gather_axis(builder, f"{layer.name}/taken", x, 0, rows, quant)
 
 
 def _stretch(positions: NDArray[np.int64], total: int) -> int:
@@ -99,32 +99,6 @@ def _stretch(positions: NDArray[np.int64], total: int) -> int:
     limit = math.gcd(limit, int(np.gcd.reduce(breaks))) if breaks.size else limit
     starts = positions[::limit]
     return math.gcd(limit, int(np.gcd.reduce(starts)))
-
-
-def lower_scatter(builder: NetworkBuilder, layer: Layer) -> None:
-    """Elements of several tensors in one scale, one tensor behind the other."""
-    assert isinstance(layer.attributes, GatherAttributes)
-    target = builder.feature(layer.output)
-    parts: list[int] = []
-    for name in layer.inputs:
-        shape = builder.shape(name)
-        flat = (math.prod(shape),)
-        values = builder.graph.constant(name)
-        if values is not None:
-            q = np.rint(values.astype(np.float64) / target.scale) + target.zero_point
-            q = np.clip(q, target.type.lowest, target.type.highest).reshape(-1)
-            parts.append(builder.add_tensor(f"{layer.name}/{name}", flat, target, q))
-            continue
-        x = builder.integer(name, identity(len(shape)))
-        x = rescaled(builder, layer, f"{layer.name}/{name}", x, builder.feature(name))
-        parts.append(builder.reshape(f"{layer.name}/{name}/flat", x, flat, target))
-    total = sum(math.prod(builder.shape(name)) for name in layer.inputs)
-    joined = builder.add_tensor(f"{layer.name}/joined", (total,), target)
-    builder.add_layer(f"{layer.name}/joined", parts, joined).concat.axis = 0
-    x = _take_elements(builder, layer, joined, layer.attributes.elements, target)
-    out = builder.shape(layer.output)
-    x = builder.reshape(layer.output, x, out, target)
-    builder.place_integer(layer.output, x, identity(len(out)))
 
 
 def lower_rearrangement(builder: NetworkBuilder, layer: Layer) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tidlq.graph.layers import ResizeAttributes
+from tidlq.graph.interpolation import ResizeAttributes
 from tidlq.lowering.network_pb2 import Resize
 from tidlq.lowering.twice_rounded import by_quotient
 from tidlq.spec import FeatureQuant

@@ -9,13 +9,16 @@ from tidlq.graph.layers import Layer, LayerKind
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Stage
 from tidlq.lowering import (
+    deformable,
     elementwise,
     gathers,
     movement,
     order,
+    powers,
     reductions,
     rows,
     sampling,
+    scatters,
     spatial,
     weighted,
 )
@@ -28,6 +31,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
     {
         LayerKind.CONVOLUTION: weighted.lower_convolution,
         LayerKind.TRANSPOSED_CONVOLUTION: weighted.lower_transposed_convolution,
+        LayerKind.DEFORMABLE_CONVOLUTION: deformable.lower_deformable_convolution,
         LayerKind.INNER_PRODUCT: weighted.lower_inner_product,
         LayerKind.BATCH_NORM: weighted.lower_batch_norm,
         LayerKind.PRELU: weighted.lower_prelu,
@@ -36,6 +40,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.SUM: elementwise.lower_sum,
         LayerKind.PRODUCT: elementwise.lower_product,
         LayerKind.DIVISION: elementwise.lower_division,
+        LayerKind.POWER: powers.lower_power,
         LayerKind.EXTREMUM: elementwise.lower_extremum,
         LayerKind.SOFTMAX: elementwise.lower_softmax,
         LayerKind.MATRIX_PRODUCT: rows.lower_matrix_product,
@@ -43,6 +48,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.MAX_POOL: spatial.lower_pool,
         LayerKind.AVERAGE_POOL: spatial.lower_pool,
         LayerKind.RESIZE: spatial.lower_resize,
+        LayerKind.WINDOWED_RESIZE: spatial.lower_windowed_resize,
         LayerKind.GRID_SAMPLE: sampling.lower_grid_sample,
         LayerKind.CONCAT: movement.lower_concat,
         LayerKind.RESHAPE: movement.lower_reshape,
@@ -50,7 +56,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.PAD: movement.lower_pad,
         LayerKind.SLICE: movement.lower_slice,
         LayerKind.GATHER: gathers.lower_gather,
-        LayerKind.SCATTER: gathers.lower_scatter,
+        LayerKind.SCATTER: scatters.lower_scatter,
         LayerKind.REARRANGEMENT: gathers.lower_rearrangement,
         LayerKind.REDUCTION: reductions.lower_reduction,
         LayerKind.TOP_K: order.lower_top_k,

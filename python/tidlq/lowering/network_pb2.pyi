@@ -318,10 +318,13 @@ class Layer(_message.Message):
     GATHER_FIELD_NUMBER: _builtins.int
     REDUCE_FIELD_NUMBER: _builtins.int
     DIVISION_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
     MATRIX_PRODUCT_FIELD_NUMBER: _builtins.int
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
     GRID_SAMPLE_FIELD_NUMBER: _builtins.int
+    DEFORMABLE_CONVOLUTION_FIELD_NUMBER: _builtins.int
+    WINDOWED_RESIZE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique and not empty."""
     output: _builtins.int
@@ -376,6 +379,8 @@ class Layer(_message.Message):
     @_builtins.property
     def division(self) -> Global___Division: ...
     @_builtins.property
+    def power(self) -> Global___Power: ...
+    @_builtins.property
     def matrix_product(self) -> Global___MatrixProduct: ...
     @_builtins.property
     def normalization(self) -> Global___Normalization: ...
@@ -383,6 +388,10 @@ class Layer(_message.Message):
     def top_k(self) -> Global___TopK: ...
     @_builtins.property
     def grid_sample(self) -> Global___GridSample: ...
+    @_builtins.property
+    def deformable_convolution(self) -> Global___DeformableConvolution: ...
+    @_builtins.property
+    def windowed_resize(self) -> Global___WindowedResize: ...
     def __init__(
         self,
         *,
@@ -413,16 +422,19 @@ class Layer(_message.Message):
         gather: Global___Gather | None = ...,
         reduce: Global___Reduce | None = ...,
         division: Global___Division | None = ...,
+        power: Global___Power | None = ...,
         matrix_product: Global___MatrixProduct | None = ...,
         normalization: Global___Normalization | None = ...,
         top_k: Global___TopK | None = ...,
         grid_sample: Global___GridSample | None = ...,
+        deformable_convolution: Global___DeformableConvolution | None = ...,
+        windowed_resize: Global___WindowedResize | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "power", b"power", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution", "windowed_resize", b"windowed_resize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "power", b"power", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution", "windowed_resize", b"windowed_resize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "matrix_product", "normalization", "top_k", "grid_sample"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "power", "matrix_product", "normalization", "top_k", "grid_sample", "deformable_convolution", "windowed_resize"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1418,6 +1430,13 @@ class GridSample(_message.Message):
     With low = floor(p / F) and w = p - low * F, the position low has weight F - w, low + 1 has w, and
       acc = sum over both axes' positions inside the feature of (x - zero_point) * weight_h * weight_w
     then requantize (lists of length 1), which includes the factor 1 / F^2.
+
+    With `cubic`, p stays in every padding. The positions low - 1 .. low + 2 have the weights
+      far(w), near(w), near(F - w), far(F - w)                     with shift = 2 * fraction_bits + 2,
+      near(t) = (5 t^3 - 9 t^2 F + 4 F^3 + 2 F^2) >> shift
+      far(t) = (-3 t (F - t)^2 + 2 F^2) >> shift
+    and each position outside of the feature is one inside instead, but with ZEROS: the nearest with BORDER,
+    and its mirror image, as above, with the others.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1448,12 +1467,15 @@ class GridSample(_message.Message):
     NEAREST_FIELD_NUMBER: _builtins.int
     PADDING_FIELD_NUMBER: _builtins.int
     REQUANTIZE_FIELD_NUMBER: _builtins.int
+    CUBIC_FIELD_NUMBER: _builtins.int
     shift: _builtins.int
     """0 .. 62"""
     fraction_bits: _builtins.int
     """0 .. 20"""
     nearest: _builtins.bool
     padding: Global___GridSample.Padding.ValueType
+    cubic: _builtins.bool
+    """Not together with `nearest`."""
     @_builtins.property
     def multiplier(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Of the height and of the width; -(2^31 - 1) .. 2^31 - 1."""
@@ -1474,11 +1496,208 @@ class GridSample(_message.Message):
         nearest: _builtins.bool = ...,
         padding: Global___GridSample.Padding.ValueType = ...,
         requantize: Global___Requantize | None = ...,
+        cubic: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["requantize", b"requantize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fraction_bits", b"fraction_bits", "multiplier", b"multiplier", "nearest", b"nearest", "offset", b"offset", "padding", b"padding", "requantize", b"requantize", "shift", b"shift"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cubic", b"cubic", "fraction_bits", b"fraction_bits", "multiplier", b"multiplier", "nearest", b"nearest", "offset", b"offset", "padding", b"padding", "requantize", b"requantize", "shift", b"shift"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GridSample: _TypeAlias = GridSample  # noqa: Y015
+
+@_typing.final
+class DeformableConvolution(_message.Message):
+    """A convolution whose every position has moved by an offset of its own. Inputs, all of integer types: a
+    feature (N, H, W, C), offsets (N, H', W', 2 * G * T) and, where there are three, a mask
+    (N, H', W', G * T), with G = offset_groups and T = kernel_h * kernel_w; output (N, H', W', C_out).
+    Of channel c and tap (ky, kx) the entry is b = (c / (C / G)) * T + ky * kernel_w + kx. In IEEE float64,
+    each operation rounded to nearest (so is float64 of an integer), without fused operations,
+      p_h = float64(y * stride_h - pad_top + ky * dilation_h)
+          + float64(scale(offsets)) * float64(offsets[n, y, x, 2 * b] - zero_point(offsets))
+    likewise p_w from 2 * b + 1; low = floor(p), f = p - low. With x = q - zero_point(input), and 0 outside,
+      s = x[low_h, low_w] * ((1 - f_h) * (1 - f_w)) + x[low_h, low_w + 1] * ((1 - f_h) * f_w)
+        + x[low_h + 1, low_w] * (f_h * (1 - f_w)) + x[low_h + 1, low_w + 1] * (f_h * f_w)
+    from left to right, and with a mask s = s * float64(mask[n, y, x, b] - zero_point(mask)). Then
+      acc[o] = sum of s * weight[o, ky, kx, i], from 0 on, by ky, kx and i;  c = g * C/groups + i
+      v = round_half_even(acc[o] * gain[o] + shift[o])            g = o / (C_out / groups)
+      q = min(max(v + zero_point(output), clamp_min), clamp_max)
+    v saturates before zero_point is added. A list of length 1 serves every o.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    STRIDE_FIELD_NUMBER: _builtins.int
+    DILATION_FIELD_NUMBER: _builtins.int
+    PAD_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    OFFSET_GROUPS_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    SHIFT_FIELD_NUMBER: _builtins.int
+    CLAMP_MIN_FIELD_NUMBER: _builtins.int
+    CLAMP_MAX_FIELD_NUMBER: _builtins.int
+    weight: _builtins.int
+    """Constant tensor, S8 or S16, zero point 0, shape (C_out, kernel_h, kernel_w, C / groups)."""
+    groups: _builtins.int
+    offset_groups: _builtins.int
+    clamp_min: _builtins.int
+    """Within the output's element type, clamp_min <= clamp_max. A fused ReLU or Clip narrows them."""
+    clamp_max: _builtins.int
+    @_builtins.property
+    def stride(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def dilation(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def pad(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Top and left; what lies below and right follows from the output's shape."""
+
+    @_builtins.property
+    def gain(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Finite; scale(input) * (scale of o's weights) * scale(mask) and the real bias, divided by
+        scale(output).
+        """
+
+    @_builtins.property
+    def shift(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        weight: _builtins.int = ...,
+        stride: _abc.Iterable[_builtins.int] | None = ...,
+        dilation: _abc.Iterable[_builtins.int] | None = ...,
+        pad: _abc.Iterable[_builtins.int] | None = ...,
+        groups: _builtins.int = ...,
+        offset_groups: _builtins.int = ...,
+        gain: _abc.Iterable[_builtins.float] | None = ...,
+        shift: _abc.Iterable[_builtins.float] | None = ...,
+        clamp_min: _builtins.int = ...,
+        clamp_max: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clamp_max", b"clamp_max", "clamp_min", b"clamp_min", "dilation", b"dilation", "gain", b"gain", "groups", b"groups", "offset_groups", b"offset_groups", "pad", b"pad", "shift", b"shift", "stride", b"stride", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeformableConvolution: _TypeAlias = DeformableConvolution  # noqa: Y015
+
+@_typing.final
+class Power(_message.Message):
+    """Exactly two operands, base and exponent, of integer types, that broadcast to the output's shape. With i
+    and j their integers less the lowest of their types, in IEEE float64, each operation rounded to nearest,
+    without fused operations, m = exp2(logarithm[i] * exponent[j]) and v the first of these that holds:
+      1   where exponent[j] is 0
+      m   where sign[i] is 1, or -1 with parity[j] 0;   -m   where sign[i] is -1 with parity[j] 1
+      0   where exponent[j] is positive;   infinity otherwise
+      q = min(max(round_half_even(v * gain) + zero_point(output), lowest), highest)
+    of the output's type; v * gain saturates before zero_point is added. exp2(x), with x clamped to -1000 ..
+    1000, n = floor(x + 0.5), f = x - n, c_0 = 1 and c_k = c_(k - 1) * 0.6931471805599453 / k, is
+      2^n * (c_0 + f * (c_1 + f * (... + f * c_13)))
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOGARITHM_FIELD_NUMBER: _builtins.int
+    SIGN_FIELD_NUMBER: _builtins.int
+    EXPONENT_FIELD_NUMBER: _builtins.int
+    PARITY_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    gain: _builtins.float
+    """1 / scale(output); positive and finite."""
+    @_builtins.property
+    def logarithm(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """By integer of the base, 256 entries for 8 bits, 65,536 for 16: the logarithm to base 2 of its
+        magnitude, finite, and its sign, -1, 0 or 1.
+        """
+
+    @_builtins.property
+    def sign(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def exponent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """By integer of the exponent, likewise: its value, finite, and 0 for an even integer, 1 for an odd one, 2
+        for what is none.
+        """
+
+    @_builtins.property
+    def parity(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        logarithm: _abc.Iterable[_builtins.float] | None = ...,
+        sign: _abc.Iterable[_builtins.int] | None = ...,
+        exponent: _abc.Iterable[_builtins.float] | None = ...,
+        parity: _abc.Iterable[_builtins.int] | None = ...,
+        gain: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exponent", b"exponent", "gain", b"gain", "logarithm", b"logarithm", "parity", b"parity", "sign", b"sign"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Power: _TypeAlias = Power  # noqa: Y015
+
+@_typing.final
+class WindowedResize(_message.Message):
+    """Separable interpolation of height and width, of the ranks of Resize, by windows of any number of taps:
+      acc = sum over the taps a of the height's window and b of the width's of
+          (q[position_a, position_b] - zero_point(input)) * weight_a * weight_b
+    then requantize (lists of length 1), which includes what the weights are divided by. An axis that is
+    unset stays as it is and contributes no factor.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AxisWindows(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TAPS_FIELD_NUMBER: _builtins.int
+        POSITION_FIELD_NUMBER: _builtins.int
+        WEIGHT_FIELD_NUMBER: _builtins.int
+        taps: _builtins.int
+        @_builtins.property
+        def position(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+            """Output position by output position, its taps' positions in the input and their weights. The
+            magnitudes of the weights of a window add up to 2^22 at most.
+            """
+
+        @_builtins.property
+        def weight(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+        def __init__(
+            self,
+            *,
+            taps: _builtins.int = ...,
+            position: _abc.Iterable[_builtins.int] | None = ...,
+            weight: _abc.Iterable[_builtins.int] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "taps", b"taps", "weight", b"weight"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    REQUANTIZE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def height(self) -> Global___WindowedResize.AxisWindows: ...
+    @_builtins.property
+    def width(self) -> Global___WindowedResize.AxisWindows: ...
+    @_builtins.property
+    def requantize(self) -> Global___Requantize: ...
+    def __init__(
+        self,
+        *,
+        height: Global___WindowedResize.AxisWindows | None = ...,
+        width: Global___WindowedResize.AxisWindows | None = ...,
+        requantize: Global___Requantize | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "requantize", b"requantize", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["height", b"height", "requantize", b"requantize", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WindowedResize: _TypeAlias = WindowedResize  # noqa: Y015

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tidlq.graph.layers import Clamp, Layer, PoolAttributes, ResizeAxis
+from tidlq.graph.interpolation import ResizeAxis
+from tidlq.graph.layers import Clamp, Layer, PoolAttributes
 from tidlq.lowering.network_pb2 import Requantize, Resize
 from tidlq.lowering.requantize import clamp_integers
 from tidlq.spec import FeatureQuant, Requantization

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from tidlq.graph.layers import GridSampleAttributes, Layer, SamplePadding
+from tidlq.graph.interpolation import GridSampleAttributes, SampleMode, SamplePadding
+from tidlq.graph.layers import Layer
 from tidlq.lowering.builder import NetworkBuilder, channels_last, identity
 from tidlq.lowering.network_pb2 import GridSample
-from tidlq.lowering.requantize import LARGEST_SHIFT, by_shift
+from tidlq.lowering.requantize import LARGEST_SHIFT, by_ratio, by_shift
 
 # So that the rounding of a place is lost in that of the output, whatever the image.
 _FRACTION_BITS: Mapping[int, int] = MappingProxyType({8: 11, 16: 20})
@@ -39,12 +40,18 @@ def lower_grid_sample(builder: NetworkBuilder, layer: Layer) -> None:
     op = builder.add_layer(
         layer.name, inputs, builder.new_integer(layer.output, layout)
     ).grid_sample
-    op.fraction_bits = _FRACTION_BITS[target.type.bits]
-    op.nearest = not attributes.is_linear
+    op.fraction_bits = _FRACTION_BITS[builder.feature(source).type.bits]
+    op.nearest = attributes.mode is SampleMode.NEAREST
+    op.cubic = attributes.mode is SampleMode.CUBIC
     op.padding = _PADDINGS[attributes.padding][attributes.aligns_corners]
     sizes = builder.shape(source)[2:]
     _fill_places(op, builder.feature(grid).scale, sizes, aligns_corners=attributes.aligns_corners)
-    op.requantize.CopyFrom(by_shift([2 * op.fraction_bits], target, layer.clamp))
+    if not op.cubic:
+        op.requantize.CopyFrom(by_shift([2 * op.fraction_bits], target, layer.clamp))
+        return
+    factors = (builder.feature(source).scale, 4.0**-op.fraction_bits)
+    mode = builder.plan.layers[layer.name].requantization
+    op.requantize.CopyFrom(by_ratio(mode, [factors], target, layer.clamp))
 
 
 def _fill_places(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from tidlq.graph.layers import (
-    Layer,
-    LayerKind,
-    PoolAttributes,
+import numpy as np
+
+from tidlq.graph.interpolation import (
+    AxisWindows,
     ResizeAttributes,
     ResizeAxis,
-    Window,
+    WindowedResizeAttributes,
 )
+from tidlq.graph.layers import Layer, LayerKind, PoolAttributes, Window
 from tidlq.lowering import litert_resize, twice_rounded
 from tidlq.lowering.builder import (
     Layout,
@@ -21,7 +22,8 @@ from tidlq.lowering.builder import (
     is_same_memory,
     permuted,
 )
-from tidlq.lowering.network_pb2 import Requantize, Resize
+from tidlq.lowering.network_pb2 import Layer as LayerMessage
+from tidlq.lowering.network_pb2 import Requantize, Resize, WindowedResize
 from tidlq.lowering.requantize import by_ratio, by_shift
 from tidlq.lowering.runtime_arithmetic import average as runtime_average
 from tidlq.lowering.runtime_arithmetic import is_linear_kernel, real, resize_map
@@ -29,6 +31,9 @@ from tidlq.spec import Requantization
 
 LINEAR_WEIGHT_BITS = {8: 11, 16: 15}
 """Bits of an interpolation weight, by the feature's bits."""
+
+WINDOW_WEIGHT_BITS = {8: 15, 16: 20}
+"""The same where windows are wider: their sums have 64 bits."""
 
 
 def _window_layout(window: Window, rank: int) -> Layout:
@@ -117,34 +122,80 @@ def _axis_map(axis: ResizeAxis, bits: int) -> Resize.AxisMap:
 def lower_resize(builder: NetworkBuilder, layer: Layer) -> None:
     """Nearest and linear interpolation; the weights' bits leave by an exact shift."""
     assert isinstance(layer.attributes, ResizeAttributes)
-    axes = layer.attributes.axes
-    target = builder.feature(layer.output)
-    layout = _resized_layout(axes, len(builder.shape(layer.output)))
+    axes, target = layer.attributes.axes, builder.feature(layer.output)
     linear = any(any(axis.fraction) for axis in axes)
     bits = LINEAR_WEIGHT_BITS[target.type.bits] if linear else 0
+
+    def fill(message: LayerMessage) -> None:
+        _fill_resize(builder, layer, message.resize, bits)
+
+    _add_resized(builder, layer, tuple(axis.axis for axis in axes), fill)
+
+
+def lower_windowed_resize(builder: NetworkBuilder, layer: Layer) -> None:
+    """Interpolation between more than two positions; the output has a scale of its own."""
+    assert isinstance(layer.attributes, WindowedResizeAttributes)
+    axes = layer.attributes.axes
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    bits = WINDOW_WEIGHT_BITS[source.type.bits]
+    mode = builder.plan.layers[layer.name].requantization
+
+    def fill(message: LayerMessage) -> None:
+        op = message.windowed_resize
+        if len(axes) == 2:
+            op.height.CopyFrom(_windows(axes[0], bits))
+        op.width.CopyFrom(_windows(axes[-1], bits))
+        factors = (source.scale, 2.0 ** (-bits * len(axes)))
+        op.requantize.CopyFrom(by_ratio(mode, [factors], target, layer.clamp))
+
+    _add_resized(builder, layer, tuple(axis.axis for axis in axes), fill)
+
+
+def _windows(axis: AxisWindows, bits: int) -> WindowedResize.AxisWindows:
+    """Integer weights, whose sum is 2^bits where that of the shares is 1."""
+    weights = np.rint(np.ldexp(np.array(axis.shares), bits)).astype(np.int64)
+    largest = np.argmax(weights, axis=1)
+    is_used = weights.any(axis=1)
+    missing = np.where(is_used, (1 << bits) - weights.sum(axis=1), 0)
+    weights[np.arange(len(weights)), largest] += missing
+    positions = np.array(axis.positions)
+    return WindowedResize.AxisWindows(
+        taps=positions.shape[1],
+        position=positions.reshape(-1).tolist(),
+        weight=weights.reshape(-1).tolist(),
+    )
+
+
+def _add_resized(
+    builder: NetworkBuilder,
+    layer: Layer,
+    axes: tuple[int, ...],
+    fill: Callable[[LayerMessage], None],
+) -> None:
+    """A layer over an image whose height and width are the axes that change."""
+    source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
+    layout = _resized_layout(axes, len(builder.shape(layer.output)))
     x = builder.integer(layer.inputs[0], layout)
+    physical = permuted(builder.shape(layer.output), layout)
     if len(layout) == len(axes) + 2 and layout[0] == 0:
         output = builder.new_integer(layer.output, layout)
     else:
-        source = permuted(builder.shape(layer.inputs[0]), layout)
-        x = builder.reshape(f"{layer.name}/image", x, _as_image(source, axes), target)
-        physical = permuted(builder.shape(layer.output), layout)
+        before = permuted(builder.shape(layer.inputs[0]), layout)
+        x = builder.reshape(f"{layer.name}/image", x, _as_image(before, axes), source)
         output = builder.add_tensor(f"{layer.name}/resized", _as_image(physical, axes), target)
-    op = builder.add_layer(layer.name, [x], output).resize
-    _fill_resize(builder, layer, op, bits)
+    fill(builder.add_layer(layer.name, [x], output))
     if layer.output not in builder.integer_forms:
         output = builder.reshape(layer.output, output, physical, target)
         builder.place_integer(layer.output, output, layout)
 
 
-def _resized_layout(axes: Sequence[ResizeAxis], rank: int) -> Layout:
+def _resized_layout(resized: tuple[int, ...], rank: int) -> Layout:
     """An axis that stays, the resized ones, and all others: channels last for images."""
-    resized = tuple(axis.axis for axis in axes)
     rest = [axis for axis in range(rank) if axis not in resized]
     return (*rest[:1], *resized, *rest[1:])
 
 
-def _as_image(physical: Sequence[int], axes: Sequence[ResizeAxis]) -> tuple[int, ...]:
+def _as_image(physical: Sequence[int], axes: Sequence[int]) -> tuple[int, ...]:
     """The physical shape with one axis before the resized ones and one behind."""
     first = min(len(physical) - len(axes), 1)
     last = first + len(axes)

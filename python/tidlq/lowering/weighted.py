@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.graph.layers import ConvolutionAttributes, Layer
 from tidlq.graph.parameters import LayerParameters, layer_parameters
 from tidlq.lowering import twice_rounded
-from tidlq.lowering.builder import NetworkBuilder, channels_last, identity, permuted
+from tidlq.lowering.builder import Layout, NetworkBuilder, channels_last, identity, permuted
 from tidlq.lowering.network_pb2 import Convolution, Requantize, TransposedConvolution
 from tidlq.lowering.requantize import by_ratio, by_shift, to_real
 from tidlq.lowering.twice_rounded import scale_ratio
@@ -161,21 +163,41 @@ def lower_prelu(builder: NetworkBuilder, layer: Layer) -> None:
     weight = _weight_of(quant)
     source, target = builder.feature(layer.inputs[0]), builder.feature(layer.output)
     slopes = weight.quantize(layer_parameters(builder.graph, layer).weight)
-    rank = len(builder.shape(layer.output))
-    layout = builder.any_layout(layer.inputs[0]) if slopes.size == 1 else channels_last(rank)
-    x = builder.integer(layer.inputs[0], layout)
-    output = builder.new_integer(layer.output, layout)
+    x, output, layout = _sloped(builder, layer)
     slope = builder.add_tensor(
         f"{layer.name}/slope", slopes.shape, FeatureQuant(weight.type, weight.scales[0]), slopes
     )
     op = builder.add_layer(layer.name, [x], output).prelu
     op.slope = slope
-    mode = quant.requantization
-    if mode is Requantization.TWICE_ROUNDED:
-        positive = scale_ratio(source.scale, over=target.scale)
-        negative = scale_ratio(source.scale, weight.scales[0], over=target.scale)
-        op.positive.CopyFrom(twice_rounded.by_real_ratio(positive, target, layer.clamp))
-        op.negative.CopyFrom(twice_rounded.by_real_ratio(negative, target, layer.clamp))
-        return
-    op.positive.CopyFrom(by_ratio(mode, [(source.scale,)], target, layer.clamp))
-    op.negative.CopyFrom(by_ratio(mode, [(source.scale, weight.scales[0])], target, layer.clamp))
+    factors = (source.scale,), (source.scale, weight.scales[0])
+    for message, numbers in zip((op.positive, op.negative), factors, strict=True):
+        if quant.requantization is Requantization.TWICE_ROUNDED:
+            ratio = scale_ratio(*numbers, over=target.scale)
+            message.CopyFrom(twice_rounded.by_real_ratio(ratio, target, layer.clamp))
+        else:
+            message.CopyFrom(by_ratio(quant.requantization, [numbers], target, layer.clamp))
+    if layer.output not in builder.integer_forms:
+        physical = permuted(builder.shape(layer.output), layout)
+        flat = builder.reshape(layer.output, output, physical, target)
+        builder.place_integer(layer.output, flat, layout)
+
+
+def _sloped(builder: NetworkBuilder, layer: Layer) -> tuple[int, int, Layout]:
+    """Input and output of a PReLU, and their layout, with what its slope varies along last."""
+    assert layer.weight is not None
+    name, shape = layer.inputs[0], builder.shape(layer.output)
+    slope = builder.shape(layer.weight)
+    own = (1,) * (len(shape) - len(slope)) + slope
+    varied = tuple(axis for axis, size in enumerate(own) if size > 1)
+    if not varied:
+        layout = builder.any_layout(name)
+        return builder.integer(name, layout), builder.new_integer(layer.output, layout), layout
+    others = tuple(axis for axis in range(len(shape)) if axis not in varied)
+    layout = (*others, *varied)
+    x = builder.integer(name, layout)
+    if len(varied) == 1:
+        return x, builder.new_integer(layer.output, layout), layout
+    joined = (*permuted(shape, others), math.prod(permuted(shape, varied)))
+    x = builder.reshape(f"{layer.name}/joined", x, joined, builder.feature(name))
+    target = builder.feature(layer.output)
+    return x, builder.add_tensor(f"{layer.name}/sloped", joined, target), layout

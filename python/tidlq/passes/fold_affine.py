@@ -1,7 +1,8 @@
 """Batch-norm and per-channel arithmetic folded into the layer before.
 
 What: a BatchNormalization, or a Mul, Div, Add or Sub with one constant per channel, that alone
-    reads the output of a Conv, ConvTranspose or Gemm with constant weights, goes into them.
+    reads the output of a Conv, ConvTranspose, DeformConv or Gemm with constant weights, goes into
+    them.
 When: once constants are folded and nodes without effect are gone.
 Before -> After: `BatchNormalization(Conv(x, w), gamma, beta, mean, var)` -> `Conv(x, w', b')` with
     w' = w * gamma / sqrt(var + epsilon) per output channel, b' = (b - mean) * ... + beta. The
@@ -48,7 +49,7 @@ class FoldAffine(ir.passes.InPlacePass):
         """Visits the layers of the main graph in order."""
         names, modified = None, False
         for node in model.graph:
-            if not is_op(node, "Conv", "ConvTranspose", "Gemm"):
+            if not is_op(node, "Conv", "ConvTranspose", "DeformConv", "Gemm"):
                 continue
             while (found := _find_next(node)) is not None:
                 names = names or FreshNames(model.graph)
@@ -96,20 +97,26 @@ def _fold(node: ir.Node, following: ir.Node, affine: Affine, names: FreshNames) 
     if weight is not layer.weight:
         stated = _scaled_statement(node, layer.weight, scale)
         state_parameter(replace_constant(node, 1, weight, names, "weight"), stated)
-    state_real_bias(replace_constant(node, 2, bias, names, "bias"))
+    state_real_bias(replace_constant(node, _bias_input(node), bias, names, "bias"))
     node.attributes.pop("beta", None)
     absorb_next(node, following)
     return True
 
 
 def _read(node: ir.Node) -> _Layer | None:
-    weight, bias = constant_array(input_at(node, 1)), constant_array(input_at(node, 2))
+    given = input_at(node, _bias_input(node))
+    weight, bias = constant_array(input_at(node, 1)), constant_array(given)
     if weight is None or weight.dtype != np.float32:
         return None
-    if input_at(node, 2) is not None and (bias is None or bias.dtype != np.float32):
+    if given is not None and (bias is None or bias.dtype != np.float32):
         return None
     added = _gemm_bias(node, weight, bias) if is_op(node, "Gemm") else _bias(node, weight, bias)
     return None if added is None else _Layer(np.asarray(weight, np.float32), added)
+
+
+def _bias_input(node: ir.Node) -> int:
+    """Where a layer has its bias; a DeformConv has its offsets before."""
+    return 3 if is_op(node, "DeformConv") else 2
 
 
 def _gemm_bias(
@@ -132,7 +139,8 @@ def _bias(
     groups = int_attribute(node, "group", 1)
     if weight.ndim < 3 or groups < 1 or weight.shape[0] % groups:
         return None
-    channels = weight.shape[0] if is_op(node, "Conv") else weight.shape[1] * groups
+    is_transposed = is_op(node, "ConvTranspose")
+    channels = weight.shape[1] * groups if is_transposed else weight.shape[0]
     if bias is None:
         return np.zeros(channels)
     return np.asarray(bias, np.float64) if bias.shape == (channels,) else None
@@ -147,7 +155,7 @@ def _scaled(
     if is_op(node, "Gemm"):
         return times(weight, scale[:, None] if int_attribute(node, "transB", 0) else scale)
     kernel = [1] * (weight.ndim - 2)
-    if is_op(node, "Conv"):
+    if is_op(node, "Conv", "DeformConv"):
         return times(weight, scale.reshape(-1, 1, *kernel))
     # ConvTranspose stores (C_in, C_out / groups, ...).
     groups = int_attribute(node, "group", 1)

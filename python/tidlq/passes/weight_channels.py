@@ -16,7 +16,7 @@ def output_axis(node: ir.Node) -> int | None:
     shape = static_shape(input_at(node, 1))
     if shape is None:
         return None
-    if is_op(node, "Conv", "BatchNormalization"):
+    if is_op(node, "Conv", "DeformConv", "BatchNormalization"):
         return 0
     if is_op(node, "ConvTranspose"):
         groups = int_attribute(node, "group", 1)

@@ -25,6 +25,7 @@ _CHANGING = frozenset(
         LayerKind.SUM,
         LayerKind.PRODUCT,
         LayerKind.DIVISION,
+        LayerKind.POWER,
         LayerKind.EXTREMUM,
         LayerKind.REDUCTION,
         LayerKind.FUNCTION,

@@ -27,7 +27,7 @@ from tidlq.precision.weighted_layers import (
     WeightedLayer,
     decide_weight,
 )
-from tidlq.precision.weights import parameter_type
+from tidlq.precision.weights import parameter_type, weight_quant
 from tidlq.spec import (
     FeatureQuant,
     FeatureScales,
@@ -57,6 +57,9 @@ _FREE = frozenset(
         LayerKind.NORMALIZATION,
         LayerKind.REDUCTION,
         LayerKind.DIVISION,
+        LayerKind.POWER,
+        LayerKind.WINDOWED_RESIZE,
+        LayerKind.GRID_SAMPLE,
     }
 )
 """Kinds whose output's scale follows from its range alone."""
@@ -241,6 +244,8 @@ class _Planner:
             self._add_weighted(layer)
         elif layer.kind in (LayerKind.PRODUCT, LayerKind.MATRIX_PRODUCT):
             self._add_product(layer)
+        elif layer.kind is LayerKind.DEFORMABLE_CONVOLUTION:
+            self._add_deformable(layer)
         elif layer.kind in _FREE:
             self.features[layer.output] = self.free_feature(layer.kind, layer.output)
             self.layers[layer.name] = LayerQuant(self.exact_mode, operand=self._operand(layer))
@@ -292,6 +297,20 @@ class _Planner:
             headroom_bits=decision.headroom_bits,
             largest_bias=decision.largest_bias,
         )
+
+    def _add_deformable(self, layer: Layer) -> None:
+        """Real sums: no accumulator ties the output's scale, and no bias that of the weight."""
+        key = parameter_name(layer.name, ParameterRole.WEIGHT)
+        weight = weight_quant(
+            self.scheme,
+            self.precision.parameter_bits(layer.name),
+            self.parameter_range(layer, ParameterRole.WEIGHT),
+            self.ranges.channels.get(key, ()),
+            None,
+            self.features[layer.inputs[0]].scale,
+        )
+        self.features[layer.output] = self.free_feature(layer.kind, layer.output)
+        self.layers[layer.name] = LayerQuant(self.exact_mode, weight)
 
     def _decide_weighted(
         self,

@@ -199,7 +199,8 @@ class _StatedPlanner:
         """The model's own arithmetic where all of the layer is as stated."""
         mode = self.scheme.requantization
         if mode is Requantization.SHIFT:
-            is_shifted = layer.kind.has_weight or layer.kind is LayerKind.PRODUCT
+            products = (LayerKind.PRODUCT, LayerKind.MATRIX_PRODUCT)
+            is_shifted = layer.kind.has_weight or layer.kind in products
             scales = () if weight is None else weight.scales
             is_whole = is_shifted and self._shifts(layer, scales, operand) is not None
             return mode if is_whole else Requantization.FIXED

@@ -13,6 +13,7 @@ _TABLES = frozenset({LayerKind.FUNCTION})
 _ACTIVATIONS = _TABLES | {LayerKind.PRELU}
 _GATING = frozenset({LayerKind.FUNCTION, LayerKind.BATCH_NORM, LayerKind.CLAMP})
 _LONGEST_GATE = 4
+_SAMPLING = frozenset({LayerKind.GRID_SAMPLE, LayerKind.DEFORMABLE_CONVOLUTION})
 
 
 def find_wide_pre_activations(graph: Graph, partition: Partition) -> frozenset[str]:
@@ -21,8 +22,8 @@ def find_wide_pre_activations(graph: Graph, partition: Partition) -> frozenset[s
     A table of 65,536 entries takes 16 bits to 8: with them the accumulator is as good as handed to
     the function, and its output is the only thing that is rounded. So it is with the operands of a
     product whose one operand, a gate, is computed from the other, or comes from a function; and
-    with the places that a grid sample reads, of which 8 bits tell too few apart. None of a
-    pre-quantized model, which states what is rounded.
+    with the places that a grid sample reads and the offsets and mask of a deformable convolution,
+    of which 8 bits tell too few apart. None of a pre-quantized model, which states what is rounded.
 
     Args:
         graph: the canonical Graph.
@@ -60,25 +61,38 @@ class _StageReading:
         }
         of_gates = {name for layer in self.layers for name in self._operands_of_gated(layer)}
         own = frozenset(name for name in of_tables | of_gates if self._has_own_bits(name))
-        return own | {name for layer in self.layers for name in self._places_of(layer)}
+        return own | self._places()
 
     def _has_own_bits(self, name: str) -> bool:
         """A layer of the stage computes it, and nothing outside sees it."""
         writer = self.writers.get(name)
         return writer is not None and not writer.keeps_quantization and name not in self.leaving
 
-    def _places_of(self, layer: Layer) -> Sequence[str]:
-        """What the places of a grid sample come from, where nothing else reads it."""
-        if layer.kind is not LayerKind.GRID_SAMPLE:
-            return ()
-        name, reader = layer.inputs[1], layer
-        while name in self.writers and self._readers_are(name, (reader,)):
-            reader = self.writers[name]
-            if not reader.keeps_quantization:
-                return (name,) if self._has_own_bits(name) else ()
-            name = reader.inputs[0]
-        is_input = name not in self.writers and self._readers_are(name, (reader,))
-        return (name,) if is_input and name not in self.leaving else ()
+    def _places(self) -> frozenset[str]:
+        """What tells where, or how much, something samples, and what that is joined or moved of.
+
+        Tables may read it as well: in the usual form, one convolution writes offsets and mask, and
+        a sigmoid stands in front of the mask.
+        """
+        told: dict[str, bool] = {}
+        inputs = [name for name in self.readers if name not in self.writers]
+        for name in (*(layer.output for layer in reversed(self.layers)), *inputs):
+            uses = [self._tells_place(name, reader, told) for reader in self.readers.get(name, [])]
+            if uses and None not in uses and name not in self.leaving:
+                told[name] = any(uses)
+        return frozenset(
+            name
+            for name, is_place in told.items()
+            if is_place and (name not in self.writers or self._has_own_bits(name))
+        )
+
+    def _tells_place(self, name: str, reader: Layer, told: Mapping[str, bool]) -> bool | None:
+        """Whether a reader takes a feature map for places; None where it takes it for values."""
+        if reader.kind in _SAMPLING:
+            return True if name != reader.inputs[0] else None
+        if reader.keeps_quantization or reader.kind is LayerKind.CONCAT:
+            return told.get(reader.output)
+        return False if reader.kind in _TABLES else None
 
     def _is_read_by(self, name: str, kinds: frozenset[LayerKind]) -> bool:
         readers = self.readers.get(name, [])

@@ -47,6 +47,7 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
         if layer.kind in (
             LayerKind.CONVOLUTION,
             LayerKind.TRANSPOSED_CONVOLUTION,
+            LayerKind.DEFORMABLE_CONVOLUTION,
             LayerKind.INNER_PRODUCT,
         ):
             matrix = _matrix(graph, layer, parameters)
@@ -68,7 +69,9 @@ def _work(graph: Graph, layer: Layer) -> LayerWork:
 
 def _product(graph: Graph, layer: Layer) -> MatrixWork:
     """Of two feature maps: the leading axes are groups."""
-    rows, columns = (graph.shape(layer.output) or (1, 1))[-2:]
+    first, second = (graph.shape(name) or (1, 1) for name in layer.inputs)
+    rows = first[-2] if len(first) > 1 else 1
+    columns = second[-1] if len(second) > 1 else 1
     groups = element_count(graph, layer.output) // (rows * columns)
     return MatrixWork(rows, (graph.shape(layer.inputs[0]) or (1,))[-1], columns, groups)
 

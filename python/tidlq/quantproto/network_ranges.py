@@ -31,6 +31,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
     {
         LayerKind.CONVOLUTION: TidlLayerType.CONVOLUTION,
         LayerKind.TRANSPOSED_CONVOLUTION: TidlLayerType.DECONVOLUTION,
+        LayerKind.DEFORMABLE_CONVOLUTION: TidlLayerType.DEFORMABLE_CONVOLUTION,
         LayerKind.INNER_PRODUCT: TidlLayerType.INNER_PRODUCT,
         LayerKind.BATCH_NORM: TidlLayerType.BATCH_NORM,
         LayerKind.PRELU: TidlLayerType.PRELU,
@@ -49,6 +50,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SCATTER: TidlLayerType.SCATTER_ELEMENTS,
         LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
+        LayerKind.WINDOWED_RESIZE: TidlLayerType.RESIZE,
         LayerKind.GRID_SAMPLE: TidlLayerType.GRID_SAMPLE,
         LayerKind.SOFTMAX: TidlLayerType.SOFTMAX,
         LayerKind.TOP_K: TidlLayerType.TOP_K,

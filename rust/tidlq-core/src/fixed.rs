@@ -167,6 +167,34 @@ pub fn dequantize(q: i32, scale: f32, zero_point: i32) -> f32 {
     scale * (q - zero_point) as f32
 }
 
+/// Terms of the series of [`exp2`], beyond which nothing is left within half a unit of the exponent.
+const EXP2_TERMS: usize = 14;
+
+/// `ln(2)^k / k!`, each from the one before by a product and a quotient.
+const EXP2_SERIES: [f64; EXP2_TERMS] = {
+    let mut series = [1.0; EXP2_TERMS];
+    let mut k = 1;
+    while k < EXP2_TERMS {
+        series[k] = series[k - 1] * std::f64::consts::LN_2 / k as f64;
+        k += 1;
+    }
+    series
+};
+
+/// `2^x` to a few units in the last place, the same on every CPU; x is clamped to -1000 ..= 1000.
+#[inline(always)]
+pub fn exp2(x: f64) -> f64 {
+    let x = x.clamp(-1000.0, 1000.0);
+    let whole = (x + 0.5).floor();
+    let rest = x - whole;
+    let mut sum = EXP2_SERIES[EXP2_TERMS - 1];
+    for &term in EXP2_SERIES[..EXP2_TERMS - 1].iter().rev() {
+        sum = sum * rest + term;
+    }
+    // Both are normal numbers, and so is their product.
+    sum * f64::from_bits(((whole as i64 + 1023) as u64) << 52)
+}
+
 /// How an accumulator is scaled. Lists hold one entry, which serves every channel, or one per channel.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rounding {

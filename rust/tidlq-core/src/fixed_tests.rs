@@ -248,3 +248,17 @@ fn one_entry_serves_every_channel() {
     assert_eq!(entry(&[3], 9), 3);
     assert_eq!(entry(&[3, 4], 1), 4);
 }
+
+#[test]
+fn exp2_is_exact_at_integers_and_close_between() {
+    for whole in -1000..=1000 {
+        assert_eq!(exp2(f64::from(whole)), 2.0_f64.powi(whole));
+    }
+    for step in -40_000..40_000 {
+        let x = f64::from(step) / 777.0;
+        let error = exp2(x) / x.exp2() - 1.0;
+        assert!(error.abs() < 1.0e-15, "{x}: {error}");
+    }
+    assert_eq!(exp2(1.0e300), exp2(1000.0));
+    assert_eq!(exp2(-1.0e300), exp2(-1000.0));
+}

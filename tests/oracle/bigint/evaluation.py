@@ -7,10 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from oracle.bigint import (
+    deformable,
     elementwise,
     floats,
     movement,
     order,
+    powers,
     real,
     reductions,
     rows,
@@ -76,6 +78,8 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return rows.matrix_product(op, xs, sources, output)
         case "grid_sample":
             return sampling.grid_sample(op, xs, sources, output)
+        case "deformable_convolution":
+            return deformable.deformable_convolution(op, xs, sources, tensors[op.weight], output)
         case "normalization":
             return rows.normalization(op, xs[0], sources[0], output)
         case "transposed_convolution":
@@ -117,8 +121,12 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return reductions.reduce(op, xs[0], sources[0], output)
         case "top_k":
             return order.top_k(op, xs[0], output)
+        case "power":
+            return powers.power(op, xs, sources, output)
         case "division":
             return reductions.division(op, xs, sources, output)
+        case "windowed_resize":
+            return movement.windowed_resize(op, xs[0], sources[0], output)
         case "resize":
             is_real = op.requantize.mode == pb.Requantize.MODE_REAL
             return (real if is_real else movement).resize(op, xs[0], sources[0], output)

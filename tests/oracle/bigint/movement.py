@@ -83,6 +83,32 @@ def resize(layer: pb.Resize, x: Array, source: pb.Tensor, output: pb.Tensor) -> 
     return store(requantize_accumulators(acc, layer.requantize), output)
 
 
+def windowed_resize(
+    layer: pb.WindowedResize, x: Array, source: pb.Tensor, output: pb.Tensor
+) -> Array:
+    """Weighted sums of windows, axis by axis, then requantize."""
+    acc = centered(x, source)
+    if layer.HasField("height"):
+        acc = _weighted_windows(acc, layer.height, 1)
+    if layer.HasField("width"):
+        acc = _weighted_windows(acc, layer.width, acc.ndim - 2)
+    return store(requantize_accumulators(acc, layer.requantize), output)
+
+
+def _weighted_windows(
+    values: IntArray, windows: pb.WindowedResize.AxisWindows, axis: int
+) -> IntArray:
+    """Sum over the taps of each output position of an axis."""
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    total: IntArray | int = 0
+    for tap in range(windows.taps):
+        weights = np.array(list(windows.weight[tap :: windows.taps]), dtype=object)
+        chosen = np.take(values, _positions(windows.position[tap :: windows.taps]), axis=axis)
+        total = total + chosen * weights.reshape(shape)
+    return np.asarray(total, dtype=object)
+
+
 def _real_resize(layer: pb.Resize, x: Array, output: pb.Tensor) -> Array:
     """Four neighbours by real weights, in float32 from left to right; truncated."""
     q, one = x.astype(np.float32), np.float32(1)

@@ -36,12 +36,32 @@ def _taps(layer: pb.GridSample, axis: int, steps: int, size: int) -> list[tuple[
     one = 1 << layer.fraction_bits
     whole = (layer.multiplier[axis] * steps + layer.offset[axis]) >> layer.shift
     place = Fraction(whole, one)
+    if layer.cubic:
+        return _cubic_taps(layer, place, size)
     if layer.nearest:
         place = Fraction(round(place))
     place = _padded(layer.padding, place, size)
     low = floor(place)
     share = int((place - low) * one)
     taps = [(low, one - share), (low + 1, share)]
+    return [(position, weight) for position, weight in taps if 0 <= position < size]
+
+
+def _cubic_taps(layer: pb.GridSample, place: Fraction, size: int) -> list[tuple[int, int]]:
+    """Four positions with the weights of a cubic function, moved inside one by one."""
+    one, shift = 1 << layer.fraction_bits, 2 * layer.fraction_bits + 2
+    low = floor(place)
+    share = int((place - low) * one)
+
+    def near(t: int) -> int:
+        return (5 * t**3 - 9 * t**2 * one + 4 * one**3 + 2 * one**2) >> shift
+
+    def far(t: int) -> int:
+        return (-3 * t * (one - t) ** 2 + 2 * one**2) >> shift
+
+    weights = (far(share), near(share), near(one - share), far(one - share))
+    places = (_padded(layer.padding, Fraction(low + tap), size) for tap in range(-1, 3))
+    taps = zip(map(int, places), weights, strict=True)
     return [(position, weight) for position, weight in taps if 0 <= position < size]
 
 

@@ -199,6 +199,23 @@ def division(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     return net.layer(inputs, output, division=pb.Division(requantize=result))
 
 
+def power(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Two operands, broadcast; any logarithms, signs and exponents."""
+    inputs, shape = _operands(draw, net, source, 2)
+    output = draws.features(draw, net, shape)
+    rng = draws.generator(draw)
+    bases, exponents = (draws.span(net.tensor(index)) + 1 for index in inputs)
+    reach = draw(st.sampled_from([1.0, 4.0, 300.0]))
+    layer = pb.Power(
+        logarithm=rng.normal(0, 2, bases).tolist(),
+        sign=rng.integers(-1, 2, bases).tolist(),
+        exponent=np.where(rng.random(exponents) < 0.1, 0, rng.normal(0, reach, exponents)).tolist(),
+        parity=rng.integers(0, 3, exponents).tolist(),
+        gain=draws.span(net.tensor(output)) * 2.0 ** -rng.integers(0, 6),
+    )
+    return net.layer(inputs, output, power=layer)
+
+
 def _operands(
     draw: DrawFn, net: NetworkBuilder, source: int, count: int
 ) -> tuple[list[int], tuple[int, ...]]:

@@ -131,6 +131,29 @@ def resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     return net.layer([source], output, resize=layer)
 
 
+def windowed_resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Windows of any positions and weights; an axis may stay as it is."""
+    shape = list(net.tensor(source).shape)
+    layer = pb.WindowedResize()
+    gain = 1
+    for axis, field in ((len(shape) - 3, "height"), (len(shape) - 2, "width")):
+        if axis < 1 or draws.one_in(draw, 5):
+            continue
+        outputs, taps = draw(st.integers(1, 9)), draw(st.integers(1, 6))
+        reach = draw(st.sampled_from([3, 1 << 11, (1 << 22) // taps]))
+        rng = draws.generator(draw)
+        windows = getattr(layer, field)
+        windows.taps = taps
+        windows.position.extend(rng.integers(0, shape[axis], taps * outputs).tolist())
+        windows.weight.extend(rng.integers(-reach, reach, taps * outputs, endpoint=True).tolist())
+        shape[axis] = outputs
+        gain *= reach
+    output = draws.features(draw, net, shape)
+    usual = draws.span(net.tensor(source)) / 2 * gain
+    layer.requantize.CopyFrom(draws.requantizations(draw, net.tensor(output), usual))
+    return net.layer([source], output, windowed_resize=layer)
+
+
 def real_resize(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
     """Real shares of any two positions along both axes of rank 4."""
     shape = list(net.tensor(source).shape)

@@ -87,8 +87,7 @@ def test_an_add_that_varies_along_rows_is_not_a_bias() -> None:
     ("operator", "attributes", "reason"),
     [
         ("LpNormalization", {}, "no integer kernel"),
-        ("Resize", {"mode": "cubic"}, "mode 'cubic'"),
-        ("ReduceSum", {"noop_with_empty_axes": 1}, "reduces no axis"),
+        ("Resize", {"mode": "cubic", "cubic_coeff_a": -60.0}, "its weights are beyond 4 times"),
     ],
 )
 def test_a_refused_node_says_why(operator: str, attributes: dict[str, object], reason: str) -> None:
@@ -97,6 +96,22 @@ def test_a_refused_node_says_why(operator: str, attributes: dict[str, object], r
     graph = graph_of([node(operator, inputs, "y", **attributes)], scales=scales)
     (float_node,) = find_layers(graph).float_nodes
     assert reason in float_node.reason
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_a_crop_beyond_its_input_stays_in_float_where_that_is_not_zero(mode: str) -> None:
+    crop = node(
+        "Resize",
+        ["x", "region", "", "sizes"],
+        "y",
+        mode=mode,
+        coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=10.0,
+    )
+    region = np.array([0, 0, 0, 0.5, 1, 1, 1, 1.5], np.float32)
+    graph = graph_of([crop], region=region, sizes=np.array([1, 3, 4, 4], np.int64))
+    (float_node,) = find_layers(graph).float_nodes
+    assert float_node.reason == "its region reaches beyond its input"
 
 
 def islands() -> Graph:

@@ -37,6 +37,12 @@ LAYERS = {
         "ConvTranspose<group = 2>(x, w, b)",
         {"w": floats(4, 3, 3, 3), "b": floats(6)},
     ),
+    "grouped DeformConv": (
+        "float[1, 4, 6, 5] x, float[1, 18, 4, 3] o",
+        4,
+        "DeformConv<group = 2>(x, w, o)",
+        {"w": floats(6, 2, 3, 3)},
+    ),
     "Gemm": ("float[3, 5] x", 2, "Gemm(x, w, b)", {"w": floats(5, 6), "b": floats(6)}),
     "transposed Gemm": (
         "float[3, 5] x",
@@ -77,13 +83,13 @@ def test_folding_keeps_the_result(layer: str, kind: str) -> None:
     proto = text_model(
         f"g ({given}) => (float[{sizes}] y) {{ a = {call} n = {following} y = Relu(n) }}",
         {**constants, **more},
+        opset=19,
     )
     model = ir.from_proto(proto)
     InferShapes()(model)
     assert FoldAffine()(model).modified
     assert len(model.graph) == 2
-    shape = [int(size) for size in model.graph.inputs[0].shape.numpy()]
-    feeds = {"x": floats(*shape)}
+    feeds = {value.name: floats(*value.shape.numpy()) for value in model.graph.inputs}
     assert_close(run_ir(model, feeds), run_float(proto, feeds))
 
 

@@ -41,6 +41,7 @@ RECOGNISERS: Mapping[str, Recogniser] = MappingProxyType(
     {
         "Conv": weighted.recognise_convolution,
         "ConvTranspose": weighted.recognise_transposed_convolution,
+        "DeformConv": weighted.recognise_deformable_convolution,
         "Gemm": weighted.recognise_gemm,
         "MatMul": _recognise_matmul,
         "LayerNormalization": rows.recognise_layer_norm,
@@ -109,6 +110,7 @@ CLAMPABLE = frozenset(
     {
         LayerKind.CONVOLUTION,
         LayerKind.TRANSPOSED_CONVOLUTION,
+        LayerKind.DEFORMABLE_CONVOLUTION,
         LayerKind.INNER_PRODUCT,
         LayerKind.BATCH_NORM,
         LayerKind.SUM,

@@ -100,7 +100,8 @@ def read_clamp(node: NodeReader) -> Clamp:
             bounds.append(bound)
     low, high = bounds
     if low is not None and high is not None and low > high:
-        raise RefusedError(f"its bounds are crossed: {low} > {high}")
+        # The upper one is applied last.
+        low = high
     return Clamp(low, high)
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from tidlq.graph.layers import Clamp, FunctionAttributes, Layer, LayerKind, SumAttributes
 from tidlq.graph.recognition import elementwise
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
@@ -27,6 +29,9 @@ ELEMENTARY_FUNCTIONS: Mapping[str, Mapping[str, float]] = MappingProxyType(
     }
 )
 """Functions by table, with ONNX's default parameters."""
+
+MOST_CONSTANTS = 65536
+"""Different numbers of a constant base or exponent."""
 
 _NOT_STATED = "the software that the model is made for rounds it in its own way"
 
@@ -76,17 +81,28 @@ def _number(node: NodeReader, index: int, what: str) -> float | None:
 
 
 def recognise_power(node: NodeReader) -> Layer:
-    """Pow with one number as exponent, or one positive number as base."""
+    """Pow of two operands, of which one may be constant; with one number by table."""
     refuse_stated(node)
-    exponent = _number(node, 1, "exponent")
-    if exponent is not None:
+    exponent, base = _number(node, 1, "exponent"), _number(node, 0, "base")
+    shape = node.float_shape(node.output())
+    if exponent is not None and node.graph.shape(node.inputs[0]) == shape:
         return _function(node, "Pow", {"exponent": exponent})
-    base = _number(node, 0, "base")
-    if base is None:
-        raise RefusedError("its base and its exponent both vary")
-    if base <= 0:
-        raise RefusedError(f"its base is {base:g}, not positive")
-    return _function(node, "PowOf", {"base": base}, operand=1)
+    if base is not None and base > 0 and node.graph.shape(node.inputs[1]) == shape:
+        return _function(node, "PowOf", {"base": base}, operand=1)
+    operands = tuple(_power_operand(node, i, what) for i, what in enumerate(("base", "exponent")))
+    return node.layer(LayerKind.POWER, inputs=operands)
+
+
+def _power_operand(node: NodeReader, index: int, what: str) -> str:
+    """Computed, or constant numbers that an index of 16 bits can tell apart."""
+    if not node.is_constant(index):
+        return node.feature(index)
+    values = node.constant(index, what).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise RefusedError(f"its {what} is not finite")
+    if np.unique(values).size > MOST_CONSTANTS:
+        raise RefusedError(f"its {what} has more than {MOST_CONSTANTS} different values")
+    return node.inputs[index]
 
 
 def recognise_division(node: NodeReader) -> Layer:

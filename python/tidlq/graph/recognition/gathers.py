@@ -17,6 +17,7 @@ from tidlq.graph.recognition import movement
 from tidlq.graph.recognition.elementwise import read_operand
 from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
+from tidlq.graph.scattering import ScatterAttributes, ScatterReduction
 
 Positions = NDArray[np.int64]
 
@@ -127,29 +128,48 @@ def recognise_gather_nd(node: NodeReader) -> Layer:
 def _scattered(node: NodeReader, targets: Positions) -> Layer:
     """The layer that writes the third input's elements at positions of the first one's."""
     refuse_stated(node)
-    if node.text("reduction", "none") != "none":
-        raise RefusedError(f"it reduces ({node.text('reduction', '')}) what it writes")
     if node.is_constant(0) and node.is_constant(2):
         raise RefusedError("all that it reads is constant")
     operands = (read_operand(node, 0), read_operand(node, 2))
     size = math.prod(node.float_shape(operands[0]))
     if max(size, targets.size) > MOST_ELEMENTS:
         raise RefusedError(f"it has more than {MOST_ELEMENTS} elements")
+    reduction = node.text("reduction", "none")
+    if reduction != "none":
+        attributes = ScatterAttributes(*_joining(targets.reshape(-1), size, reduction))
+        return node.layer(LayerKind.SCATTER, attributes, inputs=operands)
     elements = np.arange(size, dtype=np.int64)
     elements[targets.reshape(-1)] = size + np.arange(targets.size, dtype=np.int64)
-    attributes = GatherAttributes(elements=tuple(elements.tolist()))
-    return node.layer(LayerKind.SCATTER, attributes, inputs=operands)
+    taken = GatherAttributes(elements=tuple(elements.tolist()))
+    return node.layer(LayerKind.SCATTER, taken, inputs=operands)
+
+
+def _joining(
+    targets: Positions, size: int, reduction: str
+) -> tuple[tuple[tuple[int, ...], ...], ScatterReduction]:
+    """For each pass, which update joins each element."""
+    if reduction not in {known.value for known in ScatterReduction}:
+        raise RefusedError(f"it reduces ({reduction}) what it writes")
+    most = int(np.bincount(targets).max())
+    if most * size > MOST_ELEMENTS:
+        raise RefusedError(f"it writes {most} elements to one of {size} places")
+    passes = np.full((most, size), -1, np.int64)
+    seen = np.zeros(size, np.int64)
+    for update, target in enumerate(targets.tolist()):
+        passes[seen[target], target] = update
+        seen[target] += 1
+    return tuple(map(tuple, passes.tolist())), ScatterReduction(reduction)
 
 
 def recognise_scatter_elements(node: NodeReader) -> Layer:
-    """ScatterElements at constant indices."""
+    """ScatterElements at constant indices, without or with a sum or extremum."""
     shape = node.float_shape(node.inputs[0])
     axis = node.axis(node.integer("axis", 0), len(shape))
     return _scattered(node, _along(node, shape, axis))
 
 
 def recognise_scatter_nd(node: NodeReader) -> Layer:
-    """ScatterND at constant indices."""
+    """ScatterND at constant indices, without or with a sum or extremum."""
     return _scattered(node, _named(node, node.float_shape(node.inputs[0])))
 
 

@@ -28,13 +28,12 @@ _MOST = 2**28
 
 
 def recognise_reduction(node: NodeReader) -> Layer:
-    """A reduction over any constant axes."""
+    """A reduction over any constant axes, or over none."""
     # Means and maxima over the spatial axes of a feature map are pools.
     shape = node.float_shape(node.feature(0))
     listed = node.listed(1, "axes", "axes")
-    if not listed and node.integer("noop_with_empty_axes", 0):
-        raise RefusedError("it reduces no axis")
-    axes = tuple(sorted({node.axis(a, len(shape)) for a in listed or range(len(shape))}))
+    every = () if node.integer("noop_with_empty_axes", 0) else range(len(shape))
+    axes = tuple(sorted({node.axis(a, len(shape)) for a in listed or every}))
     reduction = REDUCTIONS[node.op_type]
     is_spatial = len(axes) + 2 == len(shape) and 1 <= len(axes) <= 2 and 0 not in axes
     if is_spatial and reduction in _POOLED:

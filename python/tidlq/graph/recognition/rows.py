@@ -10,7 +10,7 @@ from tidlq.graph.layers import (
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 from tidlq.spec import Requantization
 
-_MATRIX_RANK = 2
+_BATCH_AND_CHANNELS = 2
 
 
 def _check_statements(node: NodeReader, inputs: tuple[str, ...]) -> None:
@@ -24,21 +24,9 @@ def _check_statements(node: NodeReader, inputs: tuple[str, ...]) -> None:
 
 
 def recognise_matrix_product(node: NodeReader) -> Layer:
-    """MatMul of two feature maps; leading axes of the second may be missing or 1."""
+    """MatMul of two feature maps."""
     _check_statements(node, node.inputs)
-    first, second = (node.float_shape(node.feature(index)) for index in range(2))
-    if min(len(first), len(second)) < _MATRIX_RANK:
-        raise RefusedError("an operand is a vector")
-    lead, other = first[:-2], second[:-2]
-    aligned = lead[len(lead) - len(other) :]
-    if len(other) > len(lead) or any(
-        size not in (1, full) for size, full in zip(other, aligned, strict=True)
-    ):
-        raise RefusedError("its first operand is repeated over the second's leading axes")
-    return node.layer(
-        LayerKind.MATRIX_PRODUCT,
-        inputs=(node.inputs[0], node.inputs[1]),
-    )
+    return node.layer(LayerKind.MATRIX_PRODUCT, inputs=(node.feature(0), node.feature(1)))
 
 
 def _parameters(node: NodeReader, size: int) -> tuple[str | None, str | None]:
@@ -74,7 +62,7 @@ def recognise_instance_norm(node: NodeReader) -> Layer:
     """InstanceNormalization with constant gain and shift."""
     _check_statements(node, node.inputs[:1])
     shape = node.float_shape(node.feature(0))
-    if len(shape) <= _MATRIX_RANK:
+    if len(shape) <= _BATCH_AND_CHANNELS:
         raise RefusedError("its input has no places")
     gain, shift = _parameters(node, shape[1])
     axes = tuple(range(2, len(shape)))

@@ -1,4 +1,4 @@
-"""Layers with parameters: convolution, inner product, batch-norm, PReLU."""
+"""Layers with parameters: convolutions, inner product, batch-norm, PReLU."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import math
 from tidlq.graph.layers import (
     BatchNormAttributes,
     ConvolutionAttributes,
+    DeformableAttributes,
     InnerProductAttributes,
     Layer,
     LayerKind,
     Window,
 )
+from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
 
 MOST_PHASES = 4096
@@ -102,8 +104,34 @@ def recognise_transposed_convolution(node: NodeReader) -> Layer:
     )
 
 
+def recognise_deformable_convolution(node: NodeReader) -> Layer:
+    """DeformConv with a constant weight, 2-D, with computed offsets and mask."""
+    refuse_stated(node)
+    weight = node.constant(1, "weight")
+    if node.has_input(3):
+        node.constant(3, "bias")
+    kernel = tuple(weight.shape[2:])
+    if len(kernel) != 2:
+        raise RefusedError(f"it slides over {len(kernel)} axes, the engine over 2")
+    window = read_window(node, kernel)
+    mask = () if _weighs_all_alike(node, 4) else (node.feature(4),)
+    return node.layer(
+        LayerKind.DEFORMABLE_CONVOLUTION,
+        DeformableAttributes(window, node.integer("group", 1), node.integer("offset_group", 1)),
+        inputs=(node.feature(0), node.feature(2), *mask),
+        weight=node.inputs[1],
+        bias=node.optional(3),
+    )
+
+
+def _weighs_all_alike(node: NodeReader, index: int) -> bool:
+    """A mask that is left out or all ones, which exporters write for want of one."""
+    is_given, is_constant = node.has_input(index), node.is_constant(index)
+    return not is_given or (is_constant and bool((node.constant(index, "mask") == 1).all()))
+
+
 def recognise_gemm(node: NodeReader) -> Layer:
-    """Gemm with constant B and C."""
+    """Gemm with constant B and C; the import makes MatMul and Add of others."""
     if node.integer("transA", 0):
         raise RefusedError("its first operand is transposed")
     weight = node.constant(1, "second operand")
@@ -143,12 +171,8 @@ def recognise_batch_norm(node: NodeReader) -> Layer:
 
 
 def recognise_prelu(node: NodeReader) -> Layer:
-    """PRelu with one constant slope, or one per channel (axis 1)."""
-    slope = node.constant(1, "slope")
-    shape = node.float_shape(node.feature(0))
-    if slope.size != 1:
-        padded = (1,) * (len(shape) - slope.ndim) + slope.shape
-        expected = tuple(size if axis == 1 else 1 for axis, size in enumerate(shape))
-        if padded != expected:
-            raise RefusedError("its slope varies along more than the channels")
+    """PRelu with a constant slope, which may vary along any axes."""
+    node.constant(1, "slope")
+    if node.float_shape(node.feature(0)) != node.float_shape(node.output()):
+        raise RefusedError("its slope widens the output")
     return node.layer(LayerKind.PRELU, weight=node.inputs[1])

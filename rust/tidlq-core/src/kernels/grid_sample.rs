@@ -31,7 +31,8 @@ impl GridSampleKernel {
     /// Greatest magnitude of a sum.
     pub fn bound(spec: &GridSample, input_type: ElementType) -> u64 {
         let (low, high) = input_type.range().unwrap_or((0, 0));
-        ((high - low) as u64) << (2 * spec.fraction_bits)
+        // The magnitudes of cubic weights add up to less than twice their sum.
+        ((high - low) as u64) << (2 * spec.fraction_bits + u32::from(spec.cubic))
     }
 }
 
@@ -102,11 +103,33 @@ impl GridSampleKernel {
     /// Sums of one pixel; `place` holds the grid's integers of height and width.
     #[inline(always)]
     fn pixel<T: Element>(&self, image: &[T], place: [i32; 2], acc: &mut [i64]) {
-        let Map2d { height, width, channels, .. } = self.input;
-        let [from, to] = self.zero_points;
-        let [vertical, horizontal] = &self.spec.axes;
-        let vertical = self.taps(vertical, place[0] - to, height);
-        let horizontal = self.taps(horizontal, place[1] - to, width);
+        let steps = place.map(|q| q - self.zero_points[1]);
+        let sizes = [self.input.height, self.input.width];
+        if self.spec.cubic {
+            let taps = |axis: usize| {
+                cubic_taps(
+                    &self.spec,
+                    self.spec.axes[axis].place(&self.spec, steps[axis]),
+                    sizes[axis],
+                )
+            };
+            self.sum(image, taps(0), taps(1), acc);
+        } else {
+            let taps = |axis: usize| self.taps(&self.spec.axes[axis], steps[axis], sizes[axis]);
+            self.sum(image, taps(0), taps(1), acc);
+        }
+    }
+
+    #[inline(always)]
+    fn sum<T: Element, const N: usize>(
+        &self,
+        image: &[T],
+        vertical: [(usize, i64); N],
+        horizontal: [(usize, i64); N],
+        acc: &mut [i64],
+    ) {
+        let Map2d { width, channels, .. } = self.input;
+        let from = self.zero_points[0];
         acc.fill(0);
         for (y, weight_y) in vertical {
             for (x, weight_x) in horizontal {
@@ -138,9 +161,9 @@ impl GridSampleKernel {
     /// A place in fractions of a position.
     #[inline(always)]
     fn place(&self, axis: &GridAxis, steps: i32, size: i64) -> i64 {
-        let GridSample { shift, fraction_bits: bits, nearest, padding, .. } = self.spec;
+        let GridSample { fraction_bits: bits, nearest, padding, .. } = self.spec;
         let one = 1_i64 << bits;
-        let mut place = (axis.multiplier * i64::from(steps) + axis.offset) >> shift;
+        let mut place = axis.place(&self.spec, steps);
         if nearest {
             let (floor, rest) = (place >> bits, place & (one - 1));
             let is_up = 2 * rest > one || (2 * rest == one && floor & 1 == 1);
@@ -161,4 +184,42 @@ impl GridSampleKernel {
             }
         }
     }
+}
+
+impl GridAxis {
+    /// A place in fractions of a position, wherever it lies.
+    #[inline(always)]
+    fn place(&self, spec: &GridSample, steps: i32) -> i64 {
+        (self.multiplier * i64::from(steps) + self.offset) >> spec.shift
+    }
+}
+
+/// The four positions around a place, with the weights of a cubic function.
+#[inline(always)]
+fn cubic_taps(spec: &GridSample, place: i64, size: usize) -> [(usize, i64); 4] {
+    let bits = spec.fraction_bits;
+    let (one, size) = (1_i128 << bits, size as i64);
+    let (low, share) = (place >> bits, i128::from(place) & (one - 1));
+    let rounded = |weight: i128| ((weight + 2 * one * one) >> (2 * bits + 2)) as i64;
+    let near = |t: i128| rounded(5 * t * t * t - 9 * t * t * one + 4 * one * one * one);
+    let far = |t: i128| rounded(-3 * t * (one - t) * (one - t));
+    let weights = [far(share), near(share), near(one - share), far(one - share)];
+    std::array::from_fn(|tap| {
+        let position = low - 1 + tap as i64;
+        let inside = match spec.padding {
+            GridPadding::Zeros if !(0..size).contains(&position) => return (0, 0),
+            GridPadding::Zeros => position,
+            GridPadding::Border => position.clamp(0, size - 1),
+            GridPadding::Mirror { corners: true } if size == 1 => 0,
+            GridPadding::Mirror { corners: true } => {
+                let far = position.rem_euclid(2 * (size - 1));
+                far.min(2 * (size - 1) - far)
+            }
+            GridPadding::Mirror { corners: false } => {
+                let far = position.rem_euclid(2 * size);
+                far.min(2 * size - 1 - far)
+            }
+        };
+        (inside as usize, weights[tap])
+    })
 }

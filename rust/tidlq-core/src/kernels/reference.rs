@@ -1,8 +1,10 @@
 //! Plain versions of every operation: the semantics of `proto/network.proto` written down as loops,
 //! without a thought for speed. Tests compare the kernels against them, bit for bit.
 
+mod deformable;
 mod grid_sample;
 mod order;
+mod power;
 mod reduce;
 mod resize;
 mod rows;
@@ -172,6 +174,8 @@ impl Step<'_> {
             ),
             Op::Resize(resize) => self.resize(resize),
             Op::GridSample(spec) => self.grid_sample(spec),
+            Op::DeformableConvolution(spec) => self.deformable_convolution(spec),
+            Op::WindowedResize(spec) => self.windowed_resize(spec),
             Op::Softmax(softmax) => self.softmax(softmax),
             Op::IntegerSoftmax(softmax) => self.integer_softmax(softmax),
             Op::MatrixProduct(requantizer) => self.matrix_product(requantizer),
@@ -187,6 +191,7 @@ impl Step<'_> {
             Op::Gather { axis, index } => self.gather_axis(*axis, index),
             Op::Reduce(reduce) => self.reduce(reduce),
             Op::Division(requantizer) => self.division(requantizer),
+            Op::Power(spec) => self.power(spec),
             Op::TopK(spec) => self.top_k(spec),
         }
     }

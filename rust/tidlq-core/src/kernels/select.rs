@@ -4,6 +4,7 @@ use bytemuck::cast_slice;
 
 use super::Kernel;
 use super::convolution::ConvolutionKernel;
+use super::deformable::DeformableKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::depthwise_bytes::DepthwiseBytesKernel;
 use super::depthwise_halves::DepthwiseHalvesKernel;
@@ -20,6 +21,7 @@ use super::normalization::NormalizationKernel;
 use super::pair_sum::PairSumKernel;
 use super::pair_sum_halves::PairSumHalvesKernel;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
+use super::power::PowerKernel;
 use super::prelu::PReluKernel;
 use super::real_pool::RealAveragePoolKernel;
 use super::real_resize::{RealResizeKernel, Truncated, Unquantized};
@@ -30,6 +32,7 @@ use super::resize::ResizeKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
 use super::top_k::TopKKernel;
 use super::transposed::{TransposedKernel, TransposedSource};
+use super::windowed_resize::WindowedResizeKernel;
 use super::windows::{WindowSource, Windows};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding};
@@ -89,6 +92,11 @@ pub(crate) fn kernel_for(
         )),
         Op::Resize(resize) => scope.resize(resize),
         Op::GridSample(spec) => scope.grid_sample(spec),
+        Op::DeformableConvolution(spec) => {
+            let weights = weights(&program.tensors[spec.weight]);
+            Box::new(DeformableKernel::new(spec, &scope.inputs(), output, &weights))
+        }
+        Op::WindowedResize(spec) => Box::new(WindowedResizeKernel::new(spec, input, output)),
         Op::Softmax(softmax) => scope.softmax(softmax),
         Op::TransposedConvolution(convolution) => scope.transposed_convolution(convolution),
         Op::Extremum { least } => scope.extremum(*least),
@@ -116,6 +124,12 @@ pub(crate) fn kernel_for(
             output_type: output.element_type,
             output_scale: output.scale,
             requantizer: requantizer.clone(),
+        }),
+        Op::Power(power) => Box::new(PowerKernel {
+            power: power.clone(),
+            broadcast: scope.broadcast_from_lowest(),
+            output_type: output.element_type,
+            zero_point: output.zero_point,
         }),
         Op::MatrixProduct(requantizer) => Box::new(MatrixProductKernel::new(
             scope.input(0),
@@ -170,6 +184,10 @@ impl<'a> Scope<'a> {
 
     fn output(&self) -> &'a TensorSpec {
         &self.program.tensors[self.layer.output]
+    }
+
+    fn inputs(&self) -> Vec<&'a TensorSpec> {
+        (0..self.layer.inputs.len()).map(|position| self.input(position)).collect()
     }
 
     fn quantize(&self, half_away: bool) -> Box<dyn Kernel> {
@@ -300,6 +318,17 @@ impl<'a> Scope<'a> {
         let inputs: Vec<(ElementType, i32, &[usize])> = (0..self.layer.inputs.len())
             .map(|position| self.input(position))
             .map(|tensor| (tensor.element_type, tensor.zero_point, &tensor.shape[..]))
+            .collect();
+        Broadcast::new(&inputs, &self.output().shape)
+    }
+
+    /// Integers less the lowest of their types: where a table has them.
+    fn broadcast_from_lowest(&self) -> Broadcast {
+        let inputs = self.inputs();
+        let lowest = |tensor: &TensorSpec| tensor.element_type.range().map_or(0, |(low, _)| low);
+        let inputs: Vec<_> = inputs
+            .iter()
+            .map(|tensor| (tensor.element_type, lowest(tensor), &tensor.shape[..]))
             .collect();
         Broadcast::new(&inputs, &self.output().shape)
     }

@@ -34,9 +34,10 @@ pub use values::{Values, ValuesView};
 
 pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
-    AveragePool, Convolution, GridAxis, GridPadding, GridSample, InnerProduct, IntegerSoftmax,
-    LayerSpec, Map2d, Normalization, Op, PRelu, Pad, PadMode, Reduce, ReduceKind, Resize,
-    ResizeAxis, Softmax, Sum, TopK, Window,
+    AveragePool, AxisWindows, Convolution, DeformableConvolution, GridAxis, GridPadding,
+    GridSample, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op, PRelu, Pad,
+    PadMode, Power, Reduce, ReduceKind, Resize, ResizeAxis, Softmax, Sum, TopK, Window,
+    WindowedResize,
 };
 
 /// Generated from `proto/network.proto`.

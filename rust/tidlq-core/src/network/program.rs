@@ -87,7 +87,8 @@ impl Program {
         match &self.layers[layer].op {
             Op::Convolution(Convolution { weight, .. })
             | Op::TransposedConvolution(Convolution { weight, .. })
-            | Op::InnerProduct(InnerProduct { weight, .. }) => {
+            | Op::InnerProduct(InnerProduct { weight, .. })
+            | Op::DeformableConvolution(DeformableConvolution { weight, .. }) => {
                 Some(self.tensors[*weight].element_type)
             }
             _ => None,
@@ -99,7 +100,8 @@ impl Program {
         let (input, output) = self.layer_ends(layer);
         match &self.layers[layer].op {
             Op::Convolution(Convolution { weight, .. })
-            | Op::InnerProduct(InnerProduct { weight, .. }) => {
+            | Op::InnerProduct(InnerProduct { weight, .. })
+            | Op::DeformableConvolution(DeformableConvolution { weight, .. }) => {
                 let weight = &self.tensors[*weight];
                 output.elements() * (weight.elements() / weight.shape[0])
             }
@@ -142,6 +144,8 @@ pub(crate) enum Op {
     Slice { start: Vec<usize>, step: Vec<isize> },
     Resize(Resize),
     GridSample(GridSample),
+    DeformableConvolution(DeformableConvolution),
+    WindowedResize(WindowedResize),
     Softmax(Softmax),
     IntegerSoftmax(IntegerSoftmax),
     TransposedConvolution(Convolution),
@@ -149,6 +153,7 @@ pub(crate) enum Op {
     Gather { axis: usize, index: Vec<usize> },
     Reduce(Reduce),
     Division(Requantizer),
+    Power(Power),
     MatrixProduct(Requantizer),
     Normalization(Normalization),
     TopK(TopK),
@@ -312,6 +317,30 @@ pub(crate) struct ResizeAxis {
     pub weight_high: Vec<u32>,
 }
 
+/// Windows of one axis: an output's taps stand together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AxisWindows {
+    pub taps: usize,
+    pub position: Vec<u32>,
+    pub weight: Vec<i32>,
+}
+
+impl AxisWindows {
+    /// Greatest magnitude of a window's weights, added up.
+    pub fn gain(&self) -> u64 {
+        let sum = |window: &[i32]| window.iter().map(|w| u64::from(w.unsigned_abs())).sum();
+        self.weight.chunks(self.taps).map(sum).max().unwrap_or(0)
+    }
+}
+
+/// Interpolation by windows; an axis that stays has none.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct WindowedResize {
+    /// Height and width.
+    pub axes: [Option<AxisWindows>; 2],
+    pub requantizer: Requantizer,
+}
+
 /// From integers of a grid to places along an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GridAxis {
@@ -338,8 +367,23 @@ pub(crate) struct GridSample {
     pub shift: u32,
     pub fraction_bits: u32,
     pub nearest: bool,
+    pub cubic: bool,
     pub padding: GridPadding,
     pub requantizer: Requantizer,
+}
+
+/// A convolution at places that have moved.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DeformableConvolution {
+    pub weight: usize,
+    pub window: Window,
+    pub groups: usize,
+    pub offset_groups: usize,
+    /// One or one per output channel.
+    pub gain: Vec<f64>,
+    pub shift: Vec<f64>,
+    /// Least and greatest output.
+    pub clamp: [i32; 2],
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -377,6 +421,17 @@ pub(crate) struct Normalization {
     pub shift: Vec<f64>,
     /// The lists have an entry per row.
     pub by_row: bool,
+}
+
+/// Powers of two operands; lists have an entry for each integer of the base or of the exponent.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Power {
+    pub logarithm: Vec<f64>,
+    pub sign: Vec<i32>,
+    pub exponent: Vec<f64>,
+    /// 0 even, 1 odd, 2 no integer.
+    pub parity: Vec<u32>,
+    pub gain: f64,
 }
 
 /// Elements in order of their size, or where they were.

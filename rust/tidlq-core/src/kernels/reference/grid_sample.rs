@@ -18,15 +18,30 @@ impl Step<'_> {
                 // Exact: below 2^53.
                 let place = (sum >> spec.shift) as f64 / whole;
                 let place = if spec.nearest { place.round_ties_even() } else { place };
-                padded(place, size as f64, spec.padding)
+                if spec.cubic { place } else { padded(place, size as f64, spec.padding) }
             };
-            let sides = |place: f64| {
+            let cubic_sides = |place: f64, size: usize| {
+                let t = ((place - place.floor()) * whole) as i128;
+                let f = whole as i128;
+                let shift = 2 * spec.fraction_bits + 2;
+                let near =
+                    |t: i128| (5 * t.pow(3) - 9 * t * t * f + 4 * f.pow(3) + 2 * f * f) >> shift;
+                let far = |t: i128| (-3 * t * (f - t).pow(2) + 2 * f * f) >> shift;
+                let weights = [far(t), near(t), near(f - t), far(f - t)];
+                let position = |tap: usize| place.floor() - 1.0 + tap as f64;
+                let inside = |tap: usize| padded(position(tap), size as f64, spec.padding);
+                (0..4).map(|tap| (inside(tap), weights[tap] as f64 / whole)).collect::<Vec<_>>()
+            };
+            let sides = |place: f64, size: usize| {
+                if spec.cubic {
+                    return cubic_sides(place, size);
+                }
                 let share = place - place.floor();
-                [(place.floor(), 1.0 - share), (place.floor() + 1.0, share)]
+                vec![(place.floor(), 1.0 - share), (place.floor() + 1.0, share)]
             };
             let mut acc = 0;
-            for (row, tall) in sides(place(0, map.height)) {
-                for (column, wide) in sides(place(1, map.width)) {
+            for (row, tall) in sides(place(0, map.height), map.height) {
+                for (column, wide) in sides(place(1, map.width), map.width) {
                     let is_inside = (0.0..map.height as f64).contains(&row)
                         && (0.0..map.width as f64).contains(&column);
                     if is_inside {

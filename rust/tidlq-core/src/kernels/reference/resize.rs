@@ -2,7 +2,7 @@
 
 use super::{Data, Step, indices};
 use crate::fixed::Rounding;
-use crate::network::{Resize, ResizeAxis};
+use crate::network::{AxisWindows, Resize, ResizeAxis, WindowedResize};
 
 impl Step<'_> {
     pub(super) fn resize(&self, resize: &Resize) -> Data {
@@ -32,6 +32,30 @@ impl Step<'_> {
                 }
             }
             resize.requantizer.apply(acc, 0)
+        };
+        let shape = [out.count, out.height, out.width, out.channels];
+        Data::Integers(indices(&shape).into_iter().map(element).collect())
+    }
+
+    pub(super) fn windowed_resize(&self, spec: &WindowedResize) -> Data {
+        let (map, out) = self.maps();
+        let values = self.centred(0);
+        let taps = |axis: &Option<AxisWindows>, i: usize| match axis {
+            None => vec![(i, 1)],
+            Some(axis) => (i * axis.taps..(i + 1) * axis.taps)
+                .map(|tap| (axis.position[tap] as usize, i64::from(axis.weight[tap])))
+                .collect(),
+        };
+        let element = |index: Vec<usize>| {
+            let mut acc = 0;
+            for (y, weight_y) in taps(&spec.axes[0], index[1]) {
+                for (x, weight_x) in taps(&spec.axes[1], index[2]) {
+                    let line = index[0] * map.height + y;
+                    let at = (line * map.width + x) * map.channels + index[3];
+                    acc += values[at] * weight_y * weight_x;
+                }
+            }
+            spec.requantizer.apply(acc, 0)
         };
         let shape = [out.count, out.height, out.width, out.channels];
         Data::Integers(indices(&shape).into_iter().map(element).collect())

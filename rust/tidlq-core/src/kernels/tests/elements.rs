@@ -285,7 +285,35 @@ fn prelu(random: &mut Random) -> Sample {
     sample
 }
 
+fn power(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let types = [random.integer_type(), random.integer_type(), random.integer_type()];
+    let zeros = types.map(|element_type| random.value(element_type));
+    let shape = [random.size(1, 3), random.size(1, 40), random.size(1, 9)];
+    let base = sample.input(types[0], &shape, zeros[0]);
+    let own: Vec<usize> = shape.iter().map(|&size| random.pick(&[1, size])).collect();
+    let exponent = sample.input(types[1], &own, zeros[1]);
+    let y = sample.tensor(types[2], &shape, zeros[2]);
+    let entries = |kind: ElementType| 1 << (8 * kind.size_bytes());
+    let real = |random: &mut Random, reach: i64| random.within(-reach, reach) as f64 / 64.0;
+    let (bases, exponents) = (entries(types[0]), entries(types[1]));
+    let reach = random.pick(&[64, 64, 30_000]);
+    let op = proto::Power {
+        logarithm: (0..bases).map(|_| real(random, 400)).collect(),
+        sign: (0..bases).map(|_| random.within(-1, 1) as i32).collect(),
+        exponent: (0..exponents).map(|_| real(random, reach)).collect(),
+        parity: (0..exponents).map(|_| random.within(0, 2) as u32).collect(),
+        gain: random.pick(&[1.0, 0.037, 77.7, 3.0e30]),
+    };
+    sample.output_layer(&[base, exponent], y, Op::Power(op));
+    sample
+}
+
 isa_tests! {
+    fn power_equals_reference(cpu: Cpu) {
+        check_cases(cpu, power);
+    }
+
     fn rescale_equals_reference(cpu: Cpu) {
         check_cases(cpu, rescale);
     }

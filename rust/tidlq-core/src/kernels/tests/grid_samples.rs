@@ -22,12 +22,14 @@ fn grid_sample(random: &mut Random) -> Sample {
     let wide = if types[1].size_bytes() == 1 { 5 } else { 13 };
     let shift = random.pick(&[wide, wide + 2, 20]);
     let place = |random: &mut Random, steps: i64| random.within(-steps, steps) << fraction_bits;
+    let nearest = random.one_in(3);
     let mut op = proto::GridSample {
         multiplier: (0..2).map(|_| place(random, 3) as i32).collect(),
         offset: (0..2).map(|_| (place(random, 8) << shift) >> random.size(0, 2)).collect(),
         shift,
         fraction_bits,
-        nearest: random.one_in(3),
+        nearest,
+        cubic: !nearest && random.one_in(2),
         requantize: requantize(&random.requantizer(types[2], zeros[2], &MODES, 1)),
         ..Default::default()
     };

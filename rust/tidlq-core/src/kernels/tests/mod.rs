@@ -1,5 +1,6 @@
 //! Every kernel against the plain versions, bit for bit, on random shapes, types and parameters.
 
+mod deformable;
 mod elements;
 mod grid_samples;
 mod input_sums;

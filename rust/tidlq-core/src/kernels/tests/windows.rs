@@ -149,6 +149,41 @@ fn resize(random: &mut Random) -> Sample {
     sample
 }
 
+fn windows(
+    random: &mut Random,
+    size: usize,
+    outputs: usize,
+) -> proto::windowed_resize::AxisWindows {
+    let taps = random.size(1, 5);
+    let reach = random.pick(&[3, 1 << 15, (1 << 22) / taps as i64]);
+    proto::windowed_resize::AxisWindows {
+        taps: taps as u32,
+        position: (0..taps * outputs).map(|_| random.size(0, size - 1) as u32).collect(),
+        weight: (0..taps * outputs).map(|_| random.within(-reach, reach) as i32).collect(),
+    }
+}
+
+fn windowed_resize(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let types = [random.integer_type(), random.integer_type()];
+    let zeros = types.map(|element_type| random.value(element_type));
+    let [count, height, width] = [2, 6, 7].map(|most| random.size(1, most));
+    let channels = random.pick(&[1, 3, 8, 17, 70]);
+    let stays = random.one_in(4);
+    let rows = if stays { height } else { random.size(1, 8) };
+    let columns = random.size(1, 9);
+    let x = sample.input(types[0], &[count, height, width, channels], zeros[0]);
+    let y = sample.tensor(types[1], &[count, rows, columns, channels], zeros[1]);
+    let modes = ["shift", "fixed", "float", "twice", "double"];
+    let op = proto::WindowedResize {
+        height: (!stays).then(|| windows(random, height, rows)),
+        width: Some(windows(random, width, columns)),
+        requantize: requantize(&random.requantizer(types[1], zeros[1], &modes, 1)),
+    };
+    sample.output_layer(&[x], y, Op::WindowedResize(op));
+    sample
+}
+
 fn real_resize(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
     let (from, to) = (random.integer_type(), random.integer_type());
@@ -179,6 +214,10 @@ isa_tests! {
 
     fn average_pool_equals_reference(cpu: Cpu) {
         check_cases(cpu, average_pool);
+    }
+
+    fn windowed_resize_equals_reference(cpu: Cpu) {
+        check_cases(cpu, windowed_resize);
     }
 
     fn resize_equals_reference(cpu: Cpu) {

@@ -39,7 +39,11 @@ pub(super) fn grid_sample(scope: &Scope<'_>, message: proto::GridSample) -> Chec
         Padding::MirrorAtCorners => GridPadding::Mirror { corners: true },
         Padding::Unspecified => return Err(Fault::Missing { what: "padding" }),
     };
-    let nearest = message.nearest;
+    let (nearest, cubic) = (message.nearest, message.cubic);
+    if nearest && cubic {
+        let (want, got) = ("unset with nearest".to_owned(), "set".to_owned());
+        return Err(Fault::Mismatch { what: "cubic", want, got });
+    }
     let requantizer = requantizer(message.requantize, output, Lists::all(1))?;
-    Ok(GridSample { axes, shift, fraction_bits, nearest, padding, requantizer })
+    Ok(GridSample { axes, shift, fraction_bits, nearest, cubic, padding, requantizer })
 }

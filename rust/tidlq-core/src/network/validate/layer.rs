@@ -123,6 +123,10 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         Message::GridSample(message) => {
             Op::GridSample(super::grid_sample::grid_sample(scope, message)?)
         }
+        Message::DeformableConvolution(message) => {
+            Op::DeformableConvolution(super::deformable::convolution(scope, message)?)
+        }
+        Message::WindowedResize(message) => super::windowed_resize::resize(scope, message)?,
         Message::Softmax(message) => softmax(scope, message)?,
         Message::IntegerSoftmax(message) => integer_softmax(scope, message)?,
         Message::TransposedConvolution(message) => {
@@ -132,6 +136,7 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         Message::Gather(message) => reduce::gather(scope, &message)?,
         Message::Reduce(message) => Op::Reduce(reduce::reduce(scope, message)?),
         Message::Division(message) => reduce::division(scope, message)?,
+        Message::Power(message) => reduce::power(scope, message)?,
         Message::MatrixProduct(message) => rows::matrix_product(scope, message)?,
         Message::Normalization(message) => rows::normalization(scope, message)?,
         Message::TopK(message) => order::top_k(scope, &message)?,

@@ -2,6 +2,7 @@
 //! anything is allocated by a size that the file states.
 
 mod check;
+mod deformable;
 mod grid_sample;
 mod layer;
 mod movement;
@@ -10,6 +11,7 @@ mod reduce;
 mod requantize;
 mod rows;
 mod window;
+mod windowed_resize;
 
 use std::collections::HashMap;
 

@@ -1,11 +1,11 @@
-//! Checks of reductions, divisions and gathers.
+//! Checks of reductions, divisions, powers and gathers.
 
-use super::check::{Checked, count, in_range, index, integer, same, same_quantization};
+use super::check::{Checked, count, floats, in_range, index, integer, same, same_quantization};
 use super::layer::{MAX_DEPTH, Scope, broadcast};
 use super::requantize::{Lists, requantizer};
 use crate::error::Fault;
 use crate::network::proto::{self, reduce::Kind};
-use crate::network::{Op, Reduce, ReduceKind};
+use crate::network::{Op, Power, Reduce, ReduceKind};
 
 pub(super) fn reduce(scope: &Scope<'_>, message: proto::Reduce) -> Checked<Reduce> {
     scope.arity(1)?;
@@ -46,6 +46,33 @@ pub(super) fn division(scope: &Scope<'_>, message: proto::Division) -> Checked<O
     }
     let lists = Lists { fixed: Some((1, 1)), float: Some(2), ..Lists::none() };
     Ok(Op::Division(requantizer(message.requantize, scope.output(), lists)?))
+}
+
+pub(super) fn power(scope: &Scope<'_>, message: proto::Power) -> Checked<Op> {
+    scope.arity(2)?;
+    broadcast(scope)?;
+    integer("the output's element type", scope.output())?;
+    let entries = |position: usize| -> Checked<usize> {
+        let (low, high) = integer("an input's element type", scope.input(position))?;
+        Ok((high - low) as usize + 1)
+    };
+    let (bases, exponents) = (entries(0)?, entries(1)?);
+    count("logarithm", message.logarithm.len(), bases)?;
+    count("sign", message.sign.len(), bases)?;
+    count("exponent", message.exponent.len(), exponents)?;
+    count("parity", message.parity.len(), exponents)?;
+    floats("logarithm", &message.logarithm, "a finite number", f64::is_finite)?;
+    floats("exponent", &message.exponent, "a finite number", f64::is_finite)?;
+    let is_good = |gain: f64| gain.is_finite() && gain > 0.0;
+    floats("gain", &[message.gain], "a positive finite number", is_good)?;
+    for &sign in &message.sign {
+        in_range("sign", sign, -1, 1)?;
+    }
+    for &parity in &message.parity {
+        in_range("parity", parity, 0, 2)?;
+    }
+    let proto::Power { logarithm, sign, exponent, parity, gain } = message;
+    Ok(Op::Power(Power { logarithm, sign, exponent, parity, gain }))
 }
 
 pub(super) fn gather(scope: &Scope<'_>, message: &proto::Gather) -> Checked<Op> {

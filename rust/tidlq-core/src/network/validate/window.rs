@@ -24,7 +24,7 @@ fn map(what: &'static str, tensor: &TensorSpec) -> Checked<Map2d> {
 }
 
 /// Input and output maps of equal rank and count.
-fn maps(scope: &Scope<'_>) -> Checked<(Map2d, Map2d)> {
+pub(super) fn maps(scope: &Scope<'_>) -> Checked<(Map2d, Map2d)> {
     let input = map("the input's shape", scope.input(0))?;
     let output = map("the output's shape", scope.output())?;
     same("the output's rank", &scope.output().shape.len(), &scope.input(0).shape.len())?;
@@ -33,7 +33,7 @@ fn maps(scope: &Scope<'_>) -> Checked<(Map2d, Map2d)> {
 }
 
 /// No window reaches a coordinate that overflows.
-fn reach(window: &Window, output: &Map2d) -> Checked<()> {
+pub(super) fn reach(window: &Window, output: &Map2d) -> Checked<()> {
     for (axis, size) in [output.height, output.width].into_iter().enumerate() {
         let last = (size as i128 - 1) * window.stride[axis] as i128;
         let tap = (window.kernel[axis] as i128 - 1) * window.dilation[axis] as i128;
