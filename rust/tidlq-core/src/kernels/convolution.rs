@@ -75,12 +75,7 @@ impl ConvolutionKernel {
                 for begin in (0..image.positions).step_by(BLOCK_ROWS) {
                     let starts = &mut starts[..BLOCK_ROWS.min(image.positions - begin)];
                     image.starts(begin, group, starts);
-                    let rows = Rows {
-                        bytes: image.bytes,
-                        starts,
-                        segments: windows.segments(),
-                        flip: windows.flip(),
-                    };
+                    let rows = Rows { bytes: image.bytes, starts, segments: windows.segments() };
                     let target = Target {
                         element_type: self.output_type,
                         bytes: &mut *output,
