@@ -10,10 +10,12 @@ use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
 use super::depthwise_rows::RowsBody;
 use super::epilogue::{
-    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
+    ByDoubledTwice, ByFloat, ByHighProduct, ByNearest, ByProduct, ByProductTwice, ByShift,
+    ByUpperTwice, Epilogue, Rule,
 };
 use super::gemm::Storage;
 use super::product::Word;
+use super::vector_rounding::VectorRounding;
 use super::windows::{WindowSource, Windows};
 use super::{Kernel, Work};
 use crate::element::ElementType;
@@ -221,9 +223,12 @@ impl SimdBody for LineBody<'_> {
         match self.kernel.epilogue.rounding {
             VectorRounding::Shift => self.line::<S, ByShift>(simd),
             VectorRounding::Float => self.line::<S, ByFloat>(simd),
+            VectorRounding::Nearest => self.line::<S, ByNearest>(simd),
             VectorRounding::High => self.line::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.line::<S, ByProduct>(simd),
             VectorRounding::Twice => self.line::<S, ByProductTwice>(simd),
+            VectorRounding::TwiceUpward => self.line::<S, ByUpperTwice>(simd),
+            VectorRounding::TwiceDoubled => self.line::<S, ByDoubledTwice>(simd),
         }
     }
 }

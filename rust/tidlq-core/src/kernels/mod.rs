@@ -40,6 +40,7 @@ mod softmax;
 mod split_epilogue;
 mod top_k;
 mod transposed;
+mod vector_rounding;
 mod weight_parts;
 mod windows;
 mod work;

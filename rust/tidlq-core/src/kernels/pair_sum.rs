@@ -4,7 +4,7 @@
 //! 16 bits, are multiplied and added at once. Carrying the lower sum's multiples of 2^15 into the upper
 //! one loses nothing: the shift takes what is below.
 
-use super::epilogue::half;
+use super::vector_rounding::half;
 use super::{Kernel, Work};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding, entry};

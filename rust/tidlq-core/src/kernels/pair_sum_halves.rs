@@ -1,6 +1,6 @@
 //! Fixed-point sum of two 16-bit tensors of one shape; as [`super::pair_sum`] otherwise.
 
-use super::epilogue::{OFFSET, half};
+use super::vector_rounding::{OFFSET, half};
 use super::{Kernel, Work};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding, entry};
