@@ -164,6 +164,10 @@ impl Kernel for DepthwiseBytesKernel {
         self.windows.scratch_bytes()
     }
 
+    fn ends_in_sum(&self) -> bool {
+        true
+    }
+
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let line = self.line();
         let chunk = work.chunk(self.windows.height, 1, self.windows.chunk_lines());
@@ -173,6 +177,7 @@ impl Kernel for DepthwiseBytesKernel {
             work.scratch.with(self.scratch_bytes(), |scratch| {
                 self.lines(work.cpu, lines, inputs[0], output, scratch);
             });
+            work.end(index * chunk * line, output);
         });
     }
 }

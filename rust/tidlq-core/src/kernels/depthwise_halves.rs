@@ -201,6 +201,10 @@ impl Kernel for DepthwiseHalvesKernel {
         self.windows.scratch_bytes()
     }
 
+    fn ends_in_sum(&self) -> bool {
+        true
+    }
+
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let line = self.line() * self.output_type.size_bytes();
         let chunk = work.chunk(self.windows.height, 1, self.windows.chunk_lines());
@@ -210,6 +214,7 @@ impl Kernel for DepthwiseHalvesKernel {
             work.scratch.with(self.scratch_bytes(), |scratch| {
                 self.lines(work.cpu, lines, inputs[0], output, scratch);
             });
+            work.end(index * chunk * line, output);
         });
     }
 }

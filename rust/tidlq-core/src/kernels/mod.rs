@@ -37,6 +37,7 @@ mod real_resize;
 mod reduce;
 mod requantize;
 mod rescale;
+mod residual;
 mod resize;
 mod select;
 mod softmax;
@@ -54,7 +55,9 @@ mod reference;
 mod tests;
 
 pub(crate) use input_sums::InputSums;
-pub(crate) use select::kernel_for;
+pub(crate) use plain_sum::PairSum;
+pub(crate) use residual::Residual;
+pub(crate) use select::{kernel_for, residual_sum};
 pub(crate) use work::{Scratch, Work};
 
 /// One layer, ready to run.
@@ -62,6 +65,11 @@ pub(crate) trait Kernel: Send + Sync {
     /// Bytes of scratch memory that one thread needs.
     fn scratch_bytes(&self) -> usize {
         0
+    }
+
+    /// Whether [`Work::residual`] is heeded.
+    fn ends_in_sum(&self) -> bool {
+        false
     }
 
     /// Computes the output from the inputs; the slices have the sizes of their tensors.

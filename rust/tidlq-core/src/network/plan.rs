@@ -15,6 +15,13 @@ pub(crate) enum Place {
     Slot(usize),
 }
 
+/// The features that a step reads, and the one that it writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Touched<'a> {
+    pub inputs: &'a [usize],
+    pub output: usize,
+}
+
 /// Places of all tensors and sizes of all slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryPlan {
@@ -28,27 +35,35 @@ impl MemoryPlan {
         self.slot_bytes.iter().sum()
     }
 
-    /// Plans in execution order: each output takes the smallest free slot that holds it, else grows
-    /// the largest free one, else opens a new one. A reshape shares its input's place.
+    /// For a run layer by layer.
+    #[cfg(test)]
     pub fn of(program: &Program) -> Self {
+        let layers = program.layers.iter();
+        let steps = layers.map(|layer| Touched { inputs: &layer.inputs, output: layer.output });
+        Self::of_steps(program, &steps.collect::<Vec<_>>())
+    }
+
+    /// Plans in execution order: each output takes the smallest free slot that holds it, else grows
+    /// the largest free one, else opens a new one. A reshape shares its input's place. A tensor that
+    /// no step writes has an arbitrary one.
+    pub fn of_steps(program: &Program, steps: &[Touched<'_>]) -> Self {
         let owners = owners(program);
-        let last_use = last_use(program, &owners);
+        let last_use = last_use(program, steps, &owners);
         let mut places: Vec<Option<Place>> = places_of_sources(program);
         let mut slots = Slots::default();
-        let mut released: Vec<Vec<usize>> = vec![Vec::new(); program.layers.len() + 1];
-        for (step, layer) in program.layers.iter().enumerate() {
-            let owner = owners[layer.output];
+        let mut released: Vec<Vec<usize>> = vec![Vec::new(); steps.len() + 1];
+        for (step, touched) in steps.iter().enumerate() {
+            let owner = owners[touched.output];
             if places[owner].is_none() {
                 let slot = slots.take(program.tensors[owner].size_bytes());
                 places[owner] = Some(Place::Slot(slot));
                 released[last_use[owner]].push(slot);
             }
-            places[layer.output] = places[owner];
+            places[touched.output] = places[owner];
             for slot in std::mem::take(&mut released[step]) {
                 slots.free.insert((slots.bytes[slot], slot));
             }
         }
-        // Validation leaves no tensor without a source.
         let places = places.into_iter().map(|place| place.unwrap_or(Place::Slot(0))).collect();
         Self { places, slot_bytes: slots.bytes }
     }
@@ -95,18 +110,18 @@ pub(super) fn owners(program: &Program) -> Vec<usize> {
     owners
 }
 
-/// Index of the last layer that reads a tensor or one that shares its place; the number of layers for
+/// Index of the last step that reads a tensor or one that shares its place; the number of steps for
 /// outputs of the network; the writer for a tensor that nobody reads.
-fn last_use(program: &Program, owners: &[usize]) -> Vec<usize> {
+fn last_use(program: &Program, steps: &[Touched<'_>], owners: &[usize]) -> Vec<usize> {
     let mut last = vec![0; program.tensors.len()];
-    for (step, layer) in program.layers.iter().enumerate() {
-        last[owners[layer.output]] = step;
-        for &input in &layer.inputs {
+    for (step, touched) in steps.iter().enumerate() {
+        last[owners[touched.output]] = step;
+        for &input in touched.inputs {
             last[owners[input]] = step;
         }
     }
     for &output in &program.outputs {
-        last[owners[output]] = program.layers.len();
+        last[owners[output]] = steps.len();
     }
     last
 }
