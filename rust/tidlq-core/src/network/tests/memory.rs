@@ -106,6 +106,26 @@ fn a_chain_needs_two_slots() {
 }
 
 #[test]
+fn a_small_tensor_leaves_a_large_slot_to_a_large_one() {
+    let mut sample = Sample::default();
+    let mut last = sample.input(ElementType::U8, &[8], 0);
+    let slice = || Op::Slice(Slice { start: vec![0], step: vec![1] });
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let large = sample.tensor(ElementType::U8, &[1000], 0);
+        sample.layer(&[last; 125], large, Op::Concat(Default::default()));
+        let small = sample.tensor(ElementType::U8, &[8], 0);
+        sample.layer(&[large], small, slice());
+        let smaller = sample.tensor(ElementType::U8, &[8], 0);
+        sample.layer(&[small], smaller, slice());
+        (last, kept) = (smaller, [kept, vec![smaller]].concat());
+    }
+    sample.network.outputs = kept;
+    let engine = Engine::load(&sample.file(), Isa::Scalar, 1).unwrap();
+    assert_eq!(engine.feature_bytes(), 1000 + 2 * 8);
+}
+
+#[test]
 fn a_reshape_costs_no_memory() {
     let engine = Engine::load(&small_network().file(), Isa::Scalar, 1).unwrap();
     let program = engine.program();
