@@ -23,6 +23,12 @@ OURS: Mapping[str, Mapping[str, int]] = {
     "type 4": {"quantization_scale_type": 4},
     "16x16": {"quantization_scale_type": 0, "tensor_bits": 16},
 }
+#: Models of ONNX Runtime's quantizer that we import: their features are unsigned, or signed.
+IMPORTED: Mapping[str, str] = {
+    "16x8": "s16s8.onnx",
+    "QDQ u8s8": "u8s8.onnx",
+    "QDQ s8s8": "s8s8.onnx",
+}
 WRITERS: Mapping[str, Callable[[Path], Path]] = {
     "MobileNetV2": write_mobilenet_v2,
     "ResNet-50": write_resnet50,
@@ -80,9 +86,11 @@ def sized_race(network: str, folder: Path, peers: Path) -> Race:
         Contender(name, "tidlq", _compiled(model, "x", frames, options, folder / name))
         for name, options in OURS.items()
     ]
-    wide = _compiled(folder / "s16s8.onnx", "x", frames, {}, folder / "16x8")
     found += [
-        Contender("16x8", "tidlq", wide),
+        Contender(name, "tidlq", _compiled(folder / file, "x", frames, {}, folder / name))
+        for name, file in IMPORTED.items()
+    ]
+    found += [
         Contender("ONNX Runtime u8s8", "onnxruntime", folder / "u8s8.onnx"),
         Contender("ONNX Runtime float32", "onnxruntime", model),
         Contender("OpenVINO int8", "openvino", folder / "openvino.xml"),

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from bench_inference import Measured, load_measured
 from bench_kernels import KernelResults, load_results
-from inference_models import OURS
+from inference_models import IMPORTED, OURS
 from page import write_page
 
 PAGE = Path(__file__).with_name("performance_page.md")
-_OURS = (*OURS, "16x8", "tidlq")
+_OURS = (*OURS, *IMPORTED, "tidlq")
+_UNSIGNED, _SIGNED = "QDQ u8s8", "QDQ s8s8"
 
 
 def table(found: Measured) -> str:
@@ -46,6 +47,17 @@ def speed_up(results: Sequence[Measured]) -> str:
         for name in found.rounds:
             ratio = found.least(name) / two.least(name)
             lines.append(f"| {network} | {batch} | {name} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def signed_features(results: Sequence[Measured]) -> str:
+    """Markdown: time with signed features over time with unsigned ones."""
+    lines = ["| network | threads | batch | signed to unsigned |", "|---|---:|---:|---:|"]
+    for found in results:
+        if {_UNSIGNED, _SIGNED} <= found.rounds.keys():
+            low, middle, high = found.ratio(_SIGNED, _UNSIGNED)
+            size = f"| {found.network} | {found.threads} | {found.batch} "
+            lines.append(f"{size}| {middle:.2f} ({low:.2f}-{high:.2f}) |")
     return "\n".join(lines)
 
 
@@ -101,6 +113,7 @@ def render(cache: Path) -> str:
     for found in results:
         threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
         parts.append(f"## {found.network}, {threads}, batch {found.batch}\n\n{table(found)}")
+    parts.append(f"## Signed features\n\n{signed_features(results)}")
     parts.append(f"## Threads\n\n{speed_up(results)}")
     found_kernels = load_results(cache)
     if found_kernels is not None:

@@ -2,8 +2,8 @@
 
     python -m peers.inference_models FLOAT.onnx FRAMES.npy
 
-Writes u8s8.onnx and s16s8.onnx (ONNX Runtime, QDQ, weights per channel) and openvino.xml (NNCF)
-beside the float file, unless they are there.
+Writes u8s8.onnx, s8s8.onnx and s16s8.onnx (ONNX Runtime, QDQ, weights per channel) and openvino.xml
+(NNCF) beside the float file, unless they are there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from onnxruntime.quantization import (
 from peers.job import Array
 from peers.onnx_models import prepare
 
-FEATURES = {"u8s8.onnx": QuantType.QUInt8, "s16s8.onnx": QuantType.QInt16}
+FEATURES = {
+    "u8s8.onnx": QuantType.QUInt8,
+    "s8s8.onnx": QuantType.QInt8,
+    "s16s8.onnx": QuantType.QInt16,
+}
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -117,6 +117,21 @@ pub fn round_away(value: f64, low: i32, high: i32) -> i32 {
     (rounded + ROUND_MAGIC_WIDE).to_bits() as i32 - ROUND_MAGIC_WIDE.to_bits() as i32
 }
 
+/// [`round_away`] of a float32, in float32: where the value is not an integer, it and the integer
+/// beside it are multiples of its unit in the last place, so that their difference is exact.
+#[inline(always)]
+pub fn round_away_narrow(value: f32, low: i32, high: i32) -> i32 {
+    let (low, high) = (low as f32, high as f32);
+    let value = if value > low { value } else { low };
+    let value = if value < high { value } else { high };
+    let even = (value + ROUND_MAGIC) - ROUND_MAGIC;
+    let rest = value - even;
+    let up = if rest == 0.5 && value > 0.0 { 1.0 } else { 0.0 };
+    let down = if rest == -0.5 && value < 0.0 { 1.0 } else { 0.0 };
+    let rounded = even + up - down;
+    (rounded + ROUND_MAGIC).to_bits() as i32 - ROUND_MAGIC.to_bits() as i32
+}
+
 /// Divides, rounding halves away from zero; the divisor is positive.
 #[inline(always)]
 pub const fn quotient_away(value: i64, divisor: i64) -> i64 {
@@ -158,7 +173,7 @@ pub fn quantize(value: f32, scale: f32, zero_point: i32, low: i32, high: i32) ->
 #[inline(always)]
 pub fn quantize_away(value: f32, scale: f32, zero_point: i32, low: i32, high: i32) -> i32 {
     let value = if value.is_nan() { 0.0 } else { value / scale };
-    round_away(f64::from(value), low - zero_point, high - zero_point) + zero_point
+    round_away_narrow(value, low - zero_point, high - zero_point) + zero_point
 }
 
 /// The real value of an integer: `scale * float32(q - zero_point)`.

@@ -154,6 +154,20 @@ proptest! {
     }
 
     #[test]
+    fn rounding_a_float32_away_equals_rounding_it_as_a_double(
+        value in prop_oneof![
+            any::<f32>(),
+            -300.0_f32..300.0,
+            (-140_000_i32..140_000).prop_map(|n| n as f32 / 2.0),
+            (-140_000_i32..140_000).prop_map(|n| (n as f32 / 2.0).next_up()),
+            (-140_000_i32..140_000).prop_map(|n| (n as f32 / 2.0).next_down()),
+        ],
+        (low, high, _) in any_range(),
+    ) {
+        prop_assert_eq!(round_away_narrow(value, low, high), round_away(value.into(), low, high));
+    }
+
+    #[test]
     fn saturation_equals_big_integers(
         acc in any_accumulator(), multiplier in any_multiplier(), shift in 0..=MAX_SHIFT,
         (clamp_min, clamp_max, zero_point) in any_range(),

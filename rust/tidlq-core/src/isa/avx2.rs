@@ -4,15 +4,16 @@ use std::arch::x86_64::{
     __m256i, _mm_loadu_si128, _mm_storel_epi64, _mm_storeu_si128, _mm_unpacklo_epi32,
     _mm_unpacklo_epi64, _mm256_add_epi32, _mm256_add_epi64, _mm256_add_ps, _mm256_and_si256,
     _mm256_blend_epi32, _mm256_castps_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
-    _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_extracti128_si256,
-    _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_epi8, _mm256_max_epi32, _mm256_max_epu8,
-    _mm256_max_ps, _mm256_min_epi8, _mm256_min_epi32, _mm256_min_epu8, _mm256_min_ps,
-    _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32, _mm256_packus_epi16,
-    _mm256_packus_epi32, _mm256_permutevar8x32_epi32, _mm256_set1_epi16, _mm256_set1_epi32,
-    _mm256_set1_epi64x, _mm256_setr_epi32, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_slli_epi64, _mm256_srai_epi16, _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64,
-    _mm256_srlv_epi64, _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi8,
-    _mm256_unpackhi_epi16, _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_xor_si256,
+    _mm256_cvtepi16_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu16_epi32, _mm256_cvtps_epi32,
+    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_max_epi8,
+    _mm256_max_epi32, _mm256_max_epu8, _mm256_max_ps, _mm256_min_epi8, _mm256_min_epi32,
+    _mm256_min_epu8, _mm256_min_ps, _mm256_mul_epi32, _mm256_mul_ps, _mm256_packs_epi16,
+    _mm256_packs_epi32, _mm256_packus_epi16, _mm256_packus_epi32, _mm256_permutevar8x32_epi32,
+    _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_epi64x, _mm256_setr_epi32,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_slli_epi64, _mm256_srai_epi16,
+    _mm256_srav_epi32, _mm256_srli_epi16, _mm256_srli_epi64, _mm256_srlv_epi64,
+    _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi8, _mm256_unpackhi_epi16,
+    _mm256_unpacklo_epi8, _mm256_unpacklo_epi16, _mm256_xor_si256,
 };
 
 use super::simd::{ByteLimits, Simd};
@@ -131,6 +132,15 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn scale_to_nearest(self, a: __m256i, scale: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let value = _mm256_mul_ps(_mm256_cvtepi32_ps(a), _mm256_castsi256_ps(scale));
+            _mm256_cvtps_epi32(value)
+        }
+    }
+
+    #[inline(always)]
     fn add_float(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe {
@@ -148,9 +158,9 @@ impl Simd for Avx2 {
     fn multiply_high(self, a: __m256i, factor: __m256i, odd_factor: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe {
-            let even = _mm256_srli_epi64::<32>(_mm256_mul_epi32(a, factor));
+            let even = _mm256_mul_epi32(a, factor);
             let odd = _mm256_mul_epi32(_mm256_srli_epi64::<32>(a), odd_factor);
-            _mm256_blend_epi32::<0xaa>(even, odd)
+            self.merge_upper(even, odd)
         }
     }
 
@@ -208,6 +218,12 @@ impl Simd for Avx2 {
     fn merge(self, even: __m256i, odd: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
         unsafe { _mm256_blend_epi32::<0xaa>(even, _mm256_slli_epi64::<32>(odd)) }
+    }
+
+    #[inline(always)]
+    fn merge_upper(self, even: __m256i, odd: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_blend_epi32::<0xaa>(_mm256_srli_epi64::<32>(even), odd) }
     }
 
     #[inline(always)]

@@ -4,14 +4,14 @@ use std::arch::x86_64::{
     __m512i, _mm_storeu_si128, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi32,
     _mm512_add_epi64, _mm512_add_ps, _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps,
     _mm512_cvtepi16_epi32, _mm512_cvtepi32_epi8, _mm512_cvtepi32_epi16, _mm512_cvtepi32_ps,
-    _mm512_cvtepu16_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_loadu_si512,
-    _mm512_mask_shuffle_epi32, _mm512_mask_storeu_epi8, _mm512_max_epi8, _mm512_max_epi32,
-    _mm512_max_epu8, _mm512_max_ps, _mm512_min_epi8, _mm512_min_epi32, _mm512_min_epu8,
-    _mm512_min_ps, _mm512_mul_epi32, _mm512_mul_ps, _mm512_packs_epi16, _mm512_packs_epi32,
-    _mm512_packus_epi16, _mm512_packus_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32,
-    _mm512_set1_epi64, _mm512_setr_epi32, _mm512_srav_epi32, _mm512_srli_epi64, _mm512_srlv_epi64,
-    _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi8, _mm512_unpackhi_epi16,
-    _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
+    _mm512_cvtepu16_epi32, _mm512_cvtps_epi32, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
+    _mm512_loadu_si512, _mm512_mask_shuffle_epi32, _mm512_mask_storeu_epi8, _mm512_max_epi8,
+    _mm512_max_epi32, _mm512_max_epu8, _mm512_max_ps, _mm512_min_epi8, _mm512_min_epi32,
+    _mm512_min_epu8, _mm512_min_ps, _mm512_mul_epi32, _mm512_mul_ps, _mm512_packs_epi16,
+    _mm512_packs_epi32, _mm512_packus_epi16, _mm512_packus_epi32, _mm512_permutexvar_epi32,
+    _mm512_set1_epi32, _mm512_set1_epi64, _mm512_setr_epi32, _mm512_srav_epi32, _mm512_srli_epi64,
+    _mm512_srlv_epi64, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_unpackhi_epi8,
+    _mm512_unpackhi_epi16, _mm512_unpacklo_epi8, _mm512_unpacklo_epi16, _mm512_xor_si512,
 };
 
 use super::simd::{ByteLimits, Simd};
@@ -122,6 +122,15 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn scale_to_nearest(self, a: __m512i, scale: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe {
+            let value = _mm512_mul_ps(_mm512_cvtepi32_ps(a), _mm512_castsi512_ps(scale));
+            _mm512_cvtps_epi32(value)
+        }
+    }
+
+    #[inline(always)]
     fn add_float(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512.
         unsafe {
@@ -141,7 +150,7 @@ impl Simd for Avx512 {
         unsafe {
             let even = _mm512_mul_epi32(a, factor);
             let odd = _mm512_mul_epi32(_mm512_srli_epi64::<32>(a), odd_factor);
-            _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even)
+            self.merge_upper(even, odd)
         }
     }
 
@@ -199,6 +208,12 @@ impl Simd for Avx512 {
     fn merge(self, even: __m512i, odd: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512.
         unsafe { _mm512_mask_shuffle_epi32::<0b10_10_00_00>(even, 0xaaaa, odd) }
+    }
+
+    #[inline(always)]
+    fn merge_upper(self, even: __m512i, odd: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512.
+        unsafe { _mm512_mask_shuffle_epi32::<0b11_11_01_01>(odd, 0x5555, even) }
     }
 
     #[inline(always)]

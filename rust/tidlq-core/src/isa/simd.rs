@@ -46,6 +46,8 @@ pub(crate) trait Simd: Copy {
     /// `float32(a) * scale`, limited to `low..=high`; `scale` and the limits are bits of float32.
     /// A NaN gives `low`.
     fn scale(self, a: Self::I32, scale: Self::I32, limits: (Self::I32, Self::I32)) -> Self::I32;
+    /// `float32(a) * scale`, below 2^31 in magnitude, rounded to an integer, halves to even.
+    fn scale_to_nearest(self, a: Self::I32, scale: Self::I32) -> Self::I32;
     /// Sum of float32, as bits.
     fn add_float(self, a: Self::I32, b: Self::I32) -> Self::I32;
     /// For each pair of lanes, in 64 bits: the product of the even lanes, plus the pair of `addend`.
@@ -59,6 +61,8 @@ pub(crate) trait Simd: Copy {
     fn odd(self, a: Self::I32) -> Self::I32;
     /// Even lanes of `even`, and the even lanes of `odd` in odd places.
     fn merge(self, even: Self::I32, odd: Self::I32) -> Self::I32;
+    /// Odd lanes of `even` in the places before them, and the odd lanes of `odd`.
+    fn merge_upper(self, even: Self::I32, odd: Self::I32) -> Self::I32;
     /// Writes the lowest byte of each lane.
     fn store_bytes(self, vector: Self::I32, to: &mut [u8]);
     /// Writes the lower 16 bits of each lane.
@@ -243,6 +247,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn scale_to_nearest(self, a: [i32; 4], scale: [i32; 4]) -> [i32; 4] {
+        let value = |lane: usize| a[lane] as f32 * f32::from_bits(scale[lane] as u32);
+        std::array::from_fn(|lane| value(lane).round_ties_even() as i32)
+    }
+
+    #[inline(always)]
     fn add_float(self, a: [i32; 4], b: [i32; 4]) -> [i32; 4] {
         let float = |bits: i32| f32::from_bits(bits as u32);
         std::array::from_fn(|lane| (float(a[lane]) + float(b[lane])).to_bits() as i32)
@@ -277,6 +287,11 @@ impl Simd for Scalar {
     #[inline(always)]
     fn merge(self, even: [i32; 4], odd: [i32; 4]) -> [i32; 4] {
         [even[0], odd[0], even[2], odd[2]]
+    }
+
+    #[inline(always)]
+    fn merge_upper(self, even: [i32; 4], odd: [i32; 4]) -> [i32; 4] {
+        [even[1], odd[1], even[3], odd[3]]
     }
 
     #[inline(always)]

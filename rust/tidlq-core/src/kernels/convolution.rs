@@ -23,6 +23,10 @@ impl Kernel for ConvolutionKernel {
         PRODUCT_BYTES + self.windows.scratch_bytes()
     }
 
+    fn ends_in_sum(&self) -> bool {
+        true
+    }
+
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let (lines, width) = (self.windows.height, self.windows.width);
         if work.threads > 1 && lines * width == 1 && self.weights.groups == 1 {
@@ -37,6 +41,7 @@ impl Kernel for ConvolutionKernel {
             work.scratch.with(self.scratch_bytes(), |scratch| {
                 self.lines(work.cpu, lines, panels, inputs[0], output, scratch);
             });
+            work.end(index * chunk * line, output);
         });
     }
 }
@@ -54,6 +59,7 @@ impl ConvolutionKernel {
             work.scratch.with(self.scratch_bytes(), |scratch| {
                 self.lines(work.cpu, 0..1, panels, input, output, scratch);
             });
+            work.end(index * chunk, output);
         });
     }
 
@@ -75,12 +81,7 @@ impl ConvolutionKernel {
                 for begin in (0..image.positions).step_by(BLOCK_ROWS) {
                     let starts = &mut starts[..BLOCK_ROWS.min(image.positions - begin)];
                     image.starts(begin, group, starts);
-                    let rows = Rows {
-                        bytes: image.bytes,
-                        starts,
-                        segments: windows.segments(),
-                        flip: windows.flip(),
-                    };
+                    let rows = Rows { bytes: image.bytes, starts, segments: windows.segments() };
                     let target = Target {
                         element_type: self.output_type,
                         bytes: &mut *output,

@@ -113,6 +113,10 @@ fn centring(element_type: ElementType) -> (i32, u64) {
 }
 
 impl Kernel for DepthwiseKernel {
+    fn ends_in_sum(&self) -> bool {
+        true
+    }
+
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let line = self.output.width * self.output.channels;
         let lines = self.output.count * self.output.height;
@@ -128,6 +132,7 @@ impl Kernel for DepthwiseKernel {
                     self.line::<i32>(work.cpu, line, inputs[0], output);
                 }
             }
+            work.end(index * bytes, output);
         });
     }
 }

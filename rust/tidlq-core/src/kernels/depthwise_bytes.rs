@@ -10,10 +10,12 @@ use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
 use super::depthwise_rows::RowsBody;
 use super::epilogue::{
-    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Epilogue, Rule, VectorRounding,
+    ByDoubledTwice, ByFloat, ByHighProduct, ByNearest, ByProduct, ByProductTwice, ByShift,
+    ByUpperTwice, Epilogue, Rule,
 };
 use super::gemm::Storage;
 use super::product::Word;
+use super::vector_rounding::VectorRounding;
 use super::windows::{WindowSource, Windows};
 use super::{Kernel, Work};
 use crate::element::ElementType;
@@ -162,6 +164,10 @@ impl Kernel for DepthwiseBytesKernel {
         self.windows.scratch_bytes()
     }
 
+    fn ends_in_sum(&self) -> bool {
+        true
+    }
+
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let line = self.line();
         let chunk = work.chunk(self.windows.height, 1, self.windows.chunk_lines());
@@ -171,6 +177,7 @@ impl Kernel for DepthwiseBytesKernel {
             work.scratch.with(self.scratch_bytes(), |scratch| {
                 self.lines(work.cpu, lines, inputs[0], output, scratch);
             });
+            work.end(index * chunk * line, output);
         });
     }
 }
@@ -221,9 +228,12 @@ impl SimdBody for LineBody<'_> {
         match self.kernel.epilogue.rounding {
             VectorRounding::Shift => self.line::<S, ByShift>(simd),
             VectorRounding::Float => self.line::<S, ByFloat>(simd),
+            VectorRounding::Nearest => self.line::<S, ByNearest>(simd),
             VectorRounding::High => self.line::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.line::<S, ByProduct>(simd),
             VectorRounding::Twice => self.line::<S, ByProductTwice>(simd),
+            VectorRounding::TwiceUpward => self.line::<S, ByUpperTwice>(simd),
+            VectorRounding::TwiceDoubled => self.line::<S, ByDoubledTwice>(simd),
         }
     }
 }

@@ -12,13 +12,14 @@ use super::aligned::AlignedWords;
 use super::depthwise::DepthwiseSource;
 use super::depthwise_bytes::lcm;
 use super::epilogue::{
-    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Closing, Epilogue, Rule,
-    VectorRounding,
+    ByDoubledTwice, ByFloat, ByHighProduct, ByNearest, ByProduct, ByProductTwice, ByShift,
+    ByUpperTwice, Closing, Epilogue, Rule,
 };
 use super::gemm::Storage;
 use super::split_epilogue::{
     SplitClosing, SplitEpilogue, SplitProduct, SplitRounding, SplitRule, SplitShift, SplitSums,
 };
+use super::vector_rounding::VectorRounding;
 use super::weight_parts::{MAX_BITS, fold, low_bound, parts_of};
 use super::windows::{WindowSource, Windows};
 use super::{Kernel, Work};
@@ -200,6 +201,10 @@ impl Kernel for DepthwiseHalvesKernel {
         self.windows.scratch_bytes()
     }
 
+    fn ends_in_sum(&self) -> bool {
+        true
+    }
+
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let line = self.line() * self.output_type.size_bytes();
         let chunk = work.chunk(self.windows.height, 1, self.windows.chunk_lines());
@@ -209,6 +214,7 @@ impl Kernel for DepthwiseHalvesKernel {
             work.scratch.with(self.scratch_bytes(), |scratch| {
                 self.lines(work.cpu, lines, inputs[0], output, scratch);
             });
+            work.end(index * chunk * line, output);
         });
     }
 }
@@ -294,9 +300,12 @@ impl SimdBody for LineBody<'_> {
             Ending::Whole(epilogue) => match epilogue.rounding {
                 VectorRounding::Shift => self.line::<S, WholeEnd<ByShift>>(simd),
                 VectorRounding::Float => self.line::<S, WholeEnd<ByFloat>>(simd),
+                VectorRounding::Nearest => self.line::<S, WholeEnd<ByNearest>>(simd),
                 VectorRounding::High => self.line::<S, WholeEnd<ByHighProduct>>(simd),
                 VectorRounding::Fixed => self.line::<S, WholeEnd<ByProduct>>(simd),
                 VectorRounding::Twice => self.line::<S, WholeEnd<ByProductTwice>>(simd),
+                VectorRounding::TwiceUpward => self.line::<S, WholeEnd<ByUpperTwice>>(simd),
+                VectorRounding::TwiceDoubled => self.line::<S, WholeEnd<ByDoubledTwice>>(simd),
             },
             Ending::Split(epilogue) => match epilogue.rounding {
                 SplitRounding::Shift => self.line::<S, SplitEnd<SplitShift>>(simd),

@@ -5,8 +5,10 @@
 
 use super::depthwise_bytes::DepthwiseBytesKernel;
 use super::epilogue::{
-    ByFloat, ByHighProduct, ByProduct, ByProductTwice, ByShift, Rule, VectorRounding,
+    ByDoubledTwice, ByFloat, ByHighProduct, ByNearest, ByProduct, ByProductTwice, ByShift,
+    ByUpperTwice, Rule,
 };
+use super::vector_rounding::VectorRounding;
 use crate::isa::simd::{Simd, SimdBody};
 
 /// Rows and columns of a window.
@@ -35,9 +37,12 @@ impl SimdBody for RowsBody<'_> {
         match self.kernel.epilogue.rounding {
             VectorRounding::Shift => self.lines::<S, ByShift>(simd),
             VectorRounding::Float => self.lines::<S, ByFloat>(simd),
+            VectorRounding::Nearest => self.lines::<S, ByNearest>(simd),
             VectorRounding::High => self.lines::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.lines::<S, ByProduct>(simd),
             VectorRounding::Twice => self.lines::<S, ByProductTwice>(simd),
+            VectorRounding::TwiceUpward => self.lines::<S, ByUpperTwice>(simd),
+            VectorRounding::TwiceDoubled => self.lines::<S, ByDoubledTwice>(simd),
         }
     }
 }

@@ -240,8 +240,14 @@ impl Kernel for ElementwiseKernel {
 }
 
 impl ElementwiseKernel {
+    /// Types of the operand beside the one at a position, and of the output.
+    pub fn types_beside(&self, position: usize) -> (ElementType, ElementType) {
+        let other = &self.broadcast.operands[usize::from(position == 0)];
+        (other.element_type, self.output_type)
+    }
+
     /// Computes `length` elements from an output position, within one row.
-    fn block(
+    pub fn block(
         &self,
         cpu: Cpu,
         inputs: &[&[u8]],

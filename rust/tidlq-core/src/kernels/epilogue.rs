@@ -3,8 +3,9 @@
 
 use super::aligned::AlignedWords;
 use super::requantize::Target;
+use super::vector_rounding::{Lane, VectorRounding};
 use crate::element::ElementType;
-use crate::fixed::{MAX_SHIFT, Requantizer, Rounding, entry, product_fits};
+use crate::fixed::Requantizer;
 use crate::isa::simd::{ByteLimits, MAX_LANES, Simd, SimdBody};
 
 /// Vectors of parameters that a vector of sums has at most.
@@ -12,9 +13,6 @@ const MAX_PARAMETERS: usize = 10;
 
 /// Rounds a float of magnitude up to 2^22 to an integer, as in [`crate::fixed::round_even`].
 const ROUND_MAGIC: f32 = 12_582_912.0;
-
-/// Makes a product positive, so that a logical shift serves as the arithmetic one.
-pub(crate) const OFFSET: u64 = 1 << MAX_SHIFT;
 
 /// A requantization prepared for vectors.
 pub(crate) struct Epilogue {
@@ -29,36 +27,6 @@ pub(crate) struct Epilogue {
     lanes: usize,
 }
 
-/// The roundings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum VectorRounding {
-    /// Half of the shifted-out unit and the zero point, shift.
-    Shift,
-    /// Scale.
-    Float,
-    /// Multiplier, that of the odd lanes in the even lanes before them, and of the upper half of the
-    /// product what Shift has.
-    High,
-    /// For even and for odd lanes: multiplier, addend, shift. Then what the addend's offset leaves
-    /// in the result, less the zero point.
-    Fixed,
-    /// As Fixed, with a shift of 31. Then half of the second shift's unit, the second shift, and the
-    /// bits that a negative value's sign may take away.
-    Twice,
-}
-
-impl VectorRounding {
-    const fn parameters(self) -> usize {
-        match self {
-            Self::Shift => 2,
-            Self::Float => 1,
-            Self::High => 4,
-            Self::Fixed => 7,
-            Self::Twice => 10,
-        }
-    }
-}
-
 impl Epilogue {
     /// For sums up to `bound` in magnitude of these channels, lane by lane; `None` for a rounding or
     /// an output that has no vector form.
@@ -69,7 +37,7 @@ impl Epilogue {
         channels: &[usize],
         lanes: usize,
     ) -> Option<Self> {
-        let rounding = rounding_of(requantizer, bound)?;
+        let rounding = VectorRounding::of(requantizer, bound)?;
         output_type.range()?;
         let Requantizer { zero_point, clamp_min, clamp_max, .. } = *requantizer;
         let count = rounding.parameters();
@@ -77,11 +45,7 @@ impl Epilogue {
         let vectors = parameters.words_mut().chunks_exact_mut(count * lanes);
         for (vector, channels) in vectors.zip(channels.chunks_exact(lanes)) {
             for (lane, &channel) in channels.iter().enumerate() {
-                let lane = Lane { vector, lane, lanes };
-                match rounding {
-                    VectorRounding::High => lane.set_high(requantizer, channel),
-                    _ => lane.set(requantizer, channel),
-                }
+                Lane { vector, lane, lanes }.set(rounding, requantizer, channel);
             }
         }
         let (low, high) = (clamp_min, clamp_max);
@@ -95,118 +59,6 @@ impl Epilogue {
     }
 }
 
-/// The vector form of a rounding.
-fn rounding_of(requantizer: &Requantizer, bound: u64) -> Option<VectorRounding> {
-    let zero = u64::from(requantizer.zero_point.unsigned_abs());
-    let fits = |value: u64, shift: u32| {
-        shift <= 31 && value + half(shift) + (zero << shift) <= i32::MAX as u64
-    };
-    match &requantizer.rounding {
-        Rounding::Shift(shift) => {
-            shift.iter().all(|&shift| fits(bound, shift)).then_some(VectorRounding::Shift)
-        }
-        Rounding::Float(_) => Some(VectorRounding::Float),
-        _ if bound + zero > i32::MAX as u64 => None,
-        Rounding::Fixed { multiplier, shift } => {
-            let channels = 0..multiplier.len().max(shift.len());
-            let is_high = |channel| {
-                let (factor, shift) =
-                    high_product(entry(multiplier, channel), entry(shift, channel))?;
-                // One more than what the shift by 32 leaves at most.
-                let upper = ((u64::from(factor.unsigned_abs()) * bound) >> 32) + 1;
-                fits(upper, shift).then_some(())
-            };
-            if channels.clone().all(|channel| is_high(channel).is_some()) {
-                return Some(VectorRounding::High);
-            }
-            let fits = multiplier.iter().all(|&multiplier| product_fits(bound, multiplier))
-                && shift.iter().all(|&shift| shift >= 31);
-            fits.then_some(VectorRounding::Fixed)
-        }
-        Rounding::Twice { left_shift, shift, .. } => {
-            // The first product is no larger than the sum.
-            let is_plain = left_shift.iter().all(|&left| left == 0)
-                && shift.iter().all(|&shift| fits(bound, shift));
-            is_plain.then_some(VectorRounding::Twice)
-        }
-        _ => None,
-    }
-}
-
-/// The same factor with a shift beyond 32, and the rest of that shift: then rounding adds nothing to
-/// the lower half of the product, and its upper half alone is shifted.
-fn high_product(multiplier: i32, shift: u32) -> Option<(i32, u32)> {
-    let more = 33_u32.saturating_sub(shift);
-    let factor = i64::from(multiplier) << more;
-    Some((i32::try_from(factor).ok()?, shift + more - 32))
-}
-
-/// What is added before a shift.
-pub(crate) const fn half(shift: u32) -> u64 {
-    (1 << shift) >> 1
-}
-
-/// Parameters of one lane.
-struct Lane<'a> {
-    vector: &'a mut [i32],
-    lane: usize,
-    lanes: usize,
-}
-
-impl Lane<'_> {
-    fn set(self, requantizer: &Requantizer, channel: usize) {
-        let (lane, lanes) = (self.lane, self.lanes);
-        let vector = &mut *self.vector;
-        let zero = requantizer.zero_point;
-        match &requantizer.rounding {
-            Rounding::Shift(shift) => {
-                let shift = entry(shift, channel);
-                vector[lane] = half(shift) as i32 + (zero << shift);
-                vector[lanes + lane] = shift as i32;
-            }
-            Rounding::Float(scale) => vector[lane] = entry(scale, channel).to_bits() as i32,
-            Rounding::Fixed { multiplier, shift } => {
-                self.set_product(entry(multiplier, channel), entry(shift, channel), zero);
-            }
-            Rounding::Twice { multiplier, shift, .. } => {
-                let shift = entry(shift, channel);
-                vector[7 * lanes + lane] = half(shift) as i32 + (zero << shift);
-                vector[8 * lanes + lane] = shift as i32;
-                vector[9 * lanes + lane] = if shift == 0 { 0 } else { -1 };
-                self.set_product(entry(multiplier, channel), 31, 0);
-            }
-            _ => {}
-        }
-    }
-
-    /// The upper half of a product and its shift.
-    fn set_high(self, requantizer: &Requantizer, channel: usize) {
-        let Rounding::Fixed { multiplier, shift } = &requantizer.rounding else { return };
-        let product = high_product(entry(multiplier, channel), entry(shift, channel));
-        let Some((factor, shift)) = product else { return };
-        let Self { vector, lane, lanes } = self;
-        vector[lane] = factor;
-        if lane % 2 == 1 {
-            vector[lanes + lane - 1] = factor;
-        }
-        vector[2 * lanes + lane] = half(shift) as i32 + (requantizer.zero_point << shift);
-        vector[3 * lanes + lane] = shift as i32;
-    }
-
-    /// A product of 64 bits and its shift.
-    fn set_product(self, multiplier: i32, shift: u32, zero: i32) {
-        let Self { vector, lane, lanes } = self;
-        let addend = half(shift) + OFFSET;
-        // What an odd lane needs lies in the even lane before it.
-        let place = lane % 2 * 3 * lanes + lane / 2 * 2;
-        vector[place] = multiplier;
-        vector[place + lanes] = addend as i32;
-        vector[place + lanes + 1] = (addend >> 32) as i32;
-        vector[place + 2 * lanes] = shift as i32;
-        vector[6 * lanes + lane] = ((OFFSET >> shift) as i32).wrapping_sub(zero);
-    }
-}
-
 /// What every vector of sums shares, and the parameters of one.
 #[derive(Clone, Copy)]
 pub(crate) struct Closing<S: Simd> {
@@ -216,6 +68,7 @@ pub(crate) struct Closing<S: Simd> {
     /// What a float of [`ROUND_MAGIC`] lacks of the output.
     zero: S::I32,
     magic: S::I32,
+    zero_point: S::I32,
     parameters: [S::I32; MAX_PARAMETERS],
 }
 
@@ -228,9 +81,12 @@ pub(crate) trait Rule {
 
 pub(crate) struct ByShift;
 pub(crate) struct ByFloat;
+pub(crate) struct ByNearest;
 pub(crate) struct ByHighProduct;
 pub(crate) struct ByProduct;
 pub(crate) struct ByProductTwice;
+pub(crate) struct ByUpperTwice;
+pub(crate) struct ByDoubledTwice;
 
 impl Rule for ByShift {
     const ROUNDING: VectorRounding = VectorRounding::Shift;
@@ -249,6 +105,16 @@ impl Rule for ByFloat {
     fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
         let value = simd.scale(sum, closing.parameters[0], closing.float_limits);
         simd.add(simd.add_float(value, closing.magic), closing.zero)
+    }
+}
+
+impl Rule for ByNearest {
+    const ROUNDING: VectorRounding = VectorRounding::Nearest;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let value = simd.scale_to_nearest(sum, closing.parameters[0]);
+        simd.add(value, closing.zero_point)
     }
 }
 
@@ -285,6 +151,35 @@ impl Rule for ByProductTwice {
     }
 }
 
+impl Rule for ByUpperTwice {
+    const ROUNDING: VectorRounding = VectorRounding::TwiceUpward;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        simd.shift(upper_product(simd, sum, closing), closing.parameters[4])
+    }
+}
+
+impl Rule for ByDoubledTwice {
+    const ROUNDING: VectorRounding = VectorRounding::TwiceDoubled;
+
+    #[inline(always)]
+    fn round<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+        let upper = upper_product(simd, simd.add(sum, sum), closing);
+        let sign = simd.shift(sum, simd.splat(31));
+        simd.shift(simd.add(upper, sign), closing.parameters[4])
+    }
+}
+
+/// The upper half of the product of 64 bits with what is added to it.
+#[inline(always)]
+fn upper_product<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
+    let [factor, addend, odd_factor, odd_addend, ..] = closing.parameters;
+    let even = simd.multiply(sum, factor, addend);
+    let odd = simd.multiply(simd.odd(sum), odd_factor, odd_addend);
+    simd.merge_upper(even, odd)
+}
+
 /// The product of 64 bits, rounded and shifted, in 32.
 #[inline(always)]
 fn shifted_product<S: Simd>(simd: S, sum: S::I32, closing: &Closing<S>) -> S::I32 {
@@ -311,6 +206,7 @@ impl Epilogue {
             float_limits: (float(self.low), float(self.high)),
             zero: simd.splat(self.zero_point.wrapping_sub(magic)),
             magic: simd.splat(magic),
+            zero_point: simd.splat(self.zero_point),
             parameters,
         }
     }
@@ -351,9 +247,12 @@ impl SimdBody for CloseBody<'_> {
         match self.epilogue.rounding {
             VectorRounding::Shift => self.close::<S, ByShift>(simd),
             VectorRounding::Float => self.close::<S, ByFloat>(simd),
+            VectorRounding::Nearest => self.close::<S, ByNearest>(simd),
             VectorRounding::High => self.close::<S, ByHighProduct>(simd),
             VectorRounding::Fixed => self.close::<S, ByProduct>(simd),
             VectorRounding::Twice => self.close::<S, ByProductTwice>(simd),
+            VectorRounding::TwiceUpward => self.close::<S, ByUpperTwice>(simd),
+            VectorRounding::TwiceDoubled => self.close::<S, ByDoubledTwice>(simd),
         }
     }
 }

@@ -62,15 +62,9 @@ impl Storage {
         Self { word, offset, range }
     }
 
-    /// What turns words of the input into words of rows, when no widening is needed: `None` inside
-    /// where they are the same.
-    pub fn flip(&self, input: ElementType) -> Option<Option<i32>> {
-        match (self.word, input) {
-            (Word::Bytes, ElementType::U8) | (Word::Halves, ElementType::S16) => Some(None),
-            (Word::Bytes, ElementType::S8) => Some(Some(0x8080_8080_u32 as i32)),
-            (Word::Halves, ElementType::U16) => Some(Some(0x8000_8000_u32 as i32)),
-            _ => None,
-        }
+    /// Whether elements of the input are stored in as many bits; their upper bits differ by the offset.
+    pub const fn keeps_width(&self, input: ElementType) -> bool {
+        input.size_bytes() == self.word.element_bytes()
     }
 }
 

@@ -25,8 +25,11 @@ mod lookup;
 mod matrix_product;
 mod movement;
 mod normalization;
+mod pair_blocks;
 mod pair_sum;
 mod pair_sum_halves;
+mod pair_sum_twice;
+mod plain_sum;
 mod pool;
 mod power;
 mod prelu;
@@ -36,12 +39,14 @@ mod real_resize;
 mod reduce;
 mod requantize;
 mod rescale;
+mod residual;
 mod resize;
 mod select;
 mod softmax;
 mod split_epilogue;
 mod top_k;
 mod transposed;
+mod vector_rounding;
 mod weight_parts;
 mod windowed_resize;
 mod windows;
@@ -53,7 +58,9 @@ mod reference;
 mod tests;
 
 pub(crate) use input_sums::InputSums;
-pub(crate) use select::kernel_for;
+pub(crate) use plain_sum::PairSum;
+pub(crate) use residual::Residual;
+pub(crate) use select::{kernel_for, residual_sum};
 pub(crate) use work::{Scratch, Work};
 
 /// One layer, ready to run.
@@ -61,6 +68,11 @@ pub(crate) trait Kernel: Send + Sync {
     /// Bytes of scratch memory that one thread needs.
     fn scratch_bytes(&self) -> usize {
         0
+    }
+
+    /// Whether [`Work::residual`] is heeded.
+    fn ends_in_sum(&self) -> bool {
+        false
     }
 
     /// Computes the output from the inputs; the slices have the sizes of their tensors.

@@ -4,11 +4,13 @@
 //! 16 bits, are multiplied and added at once. Carrying the lower sum's multiples of 2^15 into the upper
 //! one loses nothing: the shift takes what is below.
 
-use super::epilogue::half;
+use super::pair_blocks::{Operands, PairBlock, for_each_block};
+use super::vector_rounding::half;
 use super::{Kernel, Work};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding, entry};
-use crate::isa::simd::{ByteLimits, MAX_LANES, Simd, SimdBody};
+use crate::isa::Cpu;
+use crate::isa::simd::{ByteLimits, Simd, SimdBody};
 
 /// Elements of one task.
 const TASK_ELEMENTS: usize = 1 << 15;
@@ -75,6 +77,11 @@ impl PairSumKernel {
             range: (requantizer.clamp_min, requantizer.clamp_max),
         })
     }
+
+    /// Sums of as many elements as the output has.
+    pub fn sum(&self, cpu: Cpu, operands: Operands<'_>, output: &mut [u8]) {
+        cpu.run_simd(SumBody { kernel: self, operands, output });
+    }
 }
 
 /// Two numbers of 16 bits in a word.
@@ -86,17 +93,15 @@ impl Kernel for PairSumKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let chunk = work.chunk(output.len(), 64, TASK_ELEMENTS);
         work.for_each_chunk(output, chunk, |index, output| {
-            let begin = index * chunk;
-            let end = begin + output.len();
-            let inputs = [&inputs[0][begin..end], &inputs[1][begin..end]];
-            work.cpu.run_simd(SumBody { kernel: self, inputs, output });
+            let operands = Operands::of(inputs, index * chunk, output.len());
+            self.sum(work.cpu, operands, output);
         });
     }
 }
 
 struct SumBody<'a> {
     kernel: &'a PairSumKernel,
-    inputs: [&'a [u8]; 2],
+    operands: Operands<'a>,
     output: &'a mut [u8],
 }
 
@@ -106,6 +111,9 @@ struct Numbers<S: Simd> {
     flips: [S::I32; 2],
     high: S::I32,
     low: S::I32,
+    /// Whether the lower parts of the multipliers count: powers of two have none, and a lower sum
+    /// without products carries nothing.
+    has_low: bool,
     upper: S::I32,
     lower: S::I32,
     low_bits: S::I32,
@@ -118,50 +126,42 @@ impl SimdBody for SumBody<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernel, inputs: [left, right], output } = self;
+        let Self { kernel, operands, output } = self;
         let flip = |signed| simd.splat(if signed { 0x8080_8080_u32 as i32 } else { 0 });
         let numbers = Numbers::<S> {
             flips: [flip(kernel.signed[0]), flip(kernel.signed[1])],
             high: simd.splat(kernel.high),
             low: simd.splat(kernel.low),
+            has_low: kernel.low != 0,
             upper: simd.splat(kernel.upper),
             lower: simd.splat(kernel.lower),
             low_bits: simd.splat(LOW_BITS as i32),
             shift: simd.splat(kernel.shift as i32),
             limits: ByteLimits::new(simd, kernel.output_type, kernel.range),
         };
-        let block = 4 * S::LANES;
-        let whole = output.len() / block * block;
-        let mut place = 0;
-        while place < whole {
-            numbers.sum(simd, [&left[place..], &right[place..]], &mut output[place..]);
-            place += block;
-        }
-        let rest = output.len() - whole;
-        if rest > 0 {
-            let mut ends = [[0; 4 * MAX_LANES]; 3];
-            ends[0][..rest].copy_from_slice(&left[whole..]);
-            ends[1][..rest].copy_from_slice(&right[whole..]);
-            let [left, right, sums] = &mut ends;
-            numbers.sum(simd, [left, right], sums);
-            output[whole..].copy_from_slice(&sums[..rest]);
-        }
+        for_each_block(simd, &numbers, operands, output);
     }
 }
 
-impl<S: Simd> Numbers<S> {
-    /// Sums of as many bytes as a vector holds.
+impl<S: Simd> PairBlock<S> for Numbers<S> {
+    const BYTES: usize = 4 * S::LANES;
+
     #[inline(always)]
-    fn sum(&self, simd: S, [left, right]: [&[u8]; 2], output: &mut [u8]) {
-        let left = simd.xor(simd.load_bytes(left), self.flips[0]);
-        let right = simd.xor(simd.load_bytes(right), self.flips[1]);
+    fn load(&self, simd: S, operand: usize, bytes: &[u8]) -> S::I32 {
+        simd.xor(simd.load_bytes(bytes), self.flips[operand])
+    }
+
+    #[inline(always)]
+    fn write(&self, simd: S, [first, second]: [S::I32; 2], output: &mut [u8]) {
         let zero = simd.splat(0);
-        let mut sums = simd.interleave([left, zero, right, zero]);
+        let mut sums = simd.interleave([first, zero, second, zero]);
         for sum in &mut sums {
-            let lower = simd.dot2(self.lower, *sum, self.low);
-            let upper = simd.dot2(self.upper, *sum, self.high);
-            let carried = simd.add(upper, simd.shift(lower, self.low_bits));
-            *sum = simd.shift(carried, self.shift);
+            let mut upper = simd.dot2(self.upper, *sum, self.high);
+            if self.has_low {
+                let lower = simd.dot2(self.lower, *sum, self.low);
+                upper = simd.add(upper, simd.shift(lower, self.low_bits));
+            }
+            *sum = simd.shift(upper, self.shift);
         }
         simd.pack(sums, self.limits, output);
     }

@@ -1,10 +1,12 @@
 //! Fixed-point sum of two 16-bit tensors of one shape; as [`super::pair_sum`] otherwise.
 
-use super::epilogue::{OFFSET, half};
+use super::pair_blocks::{Operands, PairBlock, for_each_block};
+use super::vector_rounding::{OFFSET, half};
 use super::{Kernel, Work};
 use crate::element::ElementType;
 use crate::fixed::{Requantizer, Rounding, entry};
-use crate::isa::simd::{MAX_LANES, Simd, SimdBody};
+use crate::isa::Cpu;
+use crate::isa::simd::{Simd, SimdBody};
 
 /// Bytes of one task.
 const TASK_BYTES: usize = 1 << 16;
@@ -59,23 +61,26 @@ impl PairSumHalvesKernel {
             zero_point: requantizer.zero_point,
         })
     }
+
+    /// Sums of as many elements as the output has.
+    pub fn sum(&self, cpu: Cpu, operands: Operands<'_>, output: &mut [u8]) {
+        cpu.run_simd(SumBody { kernel: self, operands, output });
+    }
 }
 
 impl Kernel for PairSumHalvesKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
         let chunk = work.chunk(output.len(), 64, TASK_BYTES);
         work.for_each_chunk(output, chunk, |index, output| {
-            let begin = index * chunk;
-            let end = begin + output.len();
-            let inputs = [&inputs[0][begin..end], &inputs[1][begin..end]];
-            work.cpu.run_simd(SumBody { kernel: self, inputs, output });
+            let operands = Operands::of(inputs, index * chunk, output.len());
+            self.sum(work.cpu, operands, output);
         });
     }
 }
 
 struct SumBody<'a> {
     kernel: &'a PairSumHalvesKernel,
-    inputs: [&'a [u8]; 2],
+    operands: Operands<'a>,
     output: &'a mut [u8],
 }
 
@@ -96,7 +101,7 @@ impl SimdBody for SumBody<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { kernel, inputs: [left, right], output } = self;
+        let Self { kernel, operands, output } = self;
         let numbers = Numbers::<S> {
             signed: kernel.signed,
             multiplier: [simd.splat(kernel.multiplier[0]), simd.splat(kernel.multiplier[1])],
@@ -107,37 +112,29 @@ impl SimdBody for SumBody<'_> {
             high: simd.splat(kernel.high),
             zero: simd.splat(kernel.zero_point),
         };
-        let step = 2 * S::LANES;
-        let whole = output.len() / step * step;
-        let mut place = 0;
-        while place < whole {
-            let sum = numbers.sum(simd, [&left[place..], &right[place..]]);
-            simd.store_halves(sum, &mut output[place..]);
-            place += step;
-        }
-        let rest = output.len() - whole;
-        if rest > 0 {
-            let mut ends = [[0; 2 * MAX_LANES]; 3];
-            ends[0][..rest].copy_from_slice(&left[whole..]);
-            ends[1][..rest].copy_from_slice(&right[whole..]);
-            let sum = numbers.sum(simd, [&ends[0], &ends[1]]);
-            simd.store_halves(sum, &mut ends[2]);
-            output[whole..].copy_from_slice(&ends[2][..rest]);
-        }
+        for_each_block(simd, &numbers, operands, output);
+    }
+}
+
+impl<S: Simd> PairBlock<S> for Numbers<S> {
+    const BYTES: usize = 2 * S::LANES;
+
+    #[inline(always)]
+    fn load(&self, simd: S, operand: usize, bytes: &[u8]) -> S::I32 {
+        simd.widen_halves(bytes, self.signed[operand])
+    }
+
+    #[inline(always)]
+    fn write(&self, simd: S, [left, right]: [S::I32; 2], output: &mut [u8]) {
+        let even = self.pairs(simd, left, right);
+        let odd = self.pairs(simd, simd.odd(left), simd.odd(right));
+        let value = simd.sub(simd.merge(even, odd), self.excess);
+        let sum = simd.add(simd.min(simd.max(value, self.low), self.high), self.zero);
+        simd.store_halves(sum, output);
     }
 }
 
 impl<S: Simd> Numbers<S> {
-    #[inline(always)]
-    fn sum(&self, simd: S, [left, right]: [&[u8]; 2]) -> S::I32 {
-        let left = simd.widen_halves(left, self.signed[0]);
-        let right = simd.widen_halves(right, self.signed[1]);
-        let even = self.pairs(simd, left, right);
-        let odd = self.pairs(simd, simd.odd(left), simd.odd(right));
-        let value = simd.sub(simd.merge(even, odd), self.excess);
-        simd.add(simd.min(simd.max(value, self.low), self.high), self.zero)
-    }
-
     #[inline(always)]
     fn pairs(&self, simd: S, left: S::I32, right: S::I32) -> S::I32 {
         let sum = simd.multiply(right, self.multiplier[1], self.addend);

@@ -53,8 +53,6 @@ pub(crate) struct Rows<'a> {
     pub starts: &'a [usize],
     /// Where each segment begins, from the row's beginning.
     pub segments: &'a [usize],
-    /// Changes every word before it is multiplied; `None` leaves it.
-    pub flip: Option<i32>,
 }
 
 /// Multiplies rows with a panel; sums wrap in 32 bits.
@@ -75,33 +73,20 @@ pub(crate) struct ProductBody<'a> {
 
 /// How words are multiplied.
 trait Dot {
-    fn input<S: Simd>(simd: S, word: i32, flip: S::I32) -> S::I32;
     fn add<S: Simd>(simd: S, acc: S::I32, input: S::I32, weights: S::I32) -> S::I32;
 }
 
-struct Bytes<const FLIP: bool>;
-struct Halves<const FLIP: bool>;
+struct Bytes;
+struct Halves;
 
-impl<const FLIP: bool> Dot for Bytes<FLIP> {
-    #[inline(always)]
-    fn input<S: Simd>(simd: S, word: i32, flip: S::I32) -> S::I32 {
-        let input = simd.splat(word);
-        if FLIP { simd.xor(input, flip) } else { input }
-    }
-
+impl Dot for Bytes {
     #[inline(always)]
     fn add<S: Simd>(simd: S, acc: S::I32, input: S::I32, weights: S::I32) -> S::I32 {
         simd.dot4(acc, input, weights)
     }
 }
 
-impl<const FLIP: bool> Dot for Halves<FLIP> {
-    #[inline(always)]
-    fn input<S: Simd>(simd: S, word: i32, flip: S::I32) -> S::I32 {
-        let input = simd.splat(word);
-        if FLIP { simd.xor(input, flip) } else { input }
-    }
-
+impl Dot for Halves {
     #[inline(always)]
     fn add<S: Simd>(simd: S, acc: S::I32, input: S::I32, weights: S::I32) -> S::I32 {
         simd.dot2(acc, input, weights)
@@ -113,11 +98,9 @@ impl SimdBody for ProductBody<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match (self.word, self.rows.flip.is_some()) {
-            (Word::Bytes, false) => self.panel::<S, Bytes<false>>(simd),
-            (Word::Bytes, true) => self.panel::<S, Bytes<true>>(simd),
-            (Word::Halves, false) => self.panel::<S, Halves<false>>(simd),
-            (Word::Halves, true) => self.panel::<S, Halves<true>>(simd),
+        match self.word {
+            Word::Bytes => self.panel::<S, Bytes>(simd),
+            Word::Halves => self.panel::<S, Halves>(simd),
         }
     }
 }
@@ -162,9 +145,8 @@ impl ProductBody<'_> {
         simd: S,
         first: usize,
     ) {
-        let Rows { bytes, starts, segments, flip } = self.rows;
+        let Rows { bytes, starts, segments } = self.rows;
         let stride = VECTORS * S::LANES;
-        let flip = simd.splat(flip.unwrap_or(0));
         let mut acc = [[simd.splat(0); VECTORS]; ROWS];
         if !self.bias.is_empty() {
             for vector in 0..VECTORS {
@@ -194,7 +176,7 @@ impl ProductBody<'_> {
                     loaded[vector] = simd.load(&weights[vector * S::LANES..]);
                 }
                 for row in 0..ROWS {
-                    let input = D::input(simd, i32::from_le_bytes(rows[row][word]), flip);
+                    let input = simd.splat(i32::from_le_bytes(rows[row][word]));
                     for vector in 0..VECTORS {
                         acc[row][vector] = D::add(simd, acc[row][vector], input, loaded[vector]);
                     }

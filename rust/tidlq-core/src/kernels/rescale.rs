@@ -6,8 +6,9 @@ use super::block::{BLOCK, Source, load, narrow};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
-use crate::fixed::{dequantize, quantize, quantize_away};
+use crate::fixed::{Requantizer, dequantize, quantize, quantize_away};
 use crate::isa::{Body, Cpu};
+use crate::network::TensorSpec;
 
 /// Elements of one task.
 const TASK_ELEMENTS: usize = 1 << 15;
@@ -18,10 +19,35 @@ pub(crate) struct RescaleKernel {
     pub output_type: ElementType,
     pub zero_point: i32,
     pub requantizer: RowRequantizer,
+    /// What is added to every byte, where that is all: between types of bytes of one scale.
+    pub offset: Option<u8>,
+}
+
+/// What every byte of one type differs by from the byte of another type that it becomes; `None` where
+/// that is not the same for all.
+pub(crate) fn byte_offset(
+    from: &TensorSpec,
+    to: &TensorSpec,
+    requantizer: &Requantizer,
+) -> Option<u8> {
+    let (low, high) = from.element_type.range()?;
+    if from.element_type.size_bytes() != 1 || to.element_type.size_bytes() != 1 {
+        return None;
+    }
+    let became = |q: i32| requantizer.apply(i64::from(q - from.zero_point), 0) as u8;
+    let offset = |q: i32| became(q).wrapping_sub(q as u8);
+    (low..=high).all(|q| offset(q) == offset(low)).then_some(offset(low))
 }
 
 impl Kernel for RescaleKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
+        if let Some(offset) = self.offset {
+            work.for_each_chunk(output, TASK_ELEMENTS, |index, output| {
+                let input = &inputs[0][index * TASK_ELEMENTS..][..output.len()];
+                work.cpu.run(OffsetBody { input, offset, output });
+            });
+            return;
+        }
         let size = self.output_type.size_bytes();
         let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
         work.for_each_chunk(output, chunk * size, |index, output| {
@@ -47,6 +73,24 @@ impl RescaleKernel {
             let target = Target { element_type: self.output_type, bytes: output, start, stride: 0 };
             let layout = Layout::row(acc.len());
             self.requantizer.finish(cpu, acc, layout, Entries::One(0), target);
+        }
+    }
+}
+
+/// Adds to every byte.
+struct OffsetBody<'a> {
+    input: &'a [u8],
+    offset: u8,
+    output: &'a mut [u8],
+}
+
+impl Body for OffsetBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        for (output, byte) in self.output.iter_mut().zip(self.input) {
+            *output = byte.wrapping_add(self.offset);
         }
     }
 }

@@ -18,8 +18,7 @@ use super::lookup::LookupKernel;
 use super::matrix_product::MatrixProductKernel;
 use super::movement::{ConcatKernel, GatherKernel, PadKernel, StridedKernel};
 use super::normalization::NormalizationKernel;
-use super::pair_sum::PairSumKernel;
-use super::pair_sum_halves::PairSumHalvesKernel;
+use super::plain_sum::PairSum;
 use super::pool::{AveragePoolKernel, MaxPoolKernel, PoolShape};
 use super::power::PowerKernel;
 use super::prelu::PReluKernel;
@@ -27,7 +26,7 @@ use super::real_pool::RealAveragePoolKernel;
 use super::real_resize::{RealResizeKernel, Truncated, Unquantized};
 use super::reduce::ReduceKernel;
 use super::requantize::RowRequantizer;
-use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel};
+use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel, byte_offset};
 use super::resize::ResizeKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
 use super::top_k::TopKKernel;
@@ -62,6 +61,7 @@ pub(crate) fn kernel_for(
             output_type: output.element_type,
             zero_point: input.zero_point,
             requantizer: RowRequantizer::new(requantizer, u64::from(u16::MAX)),
+            offset: byte_offset(input, output, requantizer),
         }),
         Op::Convolution(convolution) => scope.convolution(convolution),
         Op::InnerProduct(product) => scope.inner_product(product),
@@ -154,6 +154,13 @@ pub(crate) fn kernel_for(
             softmax: softmax.clone(),
         }),
     })
+}
+
+/// The sum of a layer that adds two features of one shape.
+pub(crate) fn residual_sum(isa: Isa, program: &Program, layer: &LayerSpec) -> Option<PairSum> {
+    let Op::Sum(sum) = &layer.op else { return None };
+    let operands: Vec<_> = layer.inputs.iter().map(|&input| &program.tensors[input]).collect();
+    PairSum::new(isa, &operands, &program.tensors[layer.output], sum)
 }
 
 struct Scope<'a> {
@@ -334,20 +341,10 @@ impl<'a> Scope<'a> {
     }
 
     fn sum(&self, sum: &Sum) -> Box<dyn Kernel> {
-        let TensorSpec { element_type, scale, ref shape, .. } = *self.output();
-        if let [left, right] = self.layer.inputs[..] {
-            let operands = [left, right].map(|input| &self.program.tensors[input]);
-            let is_plain = operands.iter().all(|operand| operand.shape == *shape);
-            let operands = operands.map(|operand| (operand.element_type, operand.zero_point));
-            let kernel = PairSumKernel::new(operands, element_type, &sum.requantizer);
-            if let Some(kernel) = kernel.filter(|_| is_plain) {
-                return Box::new(kernel);
-            }
-            let kernel = PairSumHalvesKernel::new(operands, element_type, &sum.requantizer);
-            if let Some(kernel) = kernel.filter(|_| is_plain) {
-                return Box::new(kernel);
-            }
+        if let Some(pair) = residual_sum(self.isa, self.program, self.layer) {
+            return pair.boxed();
         }
+        let TensorSpec { element_type, scale, .. } = *self.output();
         Box::new(ElementwiseKernel::sum(self.broadcast(), element_type, scale, sum))
     }
 

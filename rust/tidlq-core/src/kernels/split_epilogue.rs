@@ -12,8 +12,9 @@
 //! where no term leaves 64 bits.
 
 use super::aligned::AlignedWords;
-use super::epilogue::{half, store};
+use super::epilogue::store;
 use super::requantize::Target;
+use super::vector_rounding::half;
 use crate::element::ElementType;
 use crate::fixed::{MAX_SHIFT, Requantizer, Rounding, entry};
 use crate::isa::simd::{Simd, SimdBody};

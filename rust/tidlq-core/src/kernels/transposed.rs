@@ -223,7 +223,7 @@ impl TransposedKernel {
                         stride: stride_x * self.output.channels,
                     };
                     let starts = &starts[..count];
-                    let rows = Rows { bytes, starts, segments: &[0], flip: None };
+                    let rows = Rows { bytes, starts, segments: &[0] };
                     let panels = (group, 0, weights.panels());
                     weights.multiply(cpu, rows, panels, &mut sums, target);
                 }

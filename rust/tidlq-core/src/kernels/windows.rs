@@ -23,9 +23,12 @@ const SLACK: usize = 256;
 /// Where rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
-    /// In the input; every word is changed by this before it is multiplied.
-    Direct(Option<i32>),
-    /// In a copy.
+    /// In the input.
+    Direct,
+    /// In a copy of whole lines, in which the upper bit of every element is the other one. That costs
+    /// less than changing words as they are multiplied, which each panel of weights would do again.
+    Flipped,
+    /// In a copy, padded.
     Copied,
 }
 
@@ -111,8 +114,9 @@ impl WindowSource {
             && self.span(0, self.output.height) <= self.input.height
             && self.span(1, self.output.width) <= self.input.width;
         let is_whole = self.segment().is_multiple_of(self.storage.word.elements());
-        match self.storage.flip(self.input_type) {
-            Some(flip) if is_inside && is_whole => Access::Direct(flip),
+        match self.storage.keeps_width(self.input_type) {
+            true if is_inside && is_whole && self.storage.offset == 0 => Access::Direct,
+            true if is_inside && is_whole => Access::Flipped,
             _ => Access::Copied,
         }
     }
@@ -125,7 +129,7 @@ impl Windows {
         let WindowSource { window, input, output, storage, .. } = source;
         let access = source.access();
         let width = match access {
-            Access::Direct(_) => input.width,
+            Access::Direct | Access::Flipped => input.width,
             Access::Copied => source.span(1, output.width),
         };
         let element_bytes = storage.word.element_bytes();
@@ -158,14 +162,6 @@ impl Windows {
         &self.segments
     }
 
-    /// See [`super::product::Rows`].
-    pub const fn flip(&self) -> Option<i32> {
-        match self.access {
-            Access::Direct(flip) => flip,
-            Access::Copied => None,
-        }
-    }
-
     /// Output lines of an image.
     const fn image_lines(&self) -> usize {
         self.height / self.input.count
@@ -183,14 +179,14 @@ impl Windows {
         let extra = self.span(1) - self.window.stride[0].min(self.span(1));
         let room = (CHUNK_BYTES / self.line_bytes.max(1)).saturating_sub(extra);
         let fitting = (room / self.window.stride[0]).max(1);
-        if self.access == Access::Copied { lines.min(fitting) } else { lines }
+        if self.access == Access::Direct { lines } else { lines.min(fitting) }
     }
 
     /// Bytes of copied lines of a chunk.
     pub fn scratch_bytes(&self) -> usize {
         match self.access {
-            Access::Direct(_) => 0,
-            Access::Copied => {
+            Access::Direct => 0,
+            Access::Flipped | Access::Copied => {
                 let lines = self.chunk_lines().min(self.image_lines());
                 (self.span(lines) * self.line_bytes + SLACK).next_multiple_of(64)
             }
@@ -215,7 +211,13 @@ impl Windows {
             let image_bytes = self.input.image() * self.input_type.size_bytes();
             let image = &input[image * image_bytes..(image + 1) * image_bytes];
             let bytes = match self.access {
-                Access::Direct(_) => &image[y * self.window.stride[0] * self.line_bytes..],
+                Access::Direct => &image[y * self.window.stride[0] * self.line_bytes..],
+                Access::Flipped => {
+                    let begin = y * self.window.stride[0] * self.line_bytes;
+                    let lines = &image[begin..][..self.span(count) * self.line_bytes];
+                    cpu.run(FlipBody { word: self.storage.word, lines, scratch });
+                    &*scratch
+                }
                 Access::Copied => {
                     cpu.run(CopyBody { windows: self, image, lines: y..y + count, scratch });
                     &*scratch
@@ -292,6 +294,35 @@ impl CopyBody<'_> {
             fill(windows, left);
             store(windows.storage.word, line, middle);
             fill(windows, right);
+        }
+    }
+}
+
+/// Copies lines, changing the upper bit of every element.
+struct FlipBody<'a> {
+    word: Word,
+    lines: &'a [u8],
+    scratch: &'a mut [u8],
+}
+
+impl Body for FlipBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let stored = &mut self.scratch[..self.lines.len()];
+        match self.word {
+            Word::Bytes => {
+                for (stored, byte) in stored.iter_mut().zip(self.lines) {
+                    *stored = byte ^ 0x80;
+                }
+            }
+            Word::Halves => {
+                let lines = cast_slice::<u8, u16>(self.lines);
+                for (stored, half) in cast_slice_mut::<u8, u16>(stored).iter_mut().zip(lines) {
+                    *stored = half ^ 0x8000;
+                }
+            }
         }
     }
 }

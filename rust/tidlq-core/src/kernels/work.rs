@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::residual::Residual;
 use crate::error::Result;
 use crate::isa::Cpu;
 use crate::network::AlignedBuffer;
@@ -43,6 +44,8 @@ pub(crate) struct Work<'a> {
     pub threads: usize,
     /// Scratch memory.
     pub scratch: &'a Scratch,
+    /// What a kernel that [`super::Kernel::ends_in_sum`] adds to each part of its output.
+    pub residual: Option<Residual<'a>>,
 }
 
 impl Work<'_> {

@@ -105,8 +105,9 @@ impl Baseline {
     fn features_of(&self, frame: usize, threads: usize) -> Result<Vec<AlignedBuffer>> {
         let views = self.views();
         let mut kept = vec![AlignedBuffer::default(); self.owners.len()];
-        self.engine.with_workspace(|workspace| {
-            let frame = Frame { engine: &self.engine, inputs: &views, frame };
+        let schedule = &self.engine.layered;
+        schedule.with_workspace(|workspace| {
+            let frame = Frame { engine: &self.engine, schedule, inputs: &views, frame };
             let layers = 0..self.engine.program.layers.len();
             frame.execute(workspace, layers, threads, &mut |tensor, bytes| {
                 if self.is_kept(tensor) {
@@ -226,7 +227,7 @@ impl Baseline {
         tensor: usize,
     ) -> &'a [u8] {
         let owner = self.owners[tensor];
-        match self.engine.plan.places[owner] {
+        match self.engine.layered.plan.places[owner] {
             Place::Input(position) => {
                 let size = self.spec(owner).size_bytes();
                 &inputs[position].bytes()[frame * size..(frame + 1) * size]
@@ -266,7 +267,8 @@ impl Baseline {
     }
 
     fn is_kept(&self, tensor: usize) -> bool {
-        self.owners[tensor] == tensor && matches!(self.engine.plan.places[tensor], Place::Slot(_))
+        let place = self.engine.layered.plan.places[tensor];
+        self.owners[tensor] == tensor && matches!(place, Place::Slot(_))
     }
 
     fn check_frames(&self, range: &Range<usize>) -> Result<()> {

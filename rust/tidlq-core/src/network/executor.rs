@@ -1,14 +1,14 @@
 //! The engine: a program with packed weights, memory and threads, shared by `run` and `trace`.
 
 use std::ops::Range;
-use std::sync::Mutex;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::frame::{Frame, Workspace, internal};
-use super::plan::{MemoryPlan, Place};
+use super::frame::{Frame, internal};
+use super::plan::Place;
 use super::program::Program;
+use super::schedule::Schedule;
 use super::values::{Values, ValuesView};
 use super::{file, validate};
 use crate::error::{Error, Result, Shape};
@@ -21,14 +21,15 @@ pub const MAX_THREADS: usize = 1024;
 /// A loaded network, ready to run from any number of threads.
 pub struct Engine {
     pub(super) program: Program,
-    pub(super) plan: MemoryPlan,
+    /// For whoever looks at tensors between the layers.
+    pub(super) layered: Schedule,
+    /// For whole runs.
+    fused: Schedule,
     /// Per layer; `None` for a reshape.
     pub(super) kernels: Vec<Option<Box<dyn Kernel>>>,
     pub(super) cpu: Cpu,
     pub(super) pool: ThreadPool,
     pub(super) scratch: Scratch,
-    /// Workspaces that no run uses now.
-    idle: Mutex<Vec<Workspace>>,
 }
 
 impl Engine {
@@ -49,13 +50,14 @@ impl Engine {
             .thread_name(|index| format!("tidlq-{index}"))
             .build()
             .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
-        let plan = MemoryPlan::of(&program);
         let kernels: Vec<Option<Box<dyn Kernel>>> =
             program.layers.iter().map(|layer| kernel_for(isa, &program, layer)).collect();
         let scratch_bytes =
             kernels.iter().flatten().map(|kernel| kernel.scratch_bytes()).max().unwrap_or(0);
         let scratch = Scratch::new(pool.current_num_threads(), scratch_bytes)?;
-        Ok(Self { program, plan, kernels, cpu, pool, scratch, idle: Mutex::default() })
+        let layered = Schedule::layer_by_layer(&program);
+        let fused = Schedule::fused(isa, &program, &kernels);
+        Ok(Self { program, layered, fused, kernels, cpu, pool, scratch })
     }
 
     /// The network.
@@ -73,9 +75,9 @@ impl Engine {
         self.cpu.isa()
     }
 
-    /// Bytes of the feature buffers of one frame, with reuse.
+    /// Bytes of the feature buffers of one frame of a run, with reuse.
     pub fn feature_bytes(&self) -> usize {
-        self.plan.total_bytes()
+        self.fused.plan.total_bytes()
     }
 
     /// Runs independent frames: each input holds `frames` times its tensor's elements, and so does
@@ -158,14 +160,17 @@ impl Engine {
             }
             Ok(())
         };
-        self.with_workspace(|workspace| {
-            let frame = Frame { engine: self, inputs, frame: 0 };
+        let schedule = &self.layered;
+        schedule.with_workspace(|workspace| {
+            let frame = Frame { engine: self, schedule, inputs, frame: 0 };
             for &tensor in tensors {
-                if !matches!(self.plan.places[tensor], Place::Slot(_)) {
+                if !matches!(schedule.plan.places[tensor], Place::Slot(_)) {
                     tap(tensor, frame.bytes(workspace, tensor))?;
                 }
             }
-            self.pool.install(|| frame.execute(workspace, self.layers(), self.threads(), &mut tap))
+            self.pool.install(|| {
+                frame.execute(workspace, 0..schedule.steps.len(), self.threads(), &mut tap)
+            })
         })?;
         taps.into_iter()
             .map(|value| value.ok_or(internal("", "a traced tensor has no value")))
@@ -214,10 +219,6 @@ impl Engine {
         targets
     }
 
-    fn layers(&self) -> Range<usize> {
-        0..self.program.layers.len()
-    }
-
     fn run_frame(
         &self,
         inputs: &[ValuesView<'_>],
@@ -225,29 +226,14 @@ impl Engine {
         outputs: &mut [&mut [u8]],
         threads: usize,
     ) -> Result<()> {
-        self.with_workspace(|workspace| {
-            let frame = Frame { engine: self, inputs, frame };
-            frame.execute(workspace, self.layers(), threads, &mut |_, _| Ok(()))?;
+        let schedule = &self.fused;
+        schedule.with_workspace(|workspace| {
+            let frame = Frame { engine: self, schedule, inputs, frame };
+            frame.execute(workspace, 0..schedule.steps.len(), threads, &mut |_, _| Ok(()))?;
             for (target, &output) in outputs.iter_mut().zip(&self.program.outputs) {
                 target.copy_from_slice(frame.bytes(workspace, output));
             }
             Ok(())
         })
-    }
-
-    pub(super) fn with_workspace<R>(
-        &self,
-        body: impl FnOnce(&mut Workspace) -> Result<R>,
-    ) -> Result<R> {
-        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
-        let mut workspace = match idle {
-            Some(workspace) => workspace,
-            None => Workspace::new(&self.plan)?,
-        };
-        let result = body(&mut workspace);
-        if let Ok(mut idle) = self.idle.lock() {
-            idle.push(workspace);
-        }
-        result
     }
 }

@@ -5,9 +5,10 @@ use std::ops::Range;
 use super::buffer::AlignedBuffer;
 use super::executor::Engine;
 use super::plan::{MemoryPlan, Place};
+use super::schedule::{Schedule, Step};
 use super::values::ValuesView;
 use crate::error::{Error, Result};
-use crate::kernels::Work;
+use crate::kernels::{Kernel, Residual, Work};
 
 /// Inputs of a layer that are gathered without allocating.
 const FEW_INPUTS: usize = 8;
@@ -28,38 +29,58 @@ impl Workspace {
 /// One frame of a run.
 pub(super) struct Frame<'a> {
     pub engine: &'a Engine,
+    /// One of the engine's.
+    pub schedule: &'a Schedule,
     /// Of all frames.
     pub inputs: &'a [ValuesView<'a>],
     pub frame: usize,
 }
 
 impl Frame<'_> {
-    /// Runs consecutive layers; `tap` sees each tensor as soon as it is written.
+    /// Runs consecutive steps; `tap` sees each tensor as soon as it is written.
     pub fn execute(
         &self,
         workspace: &mut Workspace,
-        layers: Range<usize>,
+        steps: Range<usize>,
         threads: usize,
         tap: &mut dyn FnMut(usize, &[u8]) -> Result<()>,
     ) -> Result<()> {
         let engine = self.engine;
-        let work = Work { cpu: engine.cpu, threads, scratch: &engine.scratch };
-        let kernels = &engine.kernels[layers.clone()];
-        for (layer, kernel) in engine.program.layers[layers].iter().zip(kernels) {
-            if let Some(kernel) = kernel {
-                let Place::Slot(slot) = engine.plan.places[layer.output] else {
-                    return Err(internal(&layer.name, "its output has no slot"));
+        for step in &self.schedule.steps[steps] {
+            if let Some(kernel) = &engine.kernels[step.layer] {
+                let Place::Slot(slot) = self.schedule.plan.places[step.output] else {
+                    let name = &engine.program.layers[step.layer].name;
+                    return Err(internal(name, "its output has no slot"));
                 };
                 let mut output = std::mem::take(&mut workspace.slots[slot]);
-                let size = engine.program.tensors[layer.output].size_bytes();
-                self.with_inputs(workspace, &layer.inputs, |inputs| {
-                    kernel.run(inputs, &mut output.bytes_mut()[..size], &work);
+                let size = engine.program.tensors[step.output].size_bytes();
+                let target = &mut output.bytes_mut()[..size];
+                self.with_inputs(workspace, &step.inputs, |inputs| {
+                    self.run_kernel(&**kernel, step, inputs, (target, threads));
                 });
                 workspace.slots[slot] = output;
             }
-            tap(layer.output, self.bytes(workspace, layer.output))?;
+            tap(step.output, self.bytes(workspace, step.output))?;
         }
         Ok(())
+    }
+
+    fn run_kernel(
+        &self,
+        kernel: &dyn Kernel,
+        step: &Step,
+        inputs: &[&[u8]],
+        (output, threads): (&mut [u8], usize),
+    ) {
+        let scratch = &self.engine.scratch;
+        let mut work = Work { cpu: self.engine.cpu, threads, scratch, residual: None };
+        let Some(fused) = &step.sum else {
+            kernel.run(inputs, output, &work);
+            return;
+        };
+        let [inputs @ .., other] = inputs else { return };
+        work.residual = Some(Residual { sum: &fused.sum, position: fused.position, other });
+        kernel.run(inputs, output, &work);
     }
 
     fn with_inputs(&self, workspace: &Workspace, tensors: &[usize], body: impl FnOnce(&[&[u8]])) {
@@ -80,7 +101,7 @@ impl Frame<'_> {
     pub fn bytes<'a>(&'a self, workspace: &'a Workspace, tensor: usize) -> &'a [u8] {
         let tensors = &self.engine.program.tensors;
         let size = tensors[tensor].size_bytes();
-        match self.engine.plan.places[tensor] {
+        match self.schedule.plan.places[tensor] {
             Place::Slot(slot) => &workspace.slots[slot].bytes()[..size],
             Place::Input(position) => {
                 &self.inputs[position].bytes()[self.frame * size..(self.frame + 1) * size]

@@ -2,8 +2,9 @@
 //!
 //! `file` checks the header and decodes, `validate` turns the message into a [`Program`] in which
 //! every index, size and number is known to be good, `plan` assigns memory, `executor` runs whole
-//! networks and `stepper` layer by layer, both on the `frame`. `baseline` keeps the features of a
-//! network, and runs a `patch` of it: the layers in which a variant differs, and what follows them.
+//! networks and `stepper` layer by layer, both on the `frame`, in the steps of a `schedule`. `baseline`
+//! keeps the features of a network, and runs a `patch` of it: the layers in which a variant differs, and
+//! what follows them.
 
 mod baseline;
 mod buffer;
@@ -14,6 +15,7 @@ mod matching;
 mod patch;
 mod plan;
 mod program;
+mod schedule;
 mod stepper;
 mod validate;
 mod values;

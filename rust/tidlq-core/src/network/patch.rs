@@ -150,7 +150,7 @@ impl Patch {
         let mut output = std::mem::take(&mut slots[step.slot]);
         let inputs = step.inputs.iter().map(|source| self.input(source, slots, kept));
         let inputs: Vec<&[u8]> = inputs.collect();
-        let work = Work { cpu: base.cpu, threads, scratch };
+        let work = Work { cpu: base.cpu, threads, scratch, residual: None };
         kernel.run(&inputs, &mut output.bytes_mut()[..step.bytes], &work);
         slots[step.slot] = output;
     }

@@ -1,6 +1,7 @@
 //! Where each tensor lives: memory with reuse, by liveness.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use super::program::{Op, Program};
 
@@ -13,6 +14,13 @@ pub(crate) enum Place {
     Constant(usize),
     /// In this slot of the workspace.
     Slot(usize),
+}
+
+/// The features that a step reads, and the one that it writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Touched<'a> {
+    pub inputs: &'a [usize],
+    pub output: usize,
 }
 
 /// Places of all tensors and sizes of all slots.
@@ -28,49 +36,61 @@ impl MemoryPlan {
         self.slot_bytes.iter().sum()
     }
 
-    /// Plans in execution order: each output takes the smallest free slot that holds it, else grows
-    /// the largest free one, else opens a new one. A reshape shares its input's place.
+    /// For a run layer by layer.
+    #[cfg(test)]
     pub fn of(program: &Program) -> Self {
+        let layers = program.layers.iter();
+        let steps = layers.map(|layer| Touched { inputs: &layer.inputs, output: layer.output });
+        Self::of_steps(program, &steps.collect::<Vec<_>>())
+    }
+
+    /// The largest tensors choose first: each takes the smallest slot that is free for as long as it is
+    /// needed, else opens one of its size. A reshape shares its input's place. A tensor that no step
+    /// writes has an arbitrary one.
+    pub fn of_steps(program: &Program, steps: &[Touched<'_>]) -> Self {
         let owners = owners(program);
-        let last_use = last_use(program, &owners);
+        let last_use = last_use(program, steps, &owners);
         let mut places: Vec<Option<Place>> = places_of_sources(program);
-        let mut slots = Slots::default();
-        let mut released: Vec<Vec<usize>> = vec![Vec::new(); program.layers.len() + 1];
-        for (step, layer) in program.layers.iter().enumerate() {
-            let owner = owners[layer.output];
-            if places[owner].is_none() {
-                let slot = slots.take(program.tensors[owner].size_bytes());
-                places[owner] = Some(Place::Slot(slot));
-                released[last_use[owner]].push(slot);
-            }
-            places[layer.output] = places[owner];
-            for slot in std::mem::take(&mut released[step]) {
-                slots.free.insert((slots.bytes[slot], slot));
+        let mut is_known: Vec<bool> = places.iter().map(Option::is_some).collect();
+        let mut needs = Vec::new();
+        for (step, touched) in steps.iter().enumerate() {
+            let owner = owners[touched.output];
+            if !std::mem::replace(&mut is_known[owner], true) {
+                needs.push((program.tensors[owner].size_bytes(), step, owner));
             }
         }
-        // Validation leaves no tensor without a source.
-        let places = places.into_iter().map(|place| place.unwrap_or(Place::Slot(0))).collect();
-        Self { places, slot_bytes: slots.bytes }
+        needs.sort_unstable_by_key(|&(bytes, step, _)| (Reverse(bytes), step));
+        let mut slots: Vec<Slot> = Vec::new();
+        for (bytes, step, owner) in needs {
+            let mut free = slots.iter().rev().take(SEARCHED_SLOTS);
+            let free = free.position(|slot| slot.is_free(step, last_use[owner]));
+            let slot = free.map_or(slots.len(), |position| slots.len() - 1 - position);
+            if slot == slots.len() {
+                slots.push(Slot { bytes, taken: BTreeMap::new() });
+            }
+            slots[slot].taken.insert(step, last_use[owner]);
+            places[owner] = Some(Place::Slot(slot));
+        }
+        let place = |tensor: usize| places[tensor].or(places[owners[tensor]]);
+        let places = (0..places.len()).map(|tensor| place(tensor).unwrap_or(Place::Slot(0)));
+        Self { places: places.collect(), slot_bytes: slots.iter().map(|slot| slot.bytes).collect() }
     }
 }
 
-#[derive(Default)]
-struct Slots {
-    bytes: Vec<usize>,
-    free: BTreeSet<(usize, usize)>,
+/// Slots among which a tensor looks for a free one, so that a file of many features that are all needed
+/// at once is planned in time that grows with its size.
+const SEARCHED_SLOTS: usize = 64;
+
+struct Slot {
+    bytes: usize,
+    /// First and last steps of the tensors in it.
+    taken: BTreeMap<usize, usize>,
 }
 
-impl Slots {
-    fn take(&mut self, bytes: usize) -> usize {
-        let fitting = self.free.range((bytes, 0)..).next().copied();
-        if let Some(entry) = fitting.or_else(|| self.free.last().copied()) {
-            self.free.remove(&entry);
-            let (_, slot) = entry;
-            self.bytes[slot] = self.bytes[slot].max(bytes);
-            return slot;
-        }
-        self.bytes.push(bytes);
-        self.bytes.len() - 1
+impl Slot {
+    /// Whether no tensor in it is needed between two steps, or at one of them.
+    fn is_free(&self, first: usize, last: usize) -> bool {
+        self.taken.range(..=last).next_back().is_none_or(|(_, &end)| end < first)
     }
 }
 
@@ -95,18 +115,18 @@ pub(super) fn owners(program: &Program) -> Vec<usize> {
     owners
 }
 
-/// Index of the last layer that reads a tensor or one that shares its place; the number of layers for
+/// Index of the last step that reads a tensor or one that shares its place; the number of steps for
 /// outputs of the network; the writer for a tensor that nobody reads.
-fn last_use(program: &Program, owners: &[usize]) -> Vec<usize> {
+fn last_use(program: &Program, steps: &[Touched<'_>], owners: &[usize]) -> Vec<usize> {
     let mut last = vec![0; program.tensors.len()];
-    for (step, layer) in program.layers.iter().enumerate() {
-        last[owners[layer.output]] = step;
-        for &input in &layer.inputs {
+    for (step, touched) in steps.iter().enumerate() {
+        last[owners[touched.output]] = step;
+        for &input in touched.inputs {
             last[owners[input]] = step;
         }
     }
     for &output in &program.outputs {
-        last[owners[output]] = program.layers.len();
+        last[owners[output]] = steps.len();
     }
     last
 }

@@ -40,7 +40,7 @@ impl Stepper {
         let copies = inputs.iter().map(|view| Values::copy_of(view.element_type(), view.bytes()));
         let inputs = copies.collect::<Result<_>>()?;
         let frames = (0..frames)
-            .map(|_| Ok(Progress { workspace: Workspace::new(&engine.plan)?, position: 0 }))
+            .map(|_| Ok(Progress { workspace: Workspace::new(&engine.layered.plan)?, position: 0 }))
             .collect::<Result<_>>()?;
         Ok(Self { engine, inputs, frames, position: 0 })
     }
@@ -93,7 +93,8 @@ impl Stepper {
         let Self { engine, inputs, frames: progress, .. } = self;
         let views: Vec<ValuesView<'_>> = inputs.iter().map(Values::view).collect();
         engine.for_each_frame(&mut progress[frames.clone()], |index, progress, threads| {
-            let frame = Frame { engine, inputs: &views, frame: frames.start + index };
+            let schedule = &engine.layered;
+            let frame = Frame { engine, schedule, inputs: &views, frame: frames.start + index };
             let layers = progress.position..layer;
             frame.execute(&mut progress.workspace, layers, threads, &mut |_, _| Ok(()))?;
             progress.position = layer;
@@ -126,7 +127,8 @@ impl Stepper {
         let mut parts: Vec<Vec<i64>> = vec![Vec::new(); frames.len()];
         self.engine.for_each_frame(&mut parts, |index, part, _| {
             let index = frames.start + index;
-            let frame = Frame { engine: &self.engine, inputs: &views, frame: index };
+            let (engine, schedule) = (&self.engine, &self.engine.layered);
+            let frame = Frame { engine, schedule, inputs: &views, frame: index };
             part.resize(sums.len(), 0);
             sums.add(
                 self.engine.cpu,
@@ -204,7 +206,8 @@ impl Stepper {
             Values::zeroed(spec.element_type, spec.elements().saturating_mul(self.frames.len()))?;
         let targets = values.bytes_mut().chunks_exact_mut(spec.size_bytes());
         for (index, (target, progress)) in targets.zip(&self.frames).enumerate() {
-            let frame = Frame { engine: &self.engine, inputs: &views, frame: index };
+            let (engine, schedule) = (&self.engine, &self.engine.layered);
+            let frame = Frame { engine, schedule, inputs: &views, frame: index };
             target.copy_from_slice(frame.bytes(&progress.workspace, tensor));
         }
         Ok(values)
@@ -251,7 +254,8 @@ impl Stepper {
 
     /// Whether a tensor's memory holds its value.
     fn is_held(&self, tensor: usize) -> bool {
-        let Engine { program, plan, kernels, .. } = &self.engine;
+        let Engine { program, layered, kernels, .. } = &self.engine;
+        let plan = &layered.plan;
         let Place::Slot(slot) = plan.places[tensor] else {
             return true;
         };

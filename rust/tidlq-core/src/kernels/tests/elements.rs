@@ -2,7 +2,7 @@
 
 use super::check_cases;
 use crate::element::ElementType;
-use crate::fixed::Rounding;
+use crate::fixed::{Requantizer, Rounding};
 use crate::isa::isa_tests;
 use crate::network::proto::{self, layer::Op, reduce::Kind};
 use crate::network::sample::{Random, Sample, requantize};
@@ -44,6 +44,29 @@ fn rescale(random: &mut Random) -> Sample {
         let requantizer = random.requantizer(to, zero_point, &MODES, 1);
         Op::Rescale(proto::Rescale { requantize: requantize(&requantizer) })
     })
+}
+
+/// Between types of bytes of one scale, whose zero points may differ by what the types do.
+fn rescale_of_one_scale(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let byte = |random: &mut Random| random.pick(&[ElementType::U8, ElementType::S8]);
+    let (from, to) = (byte(random), byte(random));
+    let ((least_in, most_in), (least, most)) = (from.range().unwrap(), to.range().unwrap());
+    let zero_in = random.within(least_in.into(), most_in.into()) as i32;
+    let zero_out = random.pick(&[zero_in - least_in + least, least, most]);
+    let shape = [random.size(1, 90)];
+    let x = sample.input(from, &shape, zero_in);
+    let y = sample.tensor(to, &shape, zero_out);
+    let rounding = match random.next() % 3 {
+        0 => Rounding::Shift(vec![0]),
+        1 => Rounding::Fixed { multiplier: vec![1 << 30], shift: vec![30] },
+        _ => Rounding::Twice { left_shift: vec![1], multiplier: vec![1 << 30], shift: vec![0] },
+    };
+    let (clamp_min, clamp_max) = (random.pick(&[least, zero_out]), most);
+    let requantizer = Requantizer { rounding, zero_point: zero_out, clamp_min, clamp_max };
+    let op = Op::Rescale(proto::Rescale { requantize: requantize(&requantizer) });
+    sample.output_layer(&[x], y, op);
+    sample
 }
 
 fn lookup(random: &mut Random) -> Sample {
@@ -316,6 +339,10 @@ isa_tests! {
 
     fn rescale_equals_reference(cpu: Cpu) {
         check_cases(cpu, rescale);
+    }
+
+    fn rescale_of_one_scale_equals_reference(cpu: Cpu) {
+        check_cases(cpu, rescale_of_one_scale);
     }
 
     fn lookup_equals_reference(cpu: Cpu) {

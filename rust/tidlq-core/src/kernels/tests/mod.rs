@@ -7,6 +7,7 @@ mod input_sums;
 mod movement;
 mod order;
 mod products;
+mod residuals;
 mod row_products;
 mod rows;
 mod sums;
@@ -44,7 +45,8 @@ fn values(element_type: ElementType, data: &Data) -> Values {
     Values::copy_of(element_type, &bytes).unwrap()
 }
 
-/// Runs a network on random inputs and compares every tensor with the reference.
+/// Runs a network on random inputs and compares every tensor with the reference, layer by layer, and the
+/// outputs of a whole run.
 fn check(cpu: Cpu, sample: &Sample, random: &mut Random, threads: usize) {
     let engine = Engine::load(&sample.file(), cpu.isa(), threads).unwrap();
     let program = engine.program();
@@ -61,6 +63,16 @@ fn check(cpu: Cpu, sample: &Sample, random: &mut Random, threads: usize) {
     let views: Vec<_> = arrays.iter().map(Values::view).collect();
     let all: Vec<usize> = (0..program.tensors.len()).collect();
     let got = engine.trace(&views, &all).unwrap();
+    let outputs = engine.run(&views, 1).unwrap();
+    for (output, &tensor) in outputs.iter().zip(&program.outputs) {
+        let (run, traced) = (output.view().bytes(), got[tensor].view().bytes());
+        assert!(
+            run == traced,
+            "{:?}: a run got {output:?}, want {:?}",
+            program.layers,
+            got[tensor]
+        );
+    }
     let data: Vec<Data> = inputs.into_iter().map(|(_, data)| data).collect();
     for ((got, want), tensor) in
         got.iter().zip(reference::run(program, &data)).zip(&program.tensors)

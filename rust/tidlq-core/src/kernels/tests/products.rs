@@ -26,14 +26,19 @@ fn bias(random: &mut Random, count: usize) -> Vec<i64> {
 }
 
 /// A convolution of `groups`, each `depth` to `columns` channels.
-fn convolution(random: &mut Random, groups: usize, depth: usize, columns: usize) -> Sample {
+pub(super) fn convolution(
+    random: &mut Random,
+    groups: usize,
+    depth: usize,
+    columns: usize,
+) -> Sample {
     let types = (random.integer_type(), weight_type(random), output_type(random));
     let kernel = [random.size(1, 3), random.size(1, 4)];
     convolution_of(random, types, kernel, (groups, depth, columns))
 }
 
 /// As [`convolution`], of bytes with windows of 3 by 3.
-fn depthwise_bytes(random: &mut Random, channels: usize) -> Sample {
+pub(super) fn depthwise_bytes(random: &mut Random, channels: usize) -> Sample {
     let byte = |random: &mut Random| random.pick(&[ElementType::U8, ElementType::S8]);
     let types = (byte(random), ElementType::S8, byte(random));
     let mut sample = convolution_of(random, types, [3, 3], (channels, 1, 1));
@@ -95,7 +100,7 @@ fn transposed(random: &mut Random, groups: usize, depth: usize, columns: usize) 
     sample
 }
 
-fn pointwise(random: &mut Random) -> Sample {
+pub(super) fn pointwise(random: &mut Random) -> Sample {
     let (depth, columns) = (random.pick(&COUNTS), random.pick(&COUNTS));
     let mut sample = convolution(random, 1, depth, columns);
     let Some(Op::Convolution(op)) = &mut sample.network.layers[0].op else { unreachable!() };
@@ -118,7 +123,7 @@ impl proto::ElementType {
     }
 }
 
-fn inner_product(random: &mut Random) -> Sample {
+pub(super) fn inner_product(random: &mut Random) -> Sample {
     let mut sample = Sample::default();
     let (from, to) = (random.integer_type(), output_type(random));
     let (zero_in, zero_out) = (random.value(from), random.value(to));

@@ -19,15 +19,29 @@ fn any_rounding() -> impl Strategy<Value = Rounding> {
             prop_oneof![-i32::MAX..=i32::MAX, Just(i32::MAX), Just(-i32::MAX), Just(1 << 30)],
             length,
         );
-        let scale = proptest::collection::vec(-0.01_f32..0.01, length);
+        let positive = proptest::collection::vec(
+            prop_oneof![0..=i32::MAX, Just(i32::MAX), Just(1 << 30), Just(3 << 29)],
+            length,
+        );
+        let left_shift = prop_oneof![Just(vec![0]), Just(vec![9])];
+        let scale = prop_oneof![-0.01_f32..0.01, Just(0.5), Just(3.0e9), Just(-7.0e30)];
+        let scale = proptest::collection::vec(scale, length);
         prop_oneof![
             shifts(0..=20).prop_map(Rounding::Shift),
             scale.prop_map(Rounding::Float),
             (multiplier.clone(), prop_oneof![shifts(31..=MAX_SHIFT), shifts(33..=50)])
                 .prop_map(|(multiplier, shift)| Rounding::Fixed { multiplier, shift }),
-            (multiplier, prop_oneof![shifts(0..=12), shifts(0..=MAX_TWICE_SHIFT)]).prop_map(
-                |(multiplier, shift)| Rounding::Twice { left_shift: vec![0], multiplier, shift }
-            ),
+            (left_shift, multiplier, prop_oneof![shifts(0..=12), shifts(0..=MAX_TWICE_SHIFT)])
+                .prop_map(|(left_shift, multiplier, shift)| Rounding::Twice {
+                    left_shift,
+                    multiplier,
+                    shift
+                }),
+            (positive, shifts(1..=12)).prop_map(|(multiplier, shift)| Rounding::Twice {
+                left_shift: vec![0],
+                multiplier,
+                shift
+            }),
         ]
     })
 }
@@ -92,7 +106,8 @@ fn any_requantizer() -> impl Strategy<Value = Requantizer> {
         Just((-5, 90)),
         Just((7, 200)),
     ];
-    (any_rounding(), -3000..=3000, bounds).prop_map(|(rounding, zero_point, (low, high))| {
+    let zero_point = prop_oneof![-3000..=3000, Just(-128), Just(0)];
+    (any_rounding(), zero_point, bounds).prop_map(|(rounding, zero_point, (low, high))| {
         Requantizer { rounding, zero_point, clamp_min: low, clamp_max: high }
     })
 }
@@ -115,10 +130,44 @@ isa_tests! {
             Rounding::Fixed { multiplier: multiplier.clone(), shift: vec![40] },
             Rounding::Twice { left_shift: vec![0], multiplier, shift: vec![8] },
         ] {
-            let requantizer =
-                Requantizer { rounding, zero_point: 3, clamp_min: -128, clamp_max: 127 };
-            let has_form = equals_definition(cpu, 1 << 24, &sums, &requantizer).unwrap();
-            assert!(has_form, "{:?}", requantizer.rounding);
+            for zero_point in [3, -128] {
+                let rounding = rounding.clone();
+                let requantizer =
+                    Requantizer { rounding, zero_point, clamp_min: -128, clamp_max: 127 };
+                let has_form = equals_definition(cpu, 1 << 24, &sums, &requantizer).unwrap();
+                assert!(has_form, "{:?}", requantizer.rounding);
+            }
         }
     }
+
+    fn what_rounds_twice_is_exact_at_every_edge(cpu: Cpu) {
+        for multiplier in [1 << 30, (1 << 30) + 1, 3 << 29, i32::MAX - 1, i32::MAX, 1, 0] {
+            for shift in [1, 2, 3, 8, 12] {
+                for (zero_point, clamp_min) in [(-128, -128), (-128, -32_768), (5, -128), (0, 0)] {
+                    let rounding = Rounding::Twice {
+                        left_shift: vec![0],
+                        multiplier: vec![multiplier],
+                        shift: vec![shift],
+                    };
+                    let clamp_max = if clamp_min < -128 { 32_767 } else { 127 };
+                    let requantizer = Requantizer { rounding, zero_point, clamp_min, clamp_max };
+                    for sums in edges(multiplier, shift).chunks(ROWS * CHANNELS) {
+                        equals_definition(cpu, 1 << 21, sums, &requantizer).unwrap();
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums around which results change, and some beside them.
+fn edges(multiplier: i32, shift: u32) -> Vec<i32> {
+    let at = |result: i32| {
+        let half = (f64::from(result) - 0.5) * f64::from(1_u32 << shift) * f64::from(1_u32 << 31);
+        (half / f64::from(multiplier.max(1))).clamp(-2.0e6, 2.0e6) as i32
+    };
+    let around = |result: i32| (-3..=3).map(move |offset| at(result) + offset);
+    let mut sums: Vec<i32> = (-140..=140).flat_map(around).collect();
+    sums.resize(sums.len().next_multiple_of(ROWS * CHANNELS), 0);
+    sums
 }

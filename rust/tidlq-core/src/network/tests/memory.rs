@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::small_network;
+use super::{requantizer, small_network};
 use crate::element::ElementType;
 use crate::isa::Isa;
 use crate::network::plan::{MemoryPlan, Place};
-use crate::network::proto::{Slice, layer::Op};
-use crate::network::sample::{Random, Sample};
-use crate::network::{Engine, Program, file, validate};
+use crate::network::proto::{self, Slice, layer::Op};
+use crate::network::sample::{Random, Sample, requantize};
+use crate::network::{Engine, Program, ValuesView, file, validate};
 
 fn program(sample: &Sample) -> Program {
     validate::program(file::decode(&sample.file()).unwrap()).unwrap()
@@ -106,6 +106,26 @@ fn a_chain_needs_two_slots() {
 }
 
 #[test]
+fn a_small_tensor_leaves_a_large_slot_to_a_large_one() {
+    let mut sample = Sample::default();
+    let mut last = sample.input(ElementType::U8, &[8], 0);
+    let slice = || Op::Slice(Slice { start: vec![0], step: vec![1] });
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let large = sample.tensor(ElementType::U8, &[1000], 0);
+        sample.layer(&[last; 125], large, Op::Concat(Default::default()));
+        let small = sample.tensor(ElementType::U8, &[8], 0);
+        sample.layer(&[large], small, slice());
+        let smaller = sample.tensor(ElementType::U8, &[8], 0);
+        sample.layer(&[small], smaller, slice());
+        (last, kept) = (smaller, [kept, vec![smaller]].concat());
+    }
+    sample.network.outputs = kept;
+    let engine = Engine::load(&sample.file(), Isa::Scalar, 1).unwrap();
+    assert_eq!(engine.feature_bytes(), 1000 + 2 * 8);
+}
+
+#[test]
 fn a_reshape_costs_no_memory() {
     let engine = Engine::load(&small_network().file(), Isa::Scalar, 1).unwrap();
     let program = engine.program();
@@ -118,4 +138,55 @@ fn a_reshape_costs_no_memory() {
     assert!(engine.feature_bytes() < without);
     let plan = MemoryPlan::of(program);
     assert_eq!(plan.places[5], plan.places[6]);
+}
+
+/// An image, a convolution of it with as many channels, and the sum of both.
+fn residual_network() -> Sample {
+    let mut sample = Sample::default();
+    let image = sample.input(ElementType::U8, &[1, 4, 4, 16], 0);
+    let first = sample.tensor(ElementType::U8, &[1, 4, 4, 16], 0);
+    let second = sample.tensor(ElementType::U8, &[1, 4, 4, 16], 0);
+    let summed = sample.tensor(ElementType::U8, &[1, 4, 4, 16], 0);
+    let weights = Random(3).values(ElementType::S8, 16 * 16);
+    let weight = sample.constant(ElementType::S8, &[16, 1, 1, 16], 0, &weights);
+    let convolution = || {
+        Op::Convolution(proto::Convolution {
+            weight,
+            bias: vec![0; 16],
+            stride: vec![1, 1],
+            dilation: vec![1, 1],
+            pad: vec![0, 0],
+            groups: 1,
+            requantize: requantize(&requantizer(0)),
+        })
+    };
+    sample.layer(&[image], first, convolution());
+    sample.layer(&[first], second, convolution());
+    let op = proto::Sum { requantize: requantize(&requantizer(0)), subtracted: Vec::new() };
+    sample.output_layer(&[first, second], summed, Op::Sum(op));
+    sample
+}
+
+#[test]
+fn an_operand_that_only_a_sum_reads_needs_no_memory() {
+    let mut sample = residual_network();
+    let bytes =
+        |sample: &Sample| Engine::load(&sample.file(), Isa::Scalar, 1).unwrap().feature_bytes();
+    assert_eq!(bytes(&sample), 2 * 256);
+    sample.network.outputs.push(2);
+    assert_eq!(bytes(&sample), 3 * 256, "another reader wants the operand");
+}
+
+#[test]
+fn an_operand_that_a_sum_absorbs_can_be_traced() {
+    let sample = residual_network();
+    let image: Vec<u8> = (0..=255).collect();
+    let engine = Engine::load(&sample.file(), Isa::Scalar, 1).unwrap();
+    let inputs = [ValuesView::U8(&image)];
+    let mut seen = sample.clone();
+    seen.network.outputs.push(2);
+    let want = Engine::load(&seen.file(), Isa::Scalar, 1).unwrap().run(&inputs, 1).unwrap();
+    let traced = engine.trace(&inputs, &[3, 2]).unwrap();
+    assert_eq!(traced, want);
+    assert_eq!(engine.run(&inputs, 1).unwrap(), want[..1]);
 }
