@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::buffer::AlignedBuffer;
 use super::executor::Engine;
-use super::plan::{MemoryPlan, Place};
+use super::plan::Place;
 use super::values::ValuesView;
 use crate::error::{Error, Result};
 use crate::kernels::Work;
@@ -13,15 +13,24 @@ use crate::kernels::Work;
 const FEW_INPUTS: usize = 8;
 
 /// Feature memory of one frame.
+#[derive(Default)]
 pub(super) struct Workspace {
-    slots: Vec<AlignedBuffer>,
+    pub slots: Vec<AlignedBuffer>,
 }
 
 impl Workspace {
-    /// Zeroed memory.
-    pub fn new(plan: &MemoryPlan) -> Result<Self> {
-        let slots = plan.slot_bytes.iter().map(|&bytes| AlignedBuffer::zeroed(bytes, "features"));
-        Ok(Self { slots: slots.collect::<Result<_>>()? })
+    /// Has slots of at least these sizes. What is in them is left over from other frames.
+    pub fn grow(&mut self, slot_bytes: &[usize]) -> Result<()> {
+        if self.slots.len() < slot_bytes.len() {
+            self.slots.resize(slot_bytes.len(), AlignedBuffer::default());
+        }
+        for (slot, &bytes) in self.slots.iter_mut().zip(slot_bytes) {
+            if slot.len() < bytes {
+                *slot = AlignedBuffer::default();
+                *slot = AlignedBuffer::zeroed(bytes, "features")?;
+            }
+        }
+        Ok(())
     }
 }
 

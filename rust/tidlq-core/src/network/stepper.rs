@@ -40,7 +40,11 @@ impl Stepper {
         let copies = inputs.iter().map(|view| Values::copy_of(view.element_type(), view.bytes()));
         let inputs = copies.collect::<Result<_>>()?;
         let frames = (0..frames)
-            .map(|_| Ok(Progress { workspace: Workspace::new(&engine.plan)?, position: 0 }))
+            .map(|_| {
+                let mut workspace = Workspace::default();
+                workspace.grow(&engine.plan.slot_bytes)?;
+                Ok(Progress { workspace, position: 0 })
+            })
             .collect::<Result<_>>()?;
         Ok(Self { engine, inputs, frames, position: 0 })
     }
