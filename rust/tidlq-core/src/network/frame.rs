@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::buffer::AlignedBuffer;
 use super::executor::Engine;
 use super::plan::Place;
+use super::pool::BufferPool;
 use super::values::ValuesView;
 use crate::error::{Error, Result};
 use crate::kernels::Work;
@@ -68,6 +69,27 @@ impl Frame<'_> {
             }
             tap(layer.output, self.bytes(workspace, layer.output))?;
         }
+        Ok(())
+    }
+
+    /// Runs one layer in memory that other frames use before and after.
+    pub fn pass(
+        &self,
+        workspace: &mut Workspace,
+        layer: usize,
+        threads: usize,
+        pool: &BufferPool,
+    ) -> Result<()> {
+        let Engine { program, plan, kernels, .. } = self.engine;
+        let output = program.layers[layer].output;
+        let place = plan.places[output];
+        if let (Place::Slot(slot), Some(_)) = (place, &kernels[layer]) {
+            pool.fill(workspace, slot, program.tensors[output].size_bytes())?;
+        }
+        self.execute(workspace, layer..layer + 1, threads, &mut |_, _| Ok(()))?;
+        // What nothing reads can still be looked at.
+        let unread = plan.released[layer].iter().filter(|&&slot| place != Place::Slot(slot));
+        unread.for_each(|&slot| pool.empty(workspace, slot));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ mod frame;
 mod matching;
 mod patch;
 mod plan;
+mod pool;
 mod program;
 mod stepper;
 mod validate;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::program::{Op, Program};
 
 /// Where a tensor's bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// In the caller's array of this network input.
     Input(usize),
@@ -20,6 +20,8 @@ pub(crate) enum Place {
 pub(crate) struct MemoryPlan {
     pub places: Vec<Place>,
     pub slot_bytes: Vec<usize>,
+    /// By layer: the slots that nothing reads any more once it has run.
+    pub released: Vec<Vec<usize>>,
 }
 
 impl MemoryPlan {
@@ -44,13 +46,13 @@ impl MemoryPlan {
                 released[last_use[owner]].push(slot);
             }
             places[layer.output] = places[owner];
-            for slot in std::mem::take(&mut released[step]) {
+            for &slot in &released[step] {
                 slots.free.insert((slots.bytes[slot], slot));
             }
         }
         // Validation leaves no tensor without a source.
         let places = places.into_iter().map(|place| place.unwrap_or(Place::Slot(0))).collect();
-        Self { places, slot_bytes: slots.bytes }
+        Self { places, slot_bytes: slots.bytes, released }
     }
 }
 
