@@ -7,8 +7,8 @@ Ours: every group of layers in every state above 8 bits, 16 frames, errors of th
 matched biases, from the bias-calibrated 8-bit network. NNCF: its accuracy control reverts one group
 of quantizers at a time and runs the whole network on the same frames. esp-ppq: its layer-wise
 analysis quantizes one layer at a time; it needs torch, which takes several GB and is installed only
-when it is asked for. All after calibration, whose time is not in the figures; all use all cores. On a machine
-that others use too, CPU seconds tell more than wall seconds.
+when it is asked for. All after calibration, whose time is not in the figures; all use all cores.
+On a machine that others use too, CPU seconds tell more than wall seconds.
 
 `--networks` are real ones, `--sizes` have random weights.
 """

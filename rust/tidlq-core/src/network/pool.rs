@@ -6,6 +6,9 @@ use super::buffer::AlignedBuffer;
 use super::frame::Workspace;
 use crate::error::Result;
 
+/// How many times as large as needed a buffer may be.
+const LOOSEST_FIT: usize = 2;
+
 /// Buffers that no frame uses now.
 #[derive(Default)]
 pub(super) struct BufferPool {
@@ -13,8 +16,8 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// Gives a slot at least this many bytes: the smallest free buffer that holds them, else a new
-    /// one in the place of the largest.
+    /// Gives a slot at least this many bytes: the smallest free buffer that holds them and is not far
+    /// too large, else a new one in the place of the largest.
     pub fn fill(&self, workspace: &mut Workspace, slot: usize, bytes: usize) -> Result<()> {
         if workspace.slots[slot].len() < bytes {
             workspace.slots[slot] = AlignedBuffer::default();
@@ -37,7 +40,8 @@ impl BufferPool {
     fn take(&self, bytes: usize) -> Option<AlignedBuffer> {
         let mut free = self.free.lock().ok()?;
         let sizes = || free.iter().map(AlignedBuffer::len).enumerate();
-        let fitting = sizes().filter(|&(_, size)| size >= bytes).min_by_key(|&(_, size)| size);
+        let is_fitting = |size: usize| (bytes..=LOOSEST_FIT * bytes).contains(&size);
+        let fitting = sizes().filter(|&(_, size)| is_fitting(size)).min_by_key(|&(_, size)| size);
         match fitting {
             Some((index, _)) => Some(free.swap_remove(index)),
             None => {
