@@ -140,12 +140,22 @@ def _against_frames(model: Path, frames: Path, rounds: int, idle: float) -> Iter
         yield f"| {tool} | " + " | ".join(cells) + " |"
 
 
-def _frame_file(folder: Path, count: int) -> Path:
-    """Written in another process: the peak memory of this one would count as its children's."""
-    file = folder / f"{count}.npy"
-    writer = multiprocessing.get_context("spawn").Process(target=write_frames, args=(file, count))
+def _write_apart(write: Callable[..., Path], *arguments: object) -> None:
+    """Writes in another process: the peak memory of this one would count as its children's."""
+    writer = multiprocessing.get_context("spawn").Process(target=write, args=arguments)
     writer.start()
     writer.join()
+
+
+def _frame_file(folder: Path, count: int) -> Path:
+    file = folder / f"{count}.npy"
+    _write_apart(write_frames, file, count)
+    return file
+
+
+def _model_file(folder: Path, size: str) -> Path:
+    file = folder / f"{size}.onnx"
+    _write_apart(SIZES[size], file)
     return file
 
 
@@ -166,7 +176,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         frames, many = (_frame_file(Path(folder), count) for count in (FRAMES, max(COUNTS)))
         for size in arguments.sizes:
-            model = SIZES[size](Path(folder) / f"{size}.onnx")
+            model = _model_file(Path(folder), size)
             idle = _cost_of_ours(model, frames, 0, None, 0.0).peak_mb
             beside = _side_by_side(model, frames, arguments.rounds, python, idle)
             lines = "\n".join(_against_frames(model, many, arguments.rounds, idle))

@@ -2,8 +2,8 @@
 
     python -m peers.nncf_ranking --model M --input NAME --frames F.npy --report R.json
 
-Run in the environment of the peers. The report has the seconds of the ranking alone, and how many
-groups it ranked.
+Run in the environment of the peers. The report has the seconds of the ranking alone, wall and CPU,
+and how many groups it ranked.
 """
 
 from __future__ import annotations
@@ -38,9 +38,13 @@ def main() -> None:
     rank = ranker.Ranker.rank_groups_of_quantizers
 
     def timed(self: Any, groups: list[Any], *rest: Any) -> Any:
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         ranked = rank(self, groups, *rest)
-        figures.update(seconds=time.perf_counter() - started, groups=len(groups))
+        figures.update(
+            seconds=time.perf_counter() - started,
+            cpu_seconds=time.process_time() - started_cpu,
+            groups=len(groups),
+        )
         return ranked
 
     ranker.Ranker.rank_groups_of_quantizers = timed

@@ -88,7 +88,12 @@ class FrameStepper:
     """
 
     def __new__(
-        cls, file: bytes, inputs: list[NDArray[np.generic]], threads: int = 0
+        cls,
+        file: bytes,
+        inputs: list[NDArray[np.generic]],
+        threads: int = 0,
+        *,
+        once: bool = False,
     ) -> FrameStepper:
         """Loads the bytes of a `.tidlq` file and puts frames before its first layer.
 
@@ -97,6 +102,9 @@ class FrameStepper:
             inputs: one array per Network input, shape [frames, *input.shape], of the input's dtype;
                 copied.
             threads: 0 means one per core. They do not change results.
+            once: there will be no restart: what no later layer reads is given back on the way, so
+                that memory is that of the features in use, and is no tensor any more. The layers
+                before the first one with a bias have run already.
 
         Raises:
             ArtifactError: The bytes are not a valid Network, or memory is not to be had.
@@ -125,7 +133,11 @@ class FrameStepper:
         """
 
     def restart(self) -> None:
-        """Goes back before the first layer, with the same inputs and the biases as they are."""
+        """Goes back before the first layer, with the same inputs and the biases as they are.
+
+        Raises:
+            OptionError: The frames pass `once`.
+        """
 
     def input_sums(self, layer: int, start: int, stop: int) -> NDArray[np.int64]:
         """Sums what a layer's window sees: S[k] = sum of (q - zero_point) of its input.

@@ -70,10 +70,12 @@ def open_float_session(
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
     def open_session() -> FloatSession:
-        session: FloatSession = ort.InferenceSession(
-            model, options, providers=["CPUExecutionProvider"]
-        )
-        return session
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        # It would keep the model for a fallback to another provider, which there is none of.
+        session.disable_fallback()
+        session._model_bytes = b""
+        found: FloatSession = session
+        return found
 
     try:
         return open_session()

@@ -272,6 +272,26 @@ def test_steps_that_are_not_possible_say_why(stepper: FrameStepper) -> None:
         stepper.advance(first)
 
 
+def test_frames_that_pass_once_have_the_same_sums_and_outputs(
+    demo: tuple[bytes, list[Array]],
+) -> None:
+    file, inputs = demo
+    kept, once = FrameStepper(file, inputs, 2), FrameStepper(file, inputs, 2, once=True)
+    for index in weighted(unpack_file(file)):
+        kept.advance(index)
+        once.advance(index)
+        frames = len(inputs[0])
+        assert np.array_equal(kept.input_sums(index, 0, frames), once.input_sums(index, 0, frames))
+        bias = [value + 3 for value in kept.bias(index)]
+        kept.set_bias(index, bias)
+        once.set_bias(index, bias)
+    kept.advance(len(kept.layers))
+    once.advance(len(once.layers))
+    assert bytes_of(once.outputs()) == bytes_of(kept.outputs())
+    with pytest.raises(OptionError, match="pass once"):
+        once.restart()
+
+
 def weighted_layer(stepper: FrameStepper) -> int:
     """The first layer with a bias."""
     for index in range(len(stepper.layers)):

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from tidlq.analysis.in_order import results_in_order
 from tidlq.analysis.measures import ErrorTotal, OutputError, Pair, compare_frames
 from tidlq.analysis.stages import LARGEST_PATCHES, StageVariant, VariedStages
 from tidlq.errors import DataError, ModelError
@@ -34,6 +35,13 @@ LARGEST_FEATURES = 256 << 20
 MATCHED_FRAMES = 4
 """Frames over which a variant's biases are moved: they make up for differences between two
 networks, which vary far less over frames than what either computes."""
+
+
+PREPARED_AHEAD = 8
+"""Variants that are planned, lowered and loaded while the engine runs earlier ones."""
+
+_Measured = tuple[Mapping[str, Pair], Sequence[float]]
+"""Errors by tensor, of the network's outputs and (`_local`) of features, and the user's metric."""
 
 
 class FloatNetwork(Protocol):
@@ -190,6 +198,7 @@ class VariantMeter:
         self._open_features = open_features
         self._metric = metric
         self._float_means = float_means
+        self._threads = threads
         self._base = Variant("", "", base or Precision())
         self._stages = VariedStages(graph, partition, plan_of(self._base.precision), threads)
         written = {name for stage in partition.stages for name in stage.outputs}
@@ -217,6 +226,7 @@ class VariantMeter:
         network = self._open_features(self._graph, [*self._kinds, *local])
         totals = [_Total() for _ in all_variants]
         prepared = _Prepared(self._plan_of, self._stages)
+        ahead = 0 if self._threads == 1 else PREPARED_AHEAD
         count = 0
         for turn in self._turns(frames, local):
             references = self._load(turn, network, local)
@@ -226,8 +236,11 @@ class VariantMeter:
                 first = turn[: prepared.frames]
                 layers = self._stages.weighted_layers
                 prepared.means = self._float_means(self._graph, layers, first)
-            for index, variant in enumerate(all_variants):
-                self._add(totals[index], prepared.of(variant), references)
+            comparisons = (
+                self._comparison(prepared.of(variant), references) for variant in all_variants
+            )
+            for index, measured in enumerate(results_in_order(comparisons, ahead)):
+                totals[index].add(*measured)
                 if progress is not None:
                     progress(index, len(variants))
             count += len(turn)
@@ -268,40 +281,44 @@ class VariantMeter:
             references[_local(name)] = np.ascontiguousarray(np.stack(arrays), np.float32)
         return references
 
-    def _add(
-        self,
-        total: _Total,
-        variants: tuple[StageVariant, ...],
-        references: Mapping[str, Array],
-    ) -> None:
-        """Measures a variant on the loaded frames."""
+    def _comparison(
+        self, variants: tuple[StageVariant, ...], references: Mapping[str, Array]
+    ) -> Callable[[], _Measured]:
+        """Measures a variant on the loaded frames when it is called."""
         stage = self._stages.only_stage
         outputs = () if stage is None else stage.stage.outputs
         is_plain = self._is_real and self._metric is None
-        if variants and is_plain and set(outputs) == self._kinds.keys():
-            (variant,) = variants
-            names = (*outputs, *map(_local, variant.probes))
-            given = [
-                (references[name].astype(np.float32, copy=False), self._kinds.get(name, "plain"))
-                for name in names
-            ]
-            pairs = self._stages.patch(variant).compare(given)
-            total.add(dict(zip(names, pairs, strict=True)))
-            return
+        if not variants or not is_plain or set(outputs) != self._kinds.keys():
+            measured = self._measured(variants, references)
+            return lambda: measured
+        (variant,) = variants
+        names = (*outputs, *map(_local, variant.probes))
+        given = [
+            (references[name].astype(np.float32, copy=False), self._kinds.get(name, "plain"))
+            for name in names
+        ]
+        patch = self._stages.patch(variant)
+        return lambda: (dict(zip(names, patch.compare(given), strict=True)), ())
+
+    def _measured(
+        self, variants: tuple[StageVariant, ...], references: Mapping[str, Array]
+    ) -> _Measured:
+        """Measures a variant on the loaded frames, by its outputs."""
         values, probes = self._stages.outputs(variants)
         found = {name: values[name] for name in self._kinds}
-        pairs_by_name = {
+        pairs = {
             name: compare_frames(kind, references[name], found[name])
             for name, kind in self._kinds.items()
         }
         for name, array in probes.items():
-            pairs_by_name[_local(name)] = compare_frames("plain", references[_local(name)], array)
-        total.add(pairs_by_name)
+            pairs[_local(name)] = compare_frames("plain", references[_local(name)], array)
+        metrics: list[float] = []
         if self._metric is not None:
             for index in range(len(next(iter(found.values())))):
                 wanted = {name: references[name][index] for name in found}
                 value = {name: array[index] for name, array in found.items()}
-                total.metrics.append(float(self._metric(wanted, value)))
+                metrics.append(float(self._metric(wanted, value)))
+        return pairs, metrics
 
 
 @dataclass
@@ -322,10 +339,13 @@ class _Prepared:
             plan = self.plans.get(id(variant)) or self.plan_of(variant.precision)
             # The base, which is what no layer differs in, keeps its calibrated biases.
             if self.means is not None and id(variant) not in self.plans:
-                plan = self.stages.with_matched_biases(plan, self.means, self.frames)
+                plan, found = self.stages.matched_variants(
+                    plan, variant.features, self.means, self.frames
+                )
                 self.plans[id(variant)] = plan
-            found = self.stages.variants(plan, variant.features)
-            self.size += sum(len(stage.file) for stage in found)
+            else:
+                found = self.stages.variants(plan, variant.features)
+            self.size += sum(stage.size for stage in found)
             if self.size <= LARGEST_PATCHES:
                 self.kept[id(variant)] = found
         return found
@@ -338,9 +358,10 @@ class _Total:
     errors: dict[str, ErrorTotal] = field(default_factory=dict)
     metrics: list[float] = field(default_factory=list)
 
-    def add(self, pairs: Mapping[str, Pair]) -> None:
+    def add(self, pairs: Mapping[str, Pair], metrics: Sequence[float]) -> None:
         for name, pair in pairs.items():
             self.errors.setdefault(name, ErrorTotal()).merge(pair)
+        self.metrics.extend(metrics)
 
     def result(self, variant: Variant) -> GroupSensitivity:
         results = {name: total.result for name, total in self.errors.items()}

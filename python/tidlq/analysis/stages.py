@@ -16,8 +16,9 @@ from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition, Stage, StageKind
 from tidlq.lowering.island import build_island
 from tidlq.lowering.network_file import pack_network
+from tidlq.lowering.network_pb2 import Network
 from tidlq.lowering.patch import PatchableStage, weighted_names
-from tidlq.spec import QuantPlan
+from tidlq.spec import LayerQuant, QuantPlan
 
 Array = NDArray[np.generic]
 
@@ -40,18 +41,20 @@ class StageVariant:
 
     Attributes:
         stage: its number.
-        file: the layers that differ.
+        network: the layers that differ.
         inputs, outputs: as in `StagePatch`.
         probes: tensors of the Graph that are looked at.
-        weighted: by layer of the Graph with a bias that it holds, its name among the file's.
+        weighted: by layer of the Graph with a bias that it holds, its name among the network's.
+        size: bytes of the network.
     """
 
     stage: int
-    file: bytes
+    network: Network
     inputs: tuple[str, ...]
     outputs: tuple[str | None, ...]
     probes: tuple[str, ...]
     weighted: Mapping[str, str]
+    size: int
 
 
 class VariedStages:
@@ -132,14 +135,18 @@ class VariedStages:
             stage = fixed.lowered.stage
             own = {*stage.inputs, *(layer.output for layer in stage.layers)}
             looked_at = tuple(name for name in probes if name in own)
-            if not looked_at and not fixed.lowered.differing(plan):
-                continue
             patch = fixed.lowered.patch(plan, looked_at)
             if patch.outputs:
-                file = pack_network(patch.network)
-                weighted = weighted_names(patch.network, patch.layers)
                 found.append(
-                    StageVariant(number, file, patch.inputs, patch.outputs, looked_at, weighted)
+                    StageVariant(
+                        number,
+                        patch.network,
+                        patch.inputs,
+                        patch.outputs,
+                        looked_at,
+                        weighted_names(patch.network, patch.layers),
+                        patch.network.ByteSize(),
+                    )
                 )
         return tuple(found)
 
@@ -149,9 +156,13 @@ class VariedStages:
         stages = (fixed.lowered.stage for fixed in self._fixed.values())
         return tuple(x for stage in stages for x in stage.layers if x.kind.has_weight)
 
-    def with_matched_biases(
-        self, plan: QuantPlan, means: Mapping[str, NDArray[np.float64]], frames: int
-    ) -> QuantPlan:
+    def matched_variants(
+        self,
+        plan: QuantPlan,
+        probes: Sequence[str],
+        means: Mapping[str, NDArray[np.float64]],
+        frames: int,
+    ) -> tuple[QuantPlan, tuple[StageVariant, ...]]:
         """A plan whose biases, where it differs, bring its accumulators' means to wanted ones.
 
         The biases of the base take back what its own rounding shifts on average; in a layer that
@@ -162,42 +173,69 @@ class VariedStages:
 
         Args:
             plan: of the same network.
+            probes: as in `variants`.
             means: by layer, float64 [C_out], over these frames; other layers keep their biases.
             frames: how many.
+
+        Returns:
+            The plan, and its `variants`.
         """
         layers = dict(plan.layers)
-        for variant in self.variants(plan):
-            fixed = self._fixed[variant.stage]
-            sources = {layer.name: layer.inputs[0] for layer in fixed.lowered.stage.layers}
-            weighted = [name for name in variant.weighted if name in means]
-            names = [name for name in weighted if plan.layers[name].largest_bias]
-            if not names:
-                continue
-            steps = {name: _steps(plan, name, sources[name]) for name in names}
-            matched = [
-                (
-                    variant.weighted[name],
-                    steps[name].tolist(),
-                    means[name].tolist(),
-                    list(plan.layers[name].largest_bias),
-                )
-                for name in names
-            ]
-            found = self._load(variant, fixed.baseline).match_means(frames, matched)
-            for name, bias in zip(names, found, strict=True):
-                values = np.asarray(bias, np.float64) * steps[name]
-                layers[name] = replace(layers[name], bias=tuple(values.tolist()))
-        return replace(plan, layers=layers)
+        found = self.variants(plan, probes)
+        for variant in found:
+            self._match_biases(variant, plan, layers, means, frames)
+        return replace(plan, layers=layers), found
+
+    def _match_biases(
+        self,
+        variant: StageVariant,
+        plan: QuantPlan,
+        layers: dict[str, LayerQuant],
+        means: Mapping[str, NDArray[np.float64]],
+        frames: int,
+    ) -> None:
+        """Moves the biases of a variant of a plan, in its network and in `layers`."""
+        fixed = self._fixed[variant.stage]
+        sources = {layer.name: layer.inputs[0] for layer in fixed.lowered.stage.layers}
+        names = [x for x in variant.weighted if x in means and plan.layers[x].largest_bias]
+        if not names:
+            return
+        steps = {name: _steps(plan, name, sources[name]) for name in names}
+        matched = [
+            (
+                variant.weighted[name],
+                steps[name].tolist(),
+                means[name].tolist(),
+                list(plan.layers[name].largest_bias),
+            )
+            for name in names
+        ]
+        patch = self._load(variant, fixed.baseline)
+        own = {layer.name: layer for layer in variant.network.layers}
+        is_loaded = True
+        for name, bias in zip(names, patch.match_means(frames, matched), strict=True):
+            values = np.asarray(bias, np.float64) * steps[name]
+            layers[name] = replace(layers[name], bias=tuple(values.tolist()))
+            # What a lowering of the new plan would write.
+            integers = layers[name].quantize_bias(plan.features[sources[name]].scale).tolist()
+            layer = own[variant.weighted[name]]
+            getattr(layer, layer.WhichOneof("op") or "").bias[:] = integers
+            is_loaded = is_loaded and integers == bias
+        if is_loaded:
+            self._keep(variant, patch)
 
     def patch(self, variant: StageVariant) -> Patch:
         """A variant, ready to run over the frames that are loaded."""
-        if variant not in self._patches:
+        patch = self._patches.get(variant)
+        if patch is None:
             patch = self._load(variant, self._fixed[variant.stage].baseline)
-            if self._patch_bytes + len(variant.file) > LARGEST_PATCHES:
-                return patch
-            self._patch_bytes += len(variant.file)
+            self._keep(variant, patch)
+        return patch
+
+    def _keep(self, variant: StageVariant, patch: Patch) -> None:
+        if self._patch_bytes + variant.size <= LARGEST_PATCHES:
+            self._patch_bytes += variant.size
             self._patches[variant] = patch
-        return self._patches[variant]
 
     def outputs(
         self, variants: Sequence[StageVariant]
@@ -250,7 +288,8 @@ class VariedStages:
         return dict(zip(stage.outputs, arrays[:count], strict=True))
 
     def _load(self, variant: StageVariant, baseline: Baseline) -> Patch:
-        return Patch(baseline, variant.file, list(variant.inputs), list(variant.outputs))
+        file = pack_network(variant.network)
+        return Patch(baseline, file, list(variant.inputs), list(variant.outputs))
 
     def _run_island(
         self, number: int, stage: Stage, values: Mapping[str, Array]

@@ -14,7 +14,7 @@ from tidlq.importers.frame_source import Frame, FrameSource
 
 Array = NDArray[np.generic]
 
-LARGEST_KEPT = 256 << 20
+LARGEST_KEPT = 64 << 20
 
 
 class KeptFrames:

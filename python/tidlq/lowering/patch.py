@@ -9,7 +9,8 @@ within the patch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
@@ -242,9 +243,16 @@ def weighted_names(network: Network, layers: Iterable[Layer]) -> dict[str, str]:
     return dict(zip(weighted, found, strict=True))
 
 
+# Of what decides a layer's integers.
+_decided = attrgetter(
+    *(
+        part.name
+        for part in fields(LayerQuant)
+        if part.name not in ("headroom_bits", "largest_bias")
+    )
+)
+
+
 def _is_same(one: LayerQuant, other: LayerQuant) -> bool:
     """Two decisions give the same integers."""
-    if one is other:
-        return True
-    plain = [replace(quant, headroom_bits=None, largest_bias=()) for quant in (one, other)]
-    return plain[0] == plain[1]
+    return one is other or bool(_decided(one) == _decided(other))

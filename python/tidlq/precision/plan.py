@@ -65,17 +65,28 @@ _FREE = frozenset(
 """Kinds whose output's scale follows from its range alone."""
 
 
+@dataclass(frozen=True)
+class _LayerDecision:
+    """A layer and what it writes; one that writes positions has no feature."""
+
+    layer: LayerQuant
+    feature: FeatureQuant | None
+    integers: Interval | None
+
+
 @dataclass
 class PlanMemory:
     """What plans that differ in precision alone have in common.
 
     Attributes:
         weights: decisions, and biases in real units, by layer and by all that they depend on.
+        layers: likewise the whole of what is decided about a layer.
     """
 
     weights: dict[tuple[object, ...], tuple[WeightDecision, tuple[float, ...]]] = field(
         default_factory=dict
     )
+    layers: dict[tuple[object, ...], _LayerDecision] = field(default_factory=dict)
 
 
 FREE_SHIFT = -64
@@ -108,6 +119,7 @@ def make_plan(
             as soon as the possible scales are known; `ranges.features` is not read then. A plan
             made later from the chosen ranges is the same plan.
         memory: of earlier plans that differ in precision alone; the plan is the same without.
+            `choose` is asked only where none of them decided the same.
 
     Raises:
         QuantProtoError: A range is missing, or a feature is to have other bits than it can have.
@@ -235,6 +247,27 @@ class _Planner:
 
     def add(self, layer: Layer) -> None:
         """Plans one layer; its inputs are planned already."""
+        key = (
+            layer.name,
+            self.precision.features.get(layer.output),
+            self.precision.feature_bits(layer.output),
+            self.precision.parameter_bits(layer.name),
+            *((self.features.get(name), self.integers.get(name)) for name in layer.inputs),
+        )
+        decision = self.memory.layers.get(key)
+        if decision is None:
+            self._decide(layer)
+            decision = self.memory.layers[key] = _LayerDecision(
+                self.layers[layer.name],
+                self.features.get(layer.output),
+                self.integers.get(layer.output),
+            )
+        self.layers[layer.name] = decision.layer
+        if decision.feature is not None and decision.integers is not None:
+            self.features[layer.output] = decision.feature
+            self.integers[layer.output] = decision.integers
+
+    def _decide(self, layer: Layer) -> None:
         if layer.writes_positions:
             self.layers[layer.name] = LayerQuant(self.exact_mode)
             return

@@ -76,7 +76,7 @@ impl Subject {
 
     fn measure(&mut self) -> Outcome<()> {
         for _ in 0..REPEATS {
-            self.stepper.restart();
+            self.stepper.restart()?;
             self.stepper.advance(0..1, self.layer)?;
             let start = Instant::now();
             self.stepper.advance(0..1, self.layer + 1)?;

@@ -41,7 +41,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = stepper.layers().into_iter().map(str::to_owned).collect();
     let mut least = vec![f64::MAX; names.len()];
     for _ in 0..rounds {
-        stepper.restart();
+        stepper.restart()?;
         for (layer, least) in least.iter_mut().enumerate() {
             let start = Instant::now();
             stepper.advance(0..1, layer + 1)?;

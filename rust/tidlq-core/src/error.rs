@@ -137,6 +137,9 @@ pub enum StepFault {
     /// An interrupted advance.
     #[error("an interrupted advance left the frames at different layers: advance again or restart")]
     Uneven,
+    /// A restart of frames whose inputs are gone.
+    #[error("the frames pass once and cannot be restarted: what they read has been given back")]
+    Once,
     /// Outputs are asked for before the last layer has run.
     #[error(
         "the outputs exist after all {layers} layers: the frames stand before layer {position}"

@@ -19,17 +19,19 @@ pub(crate) struct FrameStepper {
 impl FrameStepper {
     /// Loads the bytes of a `.tidlq` file and puts frames before its first layer.
     #[new]
-    #[pyo3(signature = (file, inputs, threads = 0))]
+    #[pyo3(signature = (file, inputs, threads = 0, *, once = false))]
     fn new(
         py: Python<'_>,
         file: &[u8],
         inputs: Vec<Bound<'_, PyAny>>,
         threads: i64,
+        once: bool,
     ) -> PyResult<Self> {
         let engine = load(py, file, threads)?;
         let (arrays, frames) = parse_inputs(py, engine.program(), &inputs, 1)?;
         let views = views(&arrays)?;
-        let inner = enter(py, || network::Stepper::new(engine, &views, frames))?;
+        let open = if once { network::Stepper::once } else { network::Stepper::new };
+        let inner = enter(py, || open(engine, &views, frames))?;
         Ok(Self { inner })
     }
 
@@ -70,8 +72,8 @@ impl FrameStepper {
         Ok(())
     }
 
-    fn restart(&mut self) {
-        self.inner.restart();
+    fn restart(&mut self, py: Python<'_>) -> PyResult<()> {
+        self.inner.restart().map_err(|error| to_python(py, &error))
     }
 
     fn input_sums<'py>(

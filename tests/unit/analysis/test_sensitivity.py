@@ -243,7 +243,7 @@ def test_matched_biases_take_back_what_a_variant_shifts() -> None:
     )
     layers = {**plan.layers, "conv": dataclasses.replace(quant, bias=shifted)}
     means = float_accumulator_means(small.graph, small.parts.layers, small.frames)
-    moved = stages.with_matched_biases(dataclasses.replace(plan, layers=layers), means, FRAMES)
+    moved, _ = stages.matched_variants(dataclasses.replace(plan, layers=layers), (), means, FRAMES)
 
     def channel_means(plan: QuantPlan) -> NDArray[np.float64]:
         values, _ = stages.outputs(stages.variants(plan))
@@ -258,3 +258,22 @@ def test_matched_biases_take_back_what_a_variant_shifts() -> None:
     assert np.abs(before).max() > 2 * step
     assert np.abs(channel_means(moved) - wanted).max() < 0.1 * step
     assert moved.features == plan.features
+
+
+@pytest.mark.parametrize("scale_type", [0, 1, 4])
+def test_a_variant_with_matched_biases_is_lowered_as_its_plan(scale_type: int) -> None:
+    net = network(scale_type)
+    stages = VariedStages(net.graph, net.parts, net.plans.plan(Precision()), 1)
+    stages.run({"input0": np.stack([frame["input0"] for frame in net.frames])}, FRAMES)
+    means = float_accumulator_means(net.graph, stages.weighted_layers, net.frames)
+    moved = 0
+    for variant in variants_of(net):
+        plan = net.plans.plan(variant.precision)
+        matched, found = stages.matched_variants(plan, variant.features, means, FRAMES)
+        moved += matched != plan
+        again = stages.variants(matched, variant.features)
+        assert [x.network for x in found] == [x.network for x in again]
+        for kept, loaded in zip(found, again, strict=True):
+            outputs = zip(stages.patch(kept).outputs(), stages.patch(loaded).outputs(), strict=True)
+            assert all(np.array_equal(one, other) for one, other in outputs)
+    assert moved > 4

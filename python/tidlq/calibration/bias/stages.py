@@ -133,7 +133,7 @@ class IntegerStages:
         visit: Visit | None,
     ) -> dict[str, Array]:
         arrays = [values[name] for name in stage.inputs]
-        stepper = FrameStepper(self._files[number], arrays, self._threads)
+        stepper = FrameStepper(self._files[number], arrays, self._threads, once=True)
         for weighted in self.layers[number]:
             given = biases.get(weighted.layer.name)
             if given is not None:

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::buffer::AlignedBuffer;
 use super::executor::Engine;
-use super::plan::{MemoryPlan, Place};
+use super::plan::Place;
+use super::pool::BufferPool;
 use super::schedule::{Schedule, Step};
 use super::values::ValuesView;
 use crate::error::{Error, Result};
@@ -14,15 +15,24 @@ use crate::kernels::{Kernel, Residual, Work};
 const FEW_INPUTS: usize = 8;
 
 /// Feature memory of one frame.
+#[derive(Default)]
 pub(super) struct Workspace {
-    slots: Vec<AlignedBuffer>,
+    pub slots: Vec<AlignedBuffer>,
 }
 
 impl Workspace {
-    /// Zeroed memory.
-    pub fn new(plan: &MemoryPlan) -> Result<Self> {
-        let slots = plan.slot_bytes.iter().map(|&bytes| AlignedBuffer::zeroed(bytes, "features"));
-        Ok(Self { slots: slots.collect::<Result<_>>()? })
+    /// Has slots of at least these sizes. What is in them is left over from other frames.
+    pub fn grow(&mut self, slot_bytes: &[usize]) -> Result<()> {
+        if self.slots.len() < slot_bytes.len() {
+            self.slots.resize(slot_bytes.len(), AlignedBuffer::default());
+        }
+        for (slot, &bytes) in self.slots.iter_mut().zip(slot_bytes) {
+            if slot.len() < bytes {
+                *slot = AlignedBuffer::default();
+                *slot = AlignedBuffer::zeroed(bytes, "features")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -81,6 +91,28 @@ impl Frame<'_> {
         let [inputs @ .., other] = inputs else { return };
         work.residual = Some(Residual { sum: &fused.sum, position: fused.position, other });
         kernel.run(inputs, output, &work);
+    }
+
+    /// Runs one step of the layers one by one, in memory that other frames use before and after.
+    pub fn pass(
+        &self,
+        workspace: &mut Workspace,
+        layer: usize,
+        threads: usize,
+        pool: &BufferPool,
+    ) -> Result<()> {
+        let Engine { program, kernels, .. } = self.engine;
+        let plan = &self.schedule.plan;
+        let output = program.layers[layer].output;
+        let place = plan.places[output];
+        if let (Place::Slot(slot), Some(_)) = (place, &kernels[layer]) {
+            pool.fill(workspace, slot, program.tensors[output].size_bytes())?;
+        }
+        self.execute(workspace, layer..layer + 1, threads, &mut |_, _| Ok(()))?;
+        // What nothing reads can still be looked at.
+        let unread = plan.released[layer].iter().filter(|&&slot| place != Place::Slot(slot));
+        unread.for_each(|&slot| pool.empty(workspace, slot));
+        Ok(())
     }
 
     fn with_inputs(&self, workspace: &Workspace, tensors: &[usize], body: impl FnOnce(&[&[u8]])) {

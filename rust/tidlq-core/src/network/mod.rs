@@ -14,6 +14,7 @@ mod frame;
 mod matching;
 mod patch;
 mod plan;
+mod pool;
 mod program;
 mod schedule;
 mod stepper;

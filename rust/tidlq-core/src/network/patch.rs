@@ -76,16 +76,18 @@ impl Patch {
         threads: usize,
         body: impl FnOnce(&[&[u8]]),
     ) -> Result<()> {
-        let mut slots = self.slots()?;
+        let mut workspace = base.layered.take_workspace(&self.order.slot_bytes)?;
         for step in &self.order.steps {
-            self.run_step(base, step, &mut slots, kept, threads);
+            self.run_step(base, step, &mut workspace.slots, kept, threads);
         }
-        let results = self.order.results.iter().map(|source| self.input(source, &slots, kept));
+        let slots = &workspace.slots;
+        let results = self.order.results.iter().map(|source| self.input(source, slots, kept));
         body(&results.collect::<Vec<_>>());
+        base.layered.give_back(workspace);
         Ok(())
     }
 
-    /// Runs several frames layer by layer, as far as the last of the `wanted` layers of the patch;
+    /// Runs several frames layer by layer, up to the last of the `wanted` layers of the patch;
     /// `bias` gives, from the inputs of all frames, the bias that a layer is to have.
     pub(super) fn step_by_step<'a, K: Fn(usize) -> &'a [u8] + Sync>(
         &mut self,
@@ -97,25 +99,30 @@ impl Patch {
         let is_wanted =
             |step: &Step| matches!(step.writer, Writer::Patch(x) if wanted.contains(&x));
         let Some(last) = self.order.steps.iter().rposition(is_wanted) else { return Ok(()) };
-        let mut frames = kept.iter().map(|_| self.slots()).collect::<Result<Vec<_>>>()?;
+        let workspaces = kept.iter().map(|_| base.layered.take_workspace(&self.order.slot_bytes));
+        let mut frames = workspaces.collect::<Result<Vec<_>>>()?;
         for position in 0..=last {
             if let Writer::Patch(layer) = self.order.steps[position].writer {
                 let source = self.order.steps[position].inputs[0];
                 let pairs = frames.iter().zip(kept);
-                let inputs = pairs.map(|(slots, kept)| self.input(&source, slots, kept));
+                let inputs = pairs.map(|(frame, kept)| self.input(&source, &frame.slots, kept));
                 let inputs: Vec<&[u8]> = inputs.collect();
                 let bias = bias(&self.program, layer, &inputs)?;
                 if let Some(bias) = bias {
                     self.set_bias(base, layer, bias);
                 }
             }
+            if position == last {
+                break;
+            }
             let (patch, step) = (&*self, &self.order.steps[position]);
             let mut pairs: Vec<_> = frames.iter_mut().zip(kept).collect();
-            base.for_each_frame(&mut pairs, |_, (slots, kept), threads| {
-                patch.run_step(base, step, slots, kept, threads);
+            base.for_each_frame(&mut pairs, |_, (frame, kept), threads| {
+                patch.run_step(base, step, &mut frame.slots, kept, threads);
                 Ok(())
             })?;
         }
+        frames.into_iter().for_each(|workspace| base.layered.give_back(workspace));
         Ok(())
     }
 
@@ -126,12 +133,6 @@ impl Patch {
         }
         let spec = &self.program.layers[layer];
         self.kernels[layer] = kernel_for(base.isa(), &self.program, spec);
-    }
-
-    /// Memory of one frame.
-    fn slots(&self) -> Result<Vec<AlignedBuffer>> {
-        let sizes = self.order.slot_bytes.iter();
-        sizes.map(|&bytes| AlignedBuffer::zeroed(bytes, "features")).collect()
     }
 
     fn run_step<'a>(

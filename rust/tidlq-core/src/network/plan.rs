@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::program::{Op, Program};
 
 /// Where a tensor's bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Place {
     /// In the caller's array of this network input.
     Input(usize),
@@ -28,6 +28,8 @@ pub(crate) struct Touched<'a> {
 pub(crate) struct MemoryPlan {
     pub places: Vec<Place>,
     pub slot_bytes: Vec<usize>,
+    /// By step: the slots that nothing reads any more once it has run.
+    pub released: Vec<Vec<usize>>,
 }
 
 impl MemoryPlan {
@@ -61,6 +63,7 @@ impl MemoryPlan {
         }
         needs.sort_unstable_by_key(|&(bytes, step, _)| (Reverse(bytes), step));
         let mut slots: Vec<Slot> = Vec::new();
+        let mut released = vec![Vec::new(); steps.len() + 1];
         for (bytes, step, owner) in needs {
             let mut free = slots.iter().rev().take(SEARCHED_SLOTS);
             let free = free.position(|slot| slot.is_free(step, last_use[owner]));
@@ -70,10 +73,12 @@ impl MemoryPlan {
             }
             slots[slot].taken.insert(step, last_use[owner]);
             places[owner] = Some(Place::Slot(slot));
+            released[last_use[owner]].push(slot);
         }
         let place = |tensor: usize| places[tensor].or(places[owners[tensor]]);
         let places = (0..places.len()).map(|tensor| place(tensor).unwrap_or(Place::Slot(0)));
-        Self { places: places.collect(), slot_bytes: slots.iter().map(|slot| slot.bytes).collect() }
+        let slot_bytes = slots.iter().map(|slot| slot.bytes).collect();
+        Self { places: places.collect(), slot_bytes, released }
     }
 }
 

@@ -72,16 +72,24 @@ impl Schedule {
 
     /// Lends memory for a frame.
     pub fn with_workspace<R>(&self, body: impl FnOnce(&mut Workspace) -> Result<R>) -> Result<R> {
-        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
-        let mut workspace = match idle {
-            Some(workspace) => workspace,
-            None => Workspace::new(&self.plan)?,
-        };
+        let mut workspace = self.take_workspace(&self.plan.slot_bytes)?;
         let result = body(&mut workspace);
+        self.give_back(workspace);
+        result
+    }
+
+    /// A workspace with slots of at least these sizes.
+    pub fn take_workspace(&self, slot_bytes: &[usize]) -> Result<Workspace> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        let mut workspace = idle.unwrap_or_default();
+        workspace.grow(slot_bytes)?;
+        Ok(workspace)
+    }
+
+    pub fn give_back(&self, workspace: Workspace) {
         if let Ok(mut idle) = self.idle.lock() {
             idle.push(workspace);
         }
-        result
     }
 }
 

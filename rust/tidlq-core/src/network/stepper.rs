@@ -1,10 +1,13 @@
 //! Several frames that go through the layers together, one layer at a time.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
+use super::buffer::AlignedBuffer;
 use super::executor::Engine;
 use super::frame::{Frame, Workspace};
 use super::plan::Place;
+use super::pool::BufferPool;
 use super::program::{LayerSpec, Program};
 use super::validate;
 use super::values::{Values, ValuesView};
@@ -20,7 +23,12 @@ pub struct Stepper {
     frames: Vec<Progress>,
     /// The next layer to run, when all frames have come equally far.
     position: usize,
+    /// Of frames that pass once: memory that is free.
+    pool: Option<BufferPool>,
 }
+
+/// An input that was given back.
+const GONE: Values = Values::U8(Vec::new());
 
 /// How far a frame has come.
 struct Progress {
@@ -40,9 +48,45 @@ impl Stepper {
         let copies = inputs.iter().map(|view| Values::copy_of(view.element_type(), view.bytes()));
         let inputs = copies.collect::<Result<_>>()?;
         let frames = (0..frames)
-            .map(|_| Ok(Progress { workspace: Workspace::new(&engine.layered.plan)?, position: 0 }))
+            .map(|_| {
+                let mut workspace = Workspace::default();
+                workspace.grow(&engine.layered.plan.slot_bytes)?;
+                Ok(Progress { workspace, position: 0 })
+            })
             .collect::<Result<_>>()?;
-        Ok(Self { engine, inputs, frames, position: 0 })
+        Ok(Self { engine, inputs, frames, position: 0, pool: None })
+    }
+
+    /// [`Stepper::new`] for frames that pass once: what no later layer reads is given back, so that
+    /// memory is that of the features in use. The layers before the first one with a bias run at
+    /// once, and inputs that no other reads are not copied. There is no restart, and
+    /// [`Stepper::tensor`] has only what layers to come read and what the last one wrote.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stepper::new`].
+    pub fn once(engine: Engine, inputs: &[ValuesView<'_>], frames: usize) -> Result<Self> {
+        engine.check_inputs(inputs, frames)?;
+        let position = engine.program.layers.iter().position(|layer| layer.op.bias().is_some());
+        let position = position.unwrap_or(0);
+        let read = places_read(&engine, position);
+        let copies = inputs.iter().enumerate().map(|(input, view)| {
+            let is_read = read.contains(&Place::Input(input));
+            if is_read { Values::copy_of(view.element_type(), view.bytes()) } else { Ok(GONE) }
+        });
+        let copies = copies.collect::<Result<_>>()?;
+        let slots = vec![AlignedBuffer::default(); engine.layered.plan.slot_bytes.len()];
+        let workspaces = (0..frames).map(|_| Workspace { slots: slots.clone() });
+        let mut progress: Vec<_> =
+            workspaces.map(|workspace| Progress { workspace, position }).collect();
+        let pool = BufferPool::default();
+        engine.for_each_frame(&mut progress, |frame, progress, threads| {
+            let (engine, schedule) = (&engine, &engine.layered);
+            let frame = Frame { engine, schedule, inputs, frame };
+            (0..position)
+                .try_for_each(|layer| frame.pass(&mut progress.workspace, layer, threads, &pool))
+        })?;
+        Ok(Self { engine, inputs: copies, frames: progress, position, pool: Some(pool) })
     }
 
     /// The engine that runs the layers.
@@ -66,11 +110,19 @@ impl Stepper {
     }
 
     /// Goes back before the first layer, with the same inputs and the biases as they are.
-    pub fn restart(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// The frames pass once.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.pool.is_some() {
+            return Err(StepFault::Once.into());
+        }
         self.position = 0;
         for frame in &mut self.frames {
             frame.position = 0;
         }
+        Ok(())
     }
 
     /// Runs some of the frames through the layers before `layer`. When a caller stops after some of
@@ -90,20 +142,43 @@ impl Stepper {
             return Err(StepFault::Backwards { layer, position }.into());
         }
         self.check_frames(&frames)?;
-        let Self { engine, inputs, frames: progress, .. } = self;
+        let Self { engine, inputs, frames: progress, pool, .. } = self;
         let views: Vec<ValuesView<'_>> = inputs.iter().map(Values::view).collect();
         engine.for_each_frame(&mut progress[frames.clone()], |index, progress, threads| {
             let schedule = &engine.layered;
             let frame = Frame { engine, schedule, inputs: &views, frame: frames.start + index };
-            let layers = progress.position..layer;
-            frame.execute(&mut progress.workspace, layers, threads, &mut |_, _| Ok(()))?;
-            progress.position = layer;
+            match &*pool {
+                None => {
+                    let layers = progress.position..layer;
+                    frame.execute(&mut progress.workspace, layers, threads, &mut |_, _| Ok(()))?;
+                    progress.position = layer;
+                }
+                Some(pool) => {
+                    while progress.position < layer {
+                        frame.pass(&mut progress.workspace, progress.position, threads, pool)?;
+                        progress.position += 1;
+                    }
+                }
+            }
             Ok(())
         })?;
         if self.frames.iter().all(|frame| frame.position == layer) {
             self.position = layer;
+            if self.pool.is_some() {
+                self.release_inputs();
+            }
         }
         Ok(())
+    }
+
+    /// Gives back the inputs that no layer to come reads.
+    fn release_inputs(&mut self) {
+        let read = places_read(&self.engine, self.position);
+        for (position, values) in self.inputs.iter_mut().enumerate() {
+            if !read.contains(&Place::Input(position)) {
+                *values = GONE;
+            }
+        }
     }
 
     /// Exact sums of `q - zero_point` of the next layer's input over frames and output positions,
@@ -256,9 +331,17 @@ impl Stepper {
     fn is_held(&self, tensor: usize) -> bool {
         let Engine { program, layered, kernels, .. } = &self.engine;
         let plan = &layered.plan;
-        let Place::Slot(slot) = plan.places[tensor] else {
-            return true;
+        let size = program.tensors[tensor].size_bytes();
+        let slot = match plan.places[tensor] {
+            Place::Constant(_) => return true,
+            Place::Input(position) => {
+                return self.inputs[position].view().bytes().len() == size * self.frames.len();
+            }
+            Place::Slot(slot) => slot,
         };
+        if self.frames.iter().any(|frame| frame.workspace.slots[slot].len() < size) {
+            return false;
+        }
         let run = &program.layers[..self.position];
         let Some(writer) = run.iter().position(|layer| layer.output == tensor) else {
             return false;
@@ -269,6 +352,13 @@ impl Stepper {
             kernel.is_some() && plan.places[layer.output] == Place::Slot(slot)
         })
     }
+}
+
+/// Where what the layers from a position on read is, and what the network gives out.
+fn places_read(engine: &Engine, position: usize) -> HashSet<Place> {
+    let Engine { program, layered, .. } = engine;
+    let to_come = program.layers[position..].iter().flat_map(|layer| &layer.inputs);
+    to_come.chain(&program.outputs).map(|&tensor| layered.plan.places[tensor]).collect()
 }
 
 fn unweighted(layer: &LayerSpec) -> Error {

@@ -63,13 +63,64 @@ fn a_restart_gives_the_same_again() {
     stepper.advance(0..FRAMES, LAYERS).unwrap();
     let want = stepper.outputs().unwrap();
     for stop in [0, 3, LAYERS] {
-        stepper.restart();
+        stepper.restart().unwrap();
         stepper.advance(0..FRAMES, stop).unwrap();
-        stepper.restart();
+        stepper.restart().unwrap();
         assert_eq!(stepper.position(), 0);
         stepper.advance(0..FRAMES, LAYERS).unwrap();
         assert_eq!(stepper.outputs().unwrap(), want);
     }
+}
+
+fn passing_once(isa: Isa, threads: usize) -> Stepper {
+    let engine = engine(&small_network(), isa, threads);
+    Stepper::once(engine, &[ValuesView::U8(&frames())], FRAMES).unwrap()
+}
+
+#[test]
+fn frames_that_pass_once_end_as_a_run_does() {
+    let want =
+        engine(&small_network(), Isa::Scalar, 1).run(&[ValuesView::U8(&frames())], FRAMES).unwrap();
+    for isa in Isa::available() {
+        for threads in [1, 2, 3] {
+            assert_eq!(finished(passing_once(isa, threads)), want, "{isa}, {threads} threads");
+            let mut stepper = passing_once(isa, threads);
+            for layer in stepper.position()..=LAYERS {
+                stepper.advance(0..FRAMES, layer).unwrap();
+            }
+            assert_eq!(stepper.outputs().unwrap(), want);
+        }
+    }
+}
+
+#[test]
+fn of_frames_that_pass_once_what_layers_to_come_read_is_there() {
+    let (mut kept, mut once) = (stepper(Isa::Scalar, 2), passing_once(Isa::Scalar, 2));
+    let program = kept.engine().program().clone();
+    for position in once.position()..=LAYERS {
+        kept.advance(0..FRAMES, position).unwrap();
+        once.advance(0..FRAMES, position).unwrap();
+        for (tensor, spec) in program.tensors.iter().enumerate() {
+            let to_come = &program.layers[position..];
+            let is_read = to_come.iter().any(|layer| layer.inputs.contains(&tensor));
+            let is_output = program.outputs.contains(&tensor);
+            let written = &program.layers[..position];
+            let is_written = program.inputs.contains(&tensor)
+                || written.iter().any(|layer| layer.output == tensor);
+            if is_written && (is_read || is_output) {
+                assert_eq!(once.tensor(tensor), kept.tensor(tensor), "{}", spec.name);
+            }
+        }
+    }
+    let not_held = |tensor: &str| StepFault::NotHeld { tensor: tensor.into(), position: LAYERS };
+    assert_eq!(fault(once.tensor(program.inputs[0])), not_held("t0"));
+    let first = program.find("t2").unwrap();
+    assert_eq!(fault(once.tensor(first)), not_held("t2"));
+}
+
+#[test]
+fn frames_that_pass_once_cannot_be_restarted() {
+    assert_eq!(fault(passing_once(Isa::Scalar, 1).restart()), StepFault::Once);
 }
 
 #[test]
@@ -167,7 +218,7 @@ fn what_is_not_next_or_has_no_bias_is_named() {
     assert_eq!(fault(stepper.bias(9)), missing);
     let unfinished = StepFault::Unfinished { position: 1, layers: LAYERS };
     assert_eq!(fault(stepper.outputs()), unfinished);
-    stepper.restart();
+    stepper.restart().unwrap();
     let frames = StepFault::Frames { start: 1, stop: 9, frames: FRAMES };
     assert_eq!(fault(stepper.input_sums(0, 1..9)), frames);
 }
