@@ -132,8 +132,8 @@ def prelu(draw: DrawFn) -> Made:
     return case, y
 
 
-def check(made: Made, seed: int, least: int | None = None) -> None:
-    assert_same_as_litert(*made, np.random.default_rng(seed), least)
+def check(made: Made, seed: int, least: int | None = None, *, within: int = 0) -> None:
+    assert_same_as_litert(*made, np.random.default_rng(seed), least, within=within)
 
 
 seeds = st.integers(0, 2**32 - 1)
@@ -230,7 +230,10 @@ def test_gelu_equals_litert(
     y = case.net.node("Gelu", x, approximate="tanh" if approximate else "none")
     target = drawn_quant(data.draw, dtype)
     case.output(y, (1, 300), target, "GELU", (x,), {"approximate": approximate})
-    check((case, y), data.draw(seeds))
+    # The C library's tanhf, which LiteRT calls, is up to 2 units in the last place off; ours is
+    # correctly rounded. At 16 bits, one of LiteRT's 513 places can then fall into the next integer.
+    is_apart = approximate and dtype is np.int16
+    check((case, y), data.draw(seeds), within=int(is_apart))
 
 
 @given(st.sampled_from(SIGNED), st.data())
