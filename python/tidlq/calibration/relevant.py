@@ -39,8 +39,8 @@ _OF_FUNCTION: Mapping[str, Mapping[int, Interval]] = MappingProxyType(
     }
 )
 # x * sigmoid(x) is within 0.003 and 0.000002 of zero below; above, the sigmoid is within a step of
-# 17 and of 23 bits of 1, because x times what it lacks has to be small for large x, too.
-_OF_SWISH: Mapping[int, Interval] = MappingProxyType({8: (-8.0, 12.0), 16: (-16.0, 16.0)})
+# 17 bits of 1, because x times what it lacks has to be small for large x, too.
+_OF_SWISH: Mapping[int, Interval] = MappingProxyType({8: (-8.0, 12.0), 16: (-16.0, math.inf)})
 _POSSIBLE: Mapping[str, Interval] = MappingProxyType(
     {
         **dict.fromkeys(("Sigmoid", "HardSigmoid"), (0.0, 1.0)),
@@ -141,7 +141,8 @@ class _Readings:
             return self._by_gains(name, layer)
         ends = self._ends(layer)
         if ends is not None and self._is_gate(name, layer):
-            return ends
+            # 16 bits have integers enough for what lies beyond.
+            return ends if self.bits == 8 else (ends[0], math.inf)
         attributes = layer.attributes
         if not isinstance(attributes, FunctionAttributes):
             return _EVERYTHING

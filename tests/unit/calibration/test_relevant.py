@@ -123,7 +123,11 @@ def test_what_only_a_gate_reads_matters_until_the_gate_is_open(gate, ends):
     net, x = network()
     names = [net.constant(values) for values in ([0.5, 2.0, 1.0], [0] * 3, [0] * 3, [1] * 3)]
     gained = net.node("BatchNormalization", x, *names, epsilon=0.0)
-    assert relevant(net, net.node("Mul", x, gate(net, gained)))[gained] == ends
+    graph = net.graph(net.node("Mul", x, gate(net, gained)))
+    layers = parts_of(graph).layers
+    found = find_relevant_ranges(graph, layers)[gained]
+    assert (found.min, found.max) == ends
+    assert find_relevant_ranges(graph, layers, 16)[gained].max == LARGEST
 
 
 def test_gains_that_another_layer_reads_leave_everything_relevant():
