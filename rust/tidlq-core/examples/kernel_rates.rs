@@ -9,8 +9,11 @@
 
 #![allow(clippy::print_stdout, reason = "it is what the program is for")]
 
+mod noise;
+
 use std::time::Instant;
 
+use noise::inputs;
 use tidlq_core::element::ElementType;
 use tidlq_core::isa::{Isa, Products, multiply_registers};
 use tidlq_core::network::{Engine, Stepper, Values};
@@ -22,21 +25,6 @@ const REGISTER_ROUNDS: usize = 100_000;
 
 /// Layers that are timed at a time; the least time of so many counts.
 const REPEATS: usize = 5;
-
-fn input(element_type: ElementType, elements: usize) -> Values {
-    let noise = |index: usize| (index.wrapping_mul(2_654_435_761) >> 7) as u32;
-    match element_type {
-        ElementType::U8 => Values::U8((0..elements).map(|index| noise(index) as u8).collect()),
-        ElementType::S8 => Values::S8((0..elements).map(|index| noise(index) as i8).collect()),
-        ElementType::U16 => Values::U16((0..elements).map(|index| noise(index) as u16).collect()),
-        ElementType::S16 => Values::S16((0..elements).map(|index| noise(index) as i16).collect()),
-        ElementType::F32 => {
-            let value = |index| (noise(index) % 1000) as f32 / 250.0 - 2.0;
-            Values::F32((0..elements).map(value).collect())
-        }
-        ElementType::S32 | ElementType::S64 => unreachable!("no kernel here reads positions"),
-    }
-}
 
 /// A loaded file, and the layer of most products.
 struct Subject {
@@ -53,10 +41,7 @@ struct Subject {
 impl Subject {
     fn load(name: &str, isa: Isa) -> Outcome<Self> {
         let engine = Engine::load(&std::fs::read(name)?, isa, 1)?;
-        let program = engine.program();
-        let tensors = program.inputs.iter().map(|&index| &program.tensors[index]);
-        let inputs: Vec<Values> =
-            tensors.map(|tensor| input(tensor.element_type, tensor.elements())).collect();
+        let inputs = inputs(&engine);
         let views: Vec<_> = inputs.iter().map(Values::view).collect();
         let stepper = Stepper::new(engine, &views, 1)?;
         let program = stepper.engine().program();

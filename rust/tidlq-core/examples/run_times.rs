@@ -4,29 +4,14 @@
 
 #![allow(clippy::print_stdout, reason = "it is what the program is for")]
 
+mod noise;
+
 use std::io::BufRead;
 use std::time::Instant;
 
-use tidlq_core::element::ElementType;
+use noise::inputs;
 use tidlq_core::isa::Isa;
 use tidlq_core::network::{Engine, Values};
-
-fn input(element_type: ElementType, elements: usize) -> Values {
-    let noise = |index: usize| (index.wrapping_mul(2_654_435_761) >> 7) as u32;
-    match element_type {
-        ElementType::U8 => Values::U8((0..elements).map(|index| noise(index) as u8).collect()),
-        ElementType::S8 => Values::S8((0..elements).map(|index| noise(index) as i8).collect()),
-        ElementType::U16 => Values::U16((0..elements).map(|index| noise(index) as u16).collect()),
-        ElementType::S16 => Values::S16((0..elements).map(|index| noise(index) as i16).collect()),
-        ElementType::F32 => {
-            let value = |index| (noise(index) % 1000) as f32 / 250.0 - 2.0;
-            Values::F32((0..elements).map(value).collect())
-        }
-        // No input of a network has them.
-        ElementType::S32 => Values::S32(vec![0; elements]),
-        ElementType::S64 => Values::S64(vec![0; elements]),
-    }
-}
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -34,10 +19,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let threads: usize = arguments.next().map_or(Ok(1), |threads| threads.parse())?;
     let pin = std::env::var("TIDLQ_ISA").ok();
     let engine = Engine::load(&file, Isa::select(pin.as_deref())?, threads)?;
-    let program = engine.program();
-    let tensors = program.inputs.iter().map(|&index| &program.tensors[index]);
-    let inputs: Vec<Values> =
-        tensors.map(|tensor| input(tensor.element_type, tensor.elements())).collect();
+    let inputs = inputs(&engine);
     let views: Vec<_> = inputs.iter().map(Values::view).collect();
     for line in std::io::stdin().lock().lines() {
         let mut least = f64::MAX;
