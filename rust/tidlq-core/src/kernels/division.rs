@@ -2,8 +2,8 @@
 
 use bytemuck::cast_slice_mut;
 
-use super::block::{BLOCK, load};
-use super::elementwise::Broadcast;
+use super::block::load;
+use super::broadcast::Broadcast;
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::{Requantizer, Rounding, divide_scaled, entry};
@@ -22,23 +22,11 @@ pub(crate) struct DivisionKernel {
 
 impl Kernel for DivisionKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
-        let size = self.output_type.size_bytes();
-        let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
-        work.for_each_chunk(output, chunk * size, |index, output| {
-            let first = index * chunk;
-            let end = first + output.len() / size;
-            let (mut left, mut right) = ([0_i32; BLOCK], [0_i32; BLOCK]);
-            let mut position = first;
-            while position < end {
-                let length = self.broadcast.stretch(position, end);
-                let (left, right) = (&mut left[..length], &mut right[..length]);
-                load(work.cpu, self.broadcast.source(0, inputs[0], position), left);
-                load(work.cpu, self.broadcast.source(1, inputs[1], position), right);
-                let begin = (position - first) * size;
-                let output = &mut output[begin..begin + length * size];
-                work.cpu.run(DivideBody { kernel: self, left, right, output });
-                position += length;
-            }
+        let sizes = (self.output_type.size_bytes(), TASK_ELEMENTS);
+        self.broadcast.for_each_stretch(work, output, sizes, |position, [left, right], output| {
+            load(work.cpu, self.broadcast.source(0, inputs[0], position), left);
+            load(work.cpu, self.broadcast.source(1, inputs[1], position), right);
+            work.cpu.run(DivideBody { kernel: self, left, right, output });
         });
     }
 }

@@ -2,8 +2,8 @@
 
 use bytemuck::cast_slice_mut;
 
-use super::block::{BLOCK, load, narrow};
-use super::elementwise::Broadcast;
+use super::block::{load, narrow};
+use super::broadcast::Broadcast;
 use super::{Kernel, Work};
 use crate::element::{ElementType, with_element};
 use crate::isa::Body;
@@ -21,27 +21,14 @@ pub(crate) struct ExtremumKernel {
 
 impl Kernel for ExtremumKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
-        let size = self.output_type.size_bytes();
-        let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
-        work.for_each_chunk(output, chunk * size, |index, output| {
-            let first = index * chunk;
-            let end = first + output.len() / size;
-            let (mut best, mut other) = ([0_i32; BLOCK], [0_i32; BLOCK]);
-            let mut position = first;
-            while position < end {
-                let length = self.broadcast.stretch(position, end);
-                let (best, other) = (&mut best[..length], &mut other[..length]);
-                load(work.cpu, self.broadcast.source(0, inputs[0], position), best);
-                for (operand, bytes) in inputs.iter().enumerate().skip(1) {
-                    load(work.cpu, self.broadcast.source(operand, bytes, position), other);
-                    work.cpu.run(SelectBody { best: &mut *best, other, least: self.least });
-                }
-                let begin = (position - first) * size;
-                let output = &mut output[begin..begin + length * size];
-                let element_type = self.output_type;
-                work.cpu.run(NarrowBody { best, element_type, output });
-                position += length;
+        let sizes = (self.output_type.size_bytes(), TASK_ELEMENTS);
+        self.broadcast.for_each_stretch(work, output, sizes, |position, [best, other], output| {
+            load(work.cpu, self.broadcast.source(0, inputs[0], position), best);
+            for (operand, bytes) in inputs.iter().enumerate().skip(1) {
+                load(work.cpu, self.broadcast.source(operand, bytes, position), other);
+                work.cpu.run(SelectBody { best: &mut *best, other, least: self.least });
             }
+            work.cpu.run(NarrowBody { best, element_type: self.output_type, output });
         });
     }
 }

@@ -6,6 +6,7 @@
 mod accumulator;
 mod aligned;
 mod block;
+mod broadcast;
 mod convolution;
 mod deformable;
 mod depthwise;

@@ -1,7 +1,8 @@
 //! Sums of two features of one shape, as residual connections have them.
 
 use super::Kernel;
-use super::elementwise::{Broadcast, ElementwiseKernel};
+use super::broadcast::Broadcast;
+use super::elementwise::ElementwiseKernel;
 use super::pair_sum::PairSumKernel;
 use super::pair_sum_halves::PairSumHalvesKernel;
 use super::pair_sum_twice::PairSumTwiceKernel;

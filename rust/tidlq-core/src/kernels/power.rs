@@ -2,8 +2,8 @@
 
 use bytemuck::cast_slice_mut;
 
-use super::block::{BLOCK, load};
-use super::elementwise::Broadcast;
+use super::block::load;
+use super::broadcast::Broadcast;
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::exp2;
@@ -24,24 +24,17 @@ pub(crate) struct PowerKernel {
 
 impl Kernel for PowerKernel {
     fn run(&self, inputs: &[&[u8]], output: &mut [u8], work: &Work<'_>) {
-        let size = self.output_type.size_bytes();
-        let chunk = work.chunk(output.len() / size, 64, TASK_ELEMENTS);
-        work.for_each_chunk(output, chunk * size, |index, output| {
-            let first = index * chunk;
-            let end = first + output.len() / size;
-            let (mut bases, mut exponents) = ([0_i32; BLOCK], [0_i32; BLOCK]);
-            let mut position = first;
-            while position < end {
-                let length = self.broadcast.stretch(position, end);
-                let (bases, exponents) = (&mut bases[..length], &mut exponents[..length]);
+        let sizes = (self.output_type.size_bytes(), TASK_ELEMENTS);
+        self.broadcast.for_each_stretch(
+            work,
+            output,
+            sizes,
+            |position, [bases, exponents], output| {
                 load(work.cpu, self.broadcast.source(0, inputs[0], position), bases);
                 load(work.cpu, self.broadcast.source(1, inputs[1], position), exponents);
-                let begin = (position - first) * size;
-                let output = &mut output[begin..begin + length * size];
                 work.cpu.run(PowerBody { kernel: self, bases, exponents, output });
-                position += length;
-            }
-        });
+            },
+        );
     }
 }
 

@@ -3,13 +3,14 @@
 use bytemuck::cast_slice;
 
 use super::Kernel;
+use super::broadcast::Broadcast;
 use super::convolution::ConvolutionKernel;
 use super::deformable::DeformableKernel;
 use super::depthwise::{DepthwiseKernel, DepthwiseSource};
 use super::depthwise_bytes::DepthwiseBytesKernel;
 use super::depthwise_halves::DepthwiseHalvesKernel;
 use super::division::DivisionKernel;
-use super::elementwise::{Broadcast, ElementwiseKernel};
+use super::elementwise::ElementwiseKernel;
 use super::extremum::ExtremumKernel;
 use super::gemm::{PackedWeights, Storage, WeightSource};
 use super::grid_sample::GridSampleKernel;
