@@ -438,7 +438,7 @@ def test_a_small_channel_is_not_enlarged_beyond_its_headroom() -> None:
     least = []
     for headroom in (1.0, 16.0):
         spread = ChannelSpread(seen, seen**2 / 9, headroom)
-        statistics = {name: spread for name in group.tensors} | {
+        statistics = dict.fromkeys(group.tensors, spread) | {
             graph.inputs[0].name: ChannelSpread(np.ones(3), np.ones(3))
         }
         model = NoiseModel(graph, parts, (group,), statistics, False, is_channel_wise=True)
