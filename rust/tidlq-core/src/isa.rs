@@ -11,6 +11,7 @@ mod avx2;
 mod avx512;
 mod peak;
 pub(crate) mod simd;
+pub(crate) mod tiles;
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,11 +29,13 @@ pub enum Isa {
     Avx2,
     /// 512-bit integer vectors with the dot products of VNNI.
     Avx512,
+    /// The same, and products of bytes in tiles.
+    Amx,
 }
 
 impl Isa {
     /// Every instruction set, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Amx];
 
     /// The name that `TIDLQ_ISA` takes.
     pub const fn name(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 
@@ -106,6 +110,7 @@ impl Cpu {
             Isa::Scalar => true,
             Isa::Avx2 => has_avx2(),
             Isa::Avx512 => has_avx512(),
+            Isa::Amx => has_avx512() && tiles::are_available(),
         };
         is_available.then_some(Self { isa })
     }
@@ -123,7 +128,7 @@ impl Cpu {
             Isa::Avx2 => unsafe { run_avx2(body) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` found AVX2, FMA, AVX-512 F, BW, VL, DQ and VNNI on this CPU.
-            Isa::Avx512 => unsafe { run_avx512(body) },
+            Isa::Avx512 | Isa::Amx => unsafe { run_avx512(body) },
             _ => body.run(),
         }
     }
@@ -136,7 +141,7 @@ impl Cpu {
             Isa::Avx2 => unsafe { run_simd_avx2(body) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `new` found AVX2, FMA, AVX-512 F, BW, VL, DQ and VNNI on this CPU.
-            Isa::Avx512 => unsafe { run_simd_avx512(body) },
+            Isa::Avx512 | Isa::Amx => unsafe { run_simd_avx512(body) },
             _ => body.run(Scalar),
         }
     }
@@ -228,6 +233,11 @@ macro_rules! isa_tests {
             #[test]
             fn avx512() {
                 on($crate::isa::Isa::Avx512);
+            }
+
+            #[test]
+            fn amx() {
+                on($crate::isa::Isa::Amx);
             }
         }
     )+};

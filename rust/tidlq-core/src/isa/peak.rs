@@ -5,6 +5,7 @@
 use std::hint::black_box;
 
 use super::simd::{MAX_LANES, Simd, SimdBody};
+use super::tiles::multiply_tiles;
 use super::{Cpu, Isa};
 
 /// Accumulators in flight: enough to hide the latency, and within the registers of each instruction set.
@@ -21,9 +22,12 @@ pub enum Products {
 
 /// Executes `rounds` rounds of independent multiplications on registers, and returns how many products
 /// of two elements they added up; `None` when the CPU lacks the instruction set. AVX2, which has no exact
-/// product of bytes, multiplies them as 16-bit numbers.
+/// product of bytes, multiplies them as 16-bit numbers; AMX multiplies bytes in tiles.
 pub fn multiply_registers(isa: Isa, products: Products, rounds: usize) -> Option<u64> {
     let cpu = Cpu::new(isa)?;
+    if (isa, products) == (Isa::Amx, Products::Bytes) {
+        return multiply_tiles(cpu, rounds);
+    }
     let products = if isa == Isa::Avx2 { Products::Halves } else { products };
     black_box(cpu.run_simd(RegistersBody { products, rounds }));
     let elements = match products {
@@ -74,7 +78,8 @@ mod tests {
             let isa = cpu.isa();
             let lanes = isa.lanes() as u64;
             let bytes = if isa == Isa::Avx2 { 2 } else { 4 };
-            assert_eq!(multiply_registers(isa, Products::Bytes, 3), Some(30 * lanes * bytes));
+            let sums = if isa == Isa::Amx { 12 * 16 * 16 * 16 * 4 } else { 30 * lanes * bytes };
+            assert_eq!(multiply_registers(isa, Products::Bytes, 3), Some(sums));
             assert_eq!(multiply_registers(isa, Products::Halves, 3), Some(30 * lanes * 2));
         }
     }

@@ -133,7 +133,7 @@ impl Isa {
         match self {
             Self::Scalar => Scalar::LANES,
             Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 | Self::Amx => 16,
         }
     }
 
@@ -141,7 +141,7 @@ impl Isa {
     pub(crate) const fn registers(self) -> usize {
         match self {
             Self::Scalar | Self::Avx2 => 16,
-            Self::Avx512 => 32,
+            Self::Avx512 | Self::Amx => 32,
         }
     }
 }

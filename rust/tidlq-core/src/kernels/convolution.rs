@@ -20,7 +20,7 @@ pub(crate) struct ConvolutionKernel {
 
 impl Kernel for ConvolutionKernel {
     fn scratch_bytes(&self) -> usize {
-        PRODUCT_BYTES + self.windows.scratch_bytes()
+        PRODUCT_BYTES + self.copied_bytes() + self.windows.scratch_bytes()
     }
 
     fn ends_in_sum(&self) -> bool {
@@ -47,6 +47,10 @@ impl Kernel for ConvolutionKernel {
 }
 
 impl ConvolutionKernel {
+    fn copied_bytes(&self) -> usize {
+        if self.windows.are_equally_apart() { 0 } else { self.weights.copied_bytes() }
+    }
+
     /// One output position, whose outputs are split.
     fn run_row(&self, input: &[u8], output: &mut [u8], work: &Work<'_>) {
         let columns = self.weights.first_column(TASK_PANELS);
@@ -74,7 +78,9 @@ impl ConvolutionKernel {
         scratch: &mut [u8],
     ) {
         let (windows, weights) = (&self.windows, &self.weights);
-        let (mut sums, scratch) = Sums::split(scratch);
+        let (sums, scratch) = Sums::split(scratch);
+        let (copies, scratch) = scratch.split_at_mut(self.copied_bytes());
+        let mut sums = sums.with_tiles(cpu, weights, copies);
         windows.for_each_image(cpu, lines, (input, scratch), |place, image| {
             let mut starts = [0; BLOCK_ROWS];
             for group in 0..weights.groups {

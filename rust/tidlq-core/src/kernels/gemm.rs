@@ -15,10 +15,12 @@ use super::epilogue::{CloseBody, Epilogue};
 use super::product::{BLOCK_ROWS, MAX_VECTORS, ProductBody, Rows, Word, panel_vectors};
 use super::requantize::{Entries, Layout, RowRequantizer, Target};
 use super::split_epilogue::{CloseSplitBody, SplitEpilogue, SplitSums};
+use super::tile_rows::TileRows;
 use super::weight_parts::{MAX_BITS, fold, low_bound, magnitude, parts_of};
 use crate::element::ElementType;
 use crate::fixed::Requantizer;
 use crate::isa::simd::MAX_LANES;
+use crate::isa::tiles::Tiles;
 use crate::isa::{Body, Cpu, Isa};
 
 /// 32-bit sums of a block of rows with a panel.
@@ -108,6 +110,7 @@ pub(crate) struct PackedWeights {
     /// Words of one segment.
     pub words: usize,
     segments: usize,
+    isa: Isa,
     lanes: usize,
     /// Parts that a weight is split into: 1, or 2 for low and high.
     parts: usize,
@@ -134,6 +137,8 @@ pub(crate) struct PackedWeights {
 pub(crate) struct Sums<'a> {
     narrow: &'a mut [i32],
     wide: &'a mut [i64],
+    /// Where rows are multiplied in tiles.
+    tiles: Option<TileRows<'a>>,
 }
 
 impl<'a> Sums<'a> {
@@ -141,9 +146,18 @@ impl<'a> Sums<'a> {
     pub fn split(scratch: &'a mut [u8]) -> (Self, &'a mut [u8]) {
         let (wide, scratch) = scratch.split_at_mut(BLOCK_SUMS * 8);
         let (narrow, scratch) = scratch.split_at_mut(BLOCK_SUMS * 4);
-        let sums =
-            Self { narrow: bytemuck::cast_slice_mut(narrow), wide: bytemuck::cast_slice_mut(wide) };
-        (sums, scratch)
+        let (narrow, wide) = (bytemuck::cast_slice_mut(narrow), bytemuck::cast_slice_mut(wide));
+        (Self { narrow, wide, tiles: None }, scratch)
+    }
+
+    /// Multiplies in tiles from here on, if the instruction set has them for these weights; copies of
+    /// rows go to `copies`, see [`PackedWeights::copied_bytes`].
+    pub fn with_tiles(self, cpu: Cpu, weights: &PackedWeights, copies: &'a mut [u8]) -> Self {
+        let is_suited = weights.is_narrow && weights.storage.word == Word::Bytes;
+        let (segments, words) = (weights.segments, weights.words);
+        let tiles = is_suited.then(|| Tiles::configure(cpu, words)).flatten();
+        let tiles = tiles.map(|tiles| TileRows::new(tiles, segments, words, copies));
+        Self { tiles, ..self }
     }
 }
 
@@ -198,6 +212,7 @@ impl PackedWeights {
             storage,
             words,
             segments,
+            isa,
             lanes,
             parts,
             part_bits: part_bits.unwrap_or(MAX_BITS),
@@ -243,6 +258,16 @@ impl PackedWeights {
         }
     }
 
+    /// Bytes of the copies of rows that tiles need where neighbours may be unequally far apart.
+    pub fn copied_bytes(&self) -> usize {
+        match self.isa {
+            Isa::Amx if self.is_narrow && self.storage.word == Word::Bytes => {
+                TileRows::copied_bytes(self.segments, self.words)
+            }
+            _ => 0,
+        }
+    }
+
     /// Outputs of all groups.
     pub fn outputs(&self) -> usize {
         self.groups * self.columns
@@ -276,6 +301,7 @@ impl PackedWeights {
         let start = target.start;
         for (block, starts) in rows.starts.chunks(BLOCK_ROWS).enumerate() {
             let rows = Rows { starts, ..rows };
+            let is_tiled = sums.tiles.as_mut().is_some_and(|tiles| tiles.take(rows));
             for panel in &self.panels[first..end] {
                 let column = panel.column - self.panels[first].column;
                 let target = Target {
@@ -284,7 +310,7 @@ impl PackedWeights {
                     start: start + block * BLOCK_ROWS * target.stride + column,
                     stride: target.stride,
                 };
-                self.block(cpu, rows, (group, panel), sums, target);
+                self.block(cpu, rows, (group, panel), (sums, is_tiled), target);
             }
         }
     }
@@ -294,7 +320,7 @@ impl PackedWeights {
         cpu: Cpu,
         rows: Rows<'_>,
         (group, panel): (usize, &Panel),
-        sums: &mut Sums<'_>,
+        (sums, is_tiled): (&mut Sums<'_>, bool),
         target: Target<'_>,
     ) {
         let outputs = panel.vectors * self.lanes;
@@ -306,7 +332,13 @@ impl PackedWeights {
         let whole = Stretch { segments: 0..self.segments, words: 0..self.words };
         if self.is_narrow {
             let bias = &self.narrow_bias[bias..bias + outputs];
-            self.product(cpu, rows, (group, panel), whole, (bias, sums.narrow));
+            match &sums.tiles {
+                Some(tiles) if is_tiled => {
+                    let weights = self.panel(group, panel, &whole);
+                    tiles.multiply(rows, (weights, panel.vectors), bias, sums.narrow);
+                }
+                _ => self.product(cpu, rows, (group, panel), whole, (bias, sums.narrow)),
+            }
             self.close(cpu, sums.narrow, first, (layout, entries), target);
             return;
         }
@@ -372,21 +404,26 @@ impl PackedWeights {
         stretch: Stretch,
         (bias, sums): (&[i32], &mut [i32]),
     ) {
-        let vectors = panel.vectors * self.parts;
-        let step = vectors * self.lanes;
-        let group_words = self.weights.words().len() / self.groups;
-        let begin = stretch.segments.start * self.words + stretch.words.start;
-        let count = stretch.segments.len() * stretch.words.len();
-        let begin = group * group_words + panel.start + begin * step;
+        let weights = self.panel(group, panel, &stretch);
         cpu.run_simd(ProductBody {
             word: self.storage.word,
             rows: Rows { segments: &rows.segments[stretch.segments], ..rows },
             words: stretch.words,
-            panel: &self.weights.words()[begin..begin + count * step],
-            vectors,
+            panel: weights,
+            vectors: panel.vectors * self.parts,
             bias,
             sums,
         });
+    }
+
+    /// Weights of a panel of a group.
+    fn panel(&self, group: usize, panel: &Panel, stretch: &Stretch) -> &[i32] {
+        let step = panel.vectors * self.parts * self.lanes;
+        let group_words = self.weights.words().len() / self.groups;
+        let begin = stretch.segments.start * self.words + stretch.words.start;
+        let count = stretch.segments.len() * stretch.words.len();
+        let begin = group * group_words + panel.start + begin * step;
+        &self.weights.words()[begin..begin + count * step]
     }
 }
 

@@ -45,6 +45,7 @@ mod resize;
 mod select;
 mod softmax;
 mod split_epilogue;
+mod tile_rows;
 mod top_k;
 mod transposed;
 mod vector_rounding;

@@ -162,6 +162,11 @@ impl Windows {
         &self.segments
     }
 
+    /// Whether the rows of all neighbours are equally far apart.
+    pub const fn are_equally_apart(&self) -> bool {
+        self.width == 1
+    }
+
     /// Output lines of an image.
     const fn image_lines(&self) -> usize {
         self.height / self.input.count
