@@ -67,8 +67,11 @@ class LayerKind(enum.Enum):
         return self in _WEIGHTED
 
     @property
-    def has_channel_scales(self) -> bool:
-        """The weight may have a scale for each output channel, the first axis of its own form."""
+    def has_output_channels(self) -> bool:
+        """Each output channel has weights, whose scale may be its own, and a bias.
+
+        It is the first axis of the weight's own form. Bias calibration may move the bias.
+        """
         return self in _WEIGHTED or self is LayerKind.DEFORMABLE_CONVOLUTION
 
 

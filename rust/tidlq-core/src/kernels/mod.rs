@@ -58,6 +58,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use deformable::SampleSums;
 pub(crate) use input_sums::InputSums;
 pub(crate) use plain_sum::PairSum;
 pub(crate) use residual::Residual;

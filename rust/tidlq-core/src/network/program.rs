@@ -170,6 +170,11 @@ impl Op {
         }
     }
 
+    /// Whether something is added in each output channel, integers or real values.
+    pub fn has_bias(&self) -> bool {
+        self.bias().is_some() || matches!(self, Self::DeformableConvolution(_))
+    }
+
     /// See [`Op::bias`].
     pub fn bias_mut(&mut self) -> Option<&mut Vec<i64>> {
         match self {
