@@ -217,6 +217,15 @@ def _edit_operand(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, Node
     return {layer.nodes[0]: NodeEdit({index: operand}, op_type="Mul" if is_divisor else None)}
 
 
+def _edit_scattered(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
+    found = stored_operand(graph, layer, plan.layers[layer.name])
+    if found is None:
+        return {}
+    index, operand = found
+    # The positions stand between the two.
+    return {layer.nodes[0]: NodeEdit({2 * index: operand})}
+
+
 _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdit]]] = (
     MappingProxyType(
         {
@@ -228,6 +237,7 @@ _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdi
             LayerKind.SUM: _edit_operand,
             LayerKind.PRODUCT: _edit_operand,
             LayerKind.DIVISION: _edit_operand,
+            LayerKind.SCATTERED_PRODUCT: _edit_scattered,
         }
     )
 )

@@ -17,7 +17,7 @@ from tidlq.graph.interpolation import (
     SampleMode,
     WindowedResizeAttributes,
 )
-from tidlq.graph.scattering import ScatterAttributes
+from tidlq.graph.scattering import ScatterAttributes, ScatteredProductAttributes
 
 
 class LayerKind(enum.Enum):
@@ -46,6 +46,7 @@ class LayerKind(enum.Enum):
     SLICE = "slice"
     GATHER = "gather"
     SCATTER = "scatter"
+    SCATTERED_PRODUCT = "scattered product"
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
     WINDOWED_RESIZE = "windowed resize"
@@ -383,6 +384,7 @@ Attributes = (
     | ReductionAttributes
     | GatherAttributes
     | ScatterAttributes
+    | ScatteredProductAttributes
     | RearrangementAttributes
     | TransposeAttributes
     | PadAttributes

@@ -59,6 +59,7 @@ _FREE = frozenset(
         LayerKind.REDUCTION,
         LayerKind.DIVISION,
         LayerKind.POWER,
+        LayerKind.SCATTERED_PRODUCT,
         LayerKind.WINDOWED_RESIZE,
         LayerKind.GRID_SAMPLE,
     }

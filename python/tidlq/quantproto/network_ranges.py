@@ -48,6 +48,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SLICE: TidlLayerType.SLICE,
         LayerKind.GATHER: TidlLayerType.GATHER,
         LayerKind.SCATTER: TidlLayerType.SCATTER_ELEMENTS,
+        LayerKind.SCATTERED_PRODUCT: TidlLayerType.SCATTER_ELEMENTS,
         LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
         LayerKind.WINDOWED_RESIZE: TidlLayerType.RESIZE,

@@ -3,6 +3,7 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
+use super::source::Source;
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::entry;
@@ -17,31 +18,6 @@ const LANES: usize = 8;
 
 /// Pixels that share what is read of the weights.
 const PIXELS: usize = 4;
-
-/// Type and zero point of an input.
-#[derive(Clone, Copy)]
-struct Source {
-    element_type: ElementType,
-    zero_point: i32,
-}
-
-impl Source {
-    const fn of(tensor: &TensorSpec) -> Self {
-        Self { element_type: tensor.element_type, zero_point: tensor.zero_point }
-    }
-
-    /// An element less the zero point.
-    #[inline(always)]
-    fn at(self, bytes: &[u8], index: usize) -> i32 {
-        let value = match self.element_type {
-            ElementType::U8 => i32::from(bytes[index]),
-            ElementType::S8 => i32::from(bytes[index] as i8),
-            ElementType::U16 => i32::from(cast_slice::<u8, u16>(bytes)[index]),
-            _ => i32::from(cast_slice::<u8, i16>(bytes)[index]),
-        };
-        value - self.zero_point
-    }
-}
 
 /// A feature, how far its taps have moved, and perhaps how much each counts.
 pub(crate) struct DeformableKernel {
