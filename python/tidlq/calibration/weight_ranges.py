@@ -56,14 +56,12 @@ def clip_weights(
     """
     parameters, channels = dict(own.parameters), dict(own.channels)
     for layer in partition.layers:
-        if not layer.kind.has_channel_scales or precision.parameter_bits(layer.name) > 8:
+        if not layer.kind.has_output_channels or precision.parameter_bits(layer.name) > 8:
             continue
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
         weight = layer_parameters(graph, layer).weight
         inputs = _channel_statistics(graph, layer, statistics)
-        # The bias of a layer of another kind is not calibrated.
-        has_bias = has_bias_calibration and layer.kind.has_weight
-        moments = _moments(layer, weight, inputs, has_bias)
+        moments = _moments(layer, weight, inputs, has_bias_calibration)
         kept = select_weight_range(
             np.ascontiguousarray(weight.reshape(len(weight), -1)),
             moments,

@@ -254,7 +254,7 @@ class DataDecision:
         wanted = [x for x in ranged_features(parts) if x not in stated or x in leaving]
         axes: dict[str, int] = {}
         if self.ingredients.weight_clipping or self.groups:
-            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_channel_scales}
+            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_output_channels}
         if graph is self.graph:
             axes |= {name: 1 for group in self.groups for name in group.tensors}
         total = self.kept.length
@@ -286,7 +286,7 @@ class DataDecision:
         if self.mixed is not None:
             basis += f" {self.mixed.chosen.states}"
         kept, fixed = self.checkpoints.of(basis), self._fixed_biases(parts)
-        if all(x.name in fixed for x in parts.layers if x.kind.has_weight):
+        if all(x.name in fixed for x in parts.layers if x.kind.has_output_channels):
             return None
         return BiasSweeps(graph, parts, candidate.plan, held, self.threads, kept, fixed, seen)
 
@@ -410,7 +410,7 @@ class DataDecision:
         return RangeChoice(self._range_search(), measured.features, stated, relevant)
 
     def _fixed_biases(self, parts: Partition) -> frozenset[str]:
-        names = (x.name for x in parts.layers if x.kind.has_weight)
+        names = (x.name for x in parts.layers if x.kind.has_output_channels)
         return frozenset(x for x in names if _bias_of(x) in self.given.ranges.biases)
 
     def _with_biases(

@@ -44,7 +44,7 @@ class FloatReference:
             for stage in partition.stages
             if stage.kind is StageKind.FIXED
             for layer in stage.layers
-            if layer.kind.has_weight
+            if layer.kind.has_output_channels
         ]
         self._judged = judged_outputs(graph, partition)
         self.restart()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,12 +19,13 @@ from tidlq.graph.partition import Partition, Stage, StageKind
 from tidlq.lowering.island import build_island
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
-from tidlq.spec import ParameterQuant, QuantPlan
+from tidlq.spec import ParameterQuant, QuantPlan, bias_integers
 
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 
-_WEIGHTED_OPERATORS = ("convolution", "transposed_convolution", "inner_product")
+_DEFORMABLE = "deformable_convolution"
+_WEIGHTED_OPERATORS = ("convolution", "transposed_convolution", "inner_product", _DEFORMABLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ class WeightedLayer:
         input_scale: of the layer's input.
         output_step: of the layer's output.
         bits: of the stored bias.
+        is_sampled: a deformable convolution, to whose real sums the bias is added as it is.
     """
 
     layer: Layer
@@ -51,6 +54,18 @@ class WeightedLayer:
     input_scale: float
     output_step: float
     bits: int
+    is_sampled: bool = False
+
+    def stored(self, bias: Float64) -> NDArray[np.number]:
+        """What the Network holds of a bias in real units: integers, or steps of the output."""
+        if self.is_sampled:
+            return np.asarray(bias.astype(np.float32) / np.float64(self.output_step))
+        return bias_integers(bias, self.quant, self.input_scale, self.bits)
+
+    def set_bias(self, stepper: FrameStepper, stored: NDArray[np.number]) -> None:
+        """Gives the layer another bias, as the Network holds it."""
+        change = stepper.set_shift if self.is_sampled else stepper.set_bias
+        change(self.index, stored.tolist())
 
 
 Visit = Callable[[WeightedLayer, FrameStepper], None]
@@ -83,7 +98,7 @@ class IntegerStages:
                     for index, layer in enumerate(network.layers)
                     if layer.WhichOneof("op") in _WEIGHTED_OPERATORS
                 ]
-                weighted = [layer for layer in stage.layers if layer.kind.has_weight]
+                weighted = [layer for layer in stage.layers if layer.kind.has_output_channels]
                 pairs = zip(weighted, places, strict=True)
                 self.layers[number] = tuple(_weighted(graph, plan, x, place) for x, place in pairs)
             else:
@@ -98,14 +113,14 @@ class IntegerStages:
     def run(
         self,
         inputs: Mapping[str, Array],
-        biases: Mapping[str, NDArray[np.int64]],
+        biases: Mapping[str, NDArray[np.number]],
         visit: Visit | None = None,
     ) -> dict[str, Array]:
         """Runs all frames through all stages.
 
         Args:
             inputs: [frames, *shape] by name.
-            biases: integers by layer, for those that differ from the plan's.
+            biases: as the Network holds them, by layer, for those that differ from the plan's.
             visit: sees, and may set the bias of, each weighted layer before it runs.
 
         Returns:
@@ -129,7 +144,7 @@ class IntegerStages:
         number: int,
         stage: Stage,
         values: Mapping[str, Array],
-        biases: Mapping[str, NDArray[np.int64]],
+        biases: Mapping[str, NDArray[np.number]],
         visit: Visit | None,
     ) -> dict[str, Array]:
         arrays = [values[name] for name in stage.inputs]
@@ -137,7 +152,7 @@ class IntegerStages:
         for weighted in self.layers[number]:
             given = biases.get(weighted.layer.name)
             if given is not None:
-                stepper.set_bias(weighted.index, given.tolist())
+                weighted.set_bias(stepper, given)
         if visit is not None:
             for weighted in self.layers[number]:
                 stepper.advance(weighted.index)
@@ -168,17 +183,23 @@ def _weighted(graph: Graph, plan: QuantPlan, layer: Layer, place: int) -> Weight
     quant, scale = plan.layers[layer.name], plan.features[layer.inputs[0]].scale
     assert quant.weight is not None, layer.name
     weight = quant.weight.quantize(layer_parameters(graph, layer).weight)
-    scales = np.asarray(quant.weight.scales, np.float64)
+    is_sampled = not layer.kind.has_weight
+    # What offsets are scaled by is in positions, not in values.
+    factors = [plan.features[name].scale for name in layer.inputs[2:]] if is_sampled else []
+    steps = np.asarray(quant.weight.scales, np.float64) * scale * math.prod(factors)
+    # A real bias decides no scale.
+    limits = np.inf if is_sampled else np.asarray(quant.largest_bias, np.float64)
     return WeightedLayer(
         layer,
         place,
         weight,
-        np.broadcast_to(scales * scale, (len(weight),)),
-        np.asarray(quant.largest_bias, np.float64),
+        np.broadcast_to(steps, (len(weight),)),
+        np.broadcast_to(limits, (len(weight),)),
         quant.weight,
         scale,
         plan.features[layer.output].scale,
         quant.bias_bits,
+        is_sampled,
     )
 
 

@@ -39,8 +39,8 @@ pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
     AveragePool, AxisWindows, Convolution, DeformableConvolution, GridAxis, GridPadding,
     GridSample, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op, PRelu, Pad,
-    PadMode, Power, Reduce, ReduceKind, Resize, ResizeAxis, Softmax, Sum, TopK, Window,
-    WindowedResize,
+    PadMode, Power, Reduce, ReduceKind, Resize, ResizeAxis, ScatteredProduct, Softmax, Sum, TopK,
+    Window, WindowedResize,
 };
 
 /// Generated from `proto/network.proto`.
