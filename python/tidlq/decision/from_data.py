@@ -242,6 +242,7 @@ class DataDecision:
                 self.scheme,
                 self._precision(graph, parts),
                 has_bias_calibration=self.ingredients.bias_calibration,
+                threads=self.threads,
             )
         chosen = self.given.over(chosen, own)
         choose = self._choice(graph, parts, measured)
