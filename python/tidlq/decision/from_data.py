@@ -168,7 +168,13 @@ class DataDecision:
             chosen, sweeps = self._mixed(chosen, held)
         bias = None
         if sweeps is not None:
-            chosen, bias = self._with_biases(chosen, sweeps)
+            self._calibrate(sweeps)
+            bias = sweeps.outcome
+        # The integer network and the frames have done their part.
+        sweeps, held, self.frames = None, None, self.kept
+        chosen.graph.rest_weights()
+        if bias is not None:
+            chosen = self._with_biases(chosen, bias)
         self._tell_given(chosen)
         assignment = self._assignment(chosen.graph, chosen.parts)
         saved = to_saved(
@@ -179,6 +185,7 @@ class DataDecision:
             self._provenance(count, chosen),
             parameter_digests(self.graph, self.parts),
         )
+        chosen.graph.rest_weights()
         return Decision(
             chosen.graph,
             chosen.parts,
@@ -235,6 +242,7 @@ class DataDecision:
                 self.scheme,
                 self._precision(graph, parts),
                 has_bias_calibration=self.ingredients.bias_calibration,
+                threads=self.threads,
             )
         chosen = self.given.over(chosen, own)
         choose = self._choice(graph, parts, measured)
@@ -258,7 +266,8 @@ class DataDecision:
         if graph is self.graph:
             axes |= {name: 1 for group in self.groups for name in group.tensors}
         total = self.kept.length
-        return measure_features(
+        graph.rest_weights()  # And those of the network that it was made from.
+        measured = measure_features(
             graph,
             wanted,
             self.frames,
@@ -269,6 +278,8 @@ class DataDecision:
             checkpoints=self.checkpoints.of(graph.fingerprint),
             watch=watch,
         )
+        graph.rest_weights()
+        return measured
 
     def _range_search(self) -> RangeSearch:
         level = self.options.accuracy_level
@@ -413,17 +424,13 @@ class DataDecision:
         names = (x.name for x in parts.layers if x.kind.has_output_channels)
         return frozenset(x for x in names if _bias_of(x) in self.given.ranges.biases)
 
-    def _with_biases(
-        self, chosen: _Candidate, sweeps: BiasSweeps
-    ) -> tuple[_Candidate, BiasCalibration]:
-        self._calibrate(sweeps)
-        bias = sweeps.outcome
+    def _with_biases(self, chosen: _Candidate, bias: BiasCalibration) -> _Candidate:
         if not bias.biases:
-            return chosen, bias
+            return chosen
         biases = {_bias_of(x): values for x, values in bias.biases.items()}
         ranges = replace(chosen.ranges, biases={**biases, **self.given.ranges.biases})
         plan = self._plan(chosen.graph, chosen.parts, ranges)
-        return replace(chosen, ranges=ranges, plan=plan), bias
+        return replace(chosen, ranges=ranges, plan=plan)
 
     def _calibrate(self, sweeps: BiasSweeps) -> None:
         iterations = self.options.calibration_iterations

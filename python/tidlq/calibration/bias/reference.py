@@ -81,13 +81,15 @@ class FloatReference:
     @cached_property
     def targets(self) -> Targets:
         """What the means before the non-linearities are to be."""
-        return {
+        found = {
             layer.name: (
                 means_of_accumulators(self._graph, layer, self._measured),
                 means_of_accumulators(self._graph, layer, self._held),
             )
             for layer in self._layers
         }
+        self._graph.rest_weights()
+        return found
 
     @cached_property
     def judge(self) -> OutputJudge:

@@ -160,7 +160,10 @@ class BiasSweeps:
     def _sweep(self) -> None:
         state = self._state
         self._largest_move = 0.0
-        outputs = self._stages.run(self._frames.inputs, self._stored(state.biases), self._visit)
+        # Those of the others are set when they are visited.
+        visited = {x.layer.name for x in self._moving[: state.reach]}
+        kept = {name: bias for name, bias in state.biases.items() if name not in visited}
+        outputs = self._stages.run(self._frames.inputs, self._stored(kept), self._visit)
         error = self._reference.judge.error(self._held_out(outputs))
         if state.reach is None:
             error = self._shorten(error)
@@ -202,6 +205,8 @@ class BiasSweeps:
 
     def _visit(self, weighted: WeightedLayer, stepper: FrameStepper) -> None:
         """Corrects one layer before it runs."""
+        # All that the network reads of them it has.
+        self._frames.rest()
         state, name = self._state, weighted.layer.name
         if weighted not in self._moving[: state.reach]:
             return
