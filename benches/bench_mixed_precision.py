@@ -174,7 +174,7 @@ class Bench:
         """Outputs of the samples, some at a time."""
         stages: IntegerStages = sweeps._stages
         names = [signature.name for signature in self.narrow.graph.outputs]
-        integers = sweeps.best_integers()
+        integers = sweeps.best_stored()
         for start in range(0, len(self.rows), ROWS_AT_A_TIME):
             some = {self.name: self.inputs[start : start + ROWS_AT_A_TIME]}
             values = stages.run(some, integers)

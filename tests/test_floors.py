@@ -10,7 +10,7 @@ import pytest
 
 # Rooms of the package by floor; rooms of one floor do not see each other.
 FLOORS = {
-    0: {"spec", "errors", "version", "atomic_writes", "float_runtime", "_core"},
+    0: {"spec", "errors", "version", "atomic_writes", "float_runtime", "paging", "_core"},
     1: {"graph", "passes", "target", "demo_data"},
     2: {"importers", "quantproto", "lowering", "equalization", "engine", "artifacts"},
     3: {"calibration", "precision", "analysis", "report", "session"},

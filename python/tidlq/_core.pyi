@@ -161,8 +161,28 @@ class FrameStepper:
                 frames.
         """
 
+    def sample_sums(self, layer: int, start: int, stop: int) -> NDArray[np.float64]:
+        """Sums what the weights of a deformable convolution meet: S[k] = sum of samples * mask.
+
+        Samples and mask count in integers, as in `DeformableConvolution` of network.proto. The sum
+        is over frames start..stop and all output positions, float64 in a fixed order: that of an
+        output channel's accumulators is the sum over k of weight[o, k] * S[k].
+
+        Args:
+            layer: the next layer to run, a deformable convolution.
+            start: first frame.
+            stop: frame after the last.
+
+        Returns:
+            [kernel_h, kernel_w, C_in], all groups' channels.
+
+        Raises:
+            OptionError: The layer is not the next to run or is of another kind, or there are fewer
+                frames.
+        """
+
     def output_positions(self, layer: int) -> int:
-        """Accumulators per frame and output channel of a convolution or an inner product."""
+        """Sums per frame and output channel of a convolution of any kind or an inner product."""
 
     def bias(self, layer: int) -> list[int]:
         """The bias of a convolution or an inner product, one entry per output channel."""
@@ -172,6 +192,17 @@ class FrameStepper:
 
         Raises:
             OptionError: The layer has no bias, or the length or an entry (within +-2^47) is wrong.
+        """
+
+    def set_shift(self, layer: int, shift: list[float]) -> None:
+        """Changes what a deformable convolution adds; it counts from the layer's next run on.
+
+        Args:
+            layer: a deformable convolution.
+            shift: one entry for each output channel, or one for all, in steps of the output.
+
+        Raises:
+            OptionError: The layer is of another kind, or the length or an entry (finite) is wrong.
         """
 
     def tensor(self, name: str) -> NDArray[np.generic]:

@@ -16,6 +16,7 @@ from tidlq.decision import Decision, MixedPrecision, Progress, decide, prepare
 from tidlq.errors import DataError, ModelError, OptionError, QuantProtoError
 from tidlq.export import BUNDLE_CONFIG, TidlBundle, qdq_model, tidl_bundle
 from tidlq.graph.model import Graph
+from tidlq.graph.paged_weights import with_paged_weights
 from tidlq.graph.partition import Partition, StageKind
 from tidlq.graph.statements import rounded_features
 from tidlq.importers.frames import Data, FrameSource, open_frames
@@ -25,6 +26,7 @@ from tidlq.importers.zoo_config import read_zoo_config
 from tidlq.lowering.island import build_island, keeps_layout
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network, without_fingerprint
+from tidlq.paging import give_back_freed_memory
 from tidlq.quantproto import find_left_out, find_unsuitable, write_quant_params
 from tidlq.quantproto.network_ranges import feature_ranges
 from tidlq.report.calibration import calibration_report
@@ -191,11 +193,14 @@ def compile(  # noqa: A001 - the package's main verb; users write tidlq.compile
         options, strict_notices = _without_rescaling(options)
     report = progress or _silent
     report("import", 0, None)
-    graph = import_model(
-        model, input_shapes=input_shapes or {}, pre_batchnorm_fold=options.pre_batchnorm_fold
+    graph = with_paged_weights(
+        import_model(
+            model, input_shapes=input_shapes or {}, pre_batchnorm_fold=options.pre_batchnorm_fold
+        )
     )
     prepared = prepare(graph, options, has_data=calibration is not None)
     graph = prepared.graph
+    give_back_freed_memory()
     decided = Decision(graph, prepared.partition, Ranges({}, {}, {}))
     if any(stage.kind is StageKind.FIXED for stage in prepared.partition.stages):
         limit = options.calibration_frames
@@ -285,6 +290,7 @@ def _assemble(
             assert decided.plan is not None
             network = lower_stage(graph, stage, decided.plan, name)
             file, content, is_plain = f"{name}.tidlq", pack_network(network), False
+            graph.rest_weights()
         else:
             island = build_island(graph, stage, name, rounded)
             file, content = f"{name}.onnx", island.SerializeToString()

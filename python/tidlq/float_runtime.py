@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -34,23 +35,27 @@ class FloatSession(Protocol):
 
 
 def open_float_session(
-    model: bytes,
+    model: bytes | Path,
     *,
     threads: int = 0,
     is_optimized: bool = True,
     is_spinning: bool = True,
     keeps_layout: bool = False,
+    plans_memory: bool = True,
 ) -> FloatSession:
     """Opens an ONNX model on the CPU.
 
     Args:
-        model: serialized ONNX model.
+        model: serialized ONNX model, or the file of one whose weights are in files beside it. The
+            files are not needed any more when the session is open.
         threads: threads of one run; 0 means one per core.
         is_optimized: let ONNX Runtime rewrite the graph, unless it then refuses the result, as
             it does with some transposes in front of a Resize.
         keeps_layout: let it not rewrite convolutions to its blocked layout, which sums in another
             order.
         is_spinning: idle threads wait actively; they then take the cores from other work.
+        plans_memory: let it take the memory of all tensors at once, after a first run that tells
+            how much that is; where many tensors are outputs, that is up to twice as much.
 
     Raises:
         Exception: ONNX Runtime's own, on a model that it refuses; `refusal_reason` shortens it.
@@ -60,6 +65,7 @@ def open_float_session(
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _SILENT
+    options.enable_mem_pattern = plans_memory
     # Signed features have integer kernels too, which the default leaves to Arm processors.
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     if not is_optimized:
@@ -70,7 +76,8 @@ def open_float_session(
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
     def open_session() -> FloatSession:
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        source = str(model) if isinstance(model, Path) else model
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         # It would keep the model for a fallback to another provider, which there is none of.
         session.disable_fallback()
         session._model_bytes = b""

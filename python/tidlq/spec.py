@@ -439,8 +439,8 @@ class LayerQuant:
         bias: values of a weighted layer's bias, real units, one per output channel; empty where
             there is none.
         bias_bits: signed bits that the bias is saturated to.
-        is_bias_real: the bias is added in float32 to the scaled accumulator, not to the
-            accumulator.
+        is_bias_real: the bias is added to the scaled accumulator, not to the accumulator: in
+            float32, and in float64 in a deformable convolution.
         headroom_bits: weighted layers only: bits of the accumulator that its largest possible
             value leaves unused, the sign aside; of the worst channel.
         largest_bias: weighted layers only: the largest magnitude of each output channel's bias

@@ -153,6 +153,25 @@ SCATTERS = [
     ),
 ]
 
+SCATTERS += [
+    OperatorCase(
+        "scatter_mul_of_constant",
+        "ScatterND",
+        [(4, 3)],
+        [np.array([[1], [0], [1]], np.int64), f32(*[0.5, -0.5, 0] * 3).reshape(3, 3)],
+        {"reduction": "mul"},
+        order=["x0", "c0", "c1"],
+    ),
+    OperatorCase(
+        "scatter_mul_into_constant",
+        "ScatterND",
+        [(3, 3)],
+        [np.ones((4, 3), np.float32), np.array([[1], [0], [1]], np.int64)],
+        {"reduction": "mul"},
+        order=["c0", "c1", "x0"],
+    ),
+]
+
 RESIZES = [
     OperatorCase(
         f"resize_{mode}_{'x'.join(map(str, sizes))}",
@@ -214,7 +233,7 @@ SCATTERS += [
         {"reduction": reduction, **more},
         order=["x0", "c0", "x1"],
     )
-    for reduction in ("add", "max", "min")
+    for reduction in ("add", "max", "min", "mul")
     for name, operator, shapes, indices, more in (
         (
             "elements",

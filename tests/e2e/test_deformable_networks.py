@@ -80,6 +80,17 @@ def test_the_network_follows_the_float_one(scale_type: int, bits: int, least: fl
     assert 10 * np.log10(signal / error) > least
 
 
+def test_the_bias_is_calibrated_and_saved(tmp_path: Path) -> None:
+    path = tmp_path / "ranges.txt"
+    compiled = compiled_with(accuracy_level=1, **{PROTO: str(path)})
+    assert compiled.plan is not None
+    quant = compiled.plan.layers["deformed"]
+    plain = compiled_with(accuracy_level=0).plan
+    assert plain is not None
+    assert quant.bias != plain.layers["deformed"].bias
+    assert "deformed.bias" in path.read_text() or "deformed:bias" in path.read_text()
+
+
 def test_the_saved_proto_gives_the_same_network(tmp_path: Path) -> None:
     options = {"quantization_scale_type": 4, PROTO: str(tmp_path / "ranges.txt")}
     first = compiled_with(**options)

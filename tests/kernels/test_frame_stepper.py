@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import tidlq
 from oracle.accumulators import accumulators
 from oracle.bigint import evaluate, pack_file, unpack_file
+from oracle.bigint.deformable import samples
 from oracle.bigint.tensors import Array
 from oracle.comparison import find_difference, ordered_inputs
 from oracle.networks import frames, networks, single_layers
@@ -112,6 +113,84 @@ def summed(
     ]
     n = (stop - start) * stepper.output_positions(index)
     return [n * b + term for b, term in zip(stepper.bias(index), terms, strict=True)]
+
+
+@relaxed
+@given(data=st.data(), count=st.integers(1, 3), threads=st.sampled_from((1, 3)))
+def test_sample_sums_are_those_of_what_deformed_weights_meet(
+    data: st.DataObject, count: int, threads: int
+) -> None:
+    network = data.draw(single_layers("deformable_convolution"))
+    each = [data.draw(frames(network)) for _ in range(count)]
+    start = data.draw(st.integers(0, count))
+    stepper = FrameStepper(pack_file(network), stack(network, each), threads)
+    sums = stepper.sample_sums(0, start, count)
+    assert sums.dtype == np.float64
+    layer = network.layers[0]
+    sources = [network.tensors[index] for index in layer.inputs]
+    places = network.tensors[layer.output].shape[1:3]
+    wanted = np.zeros_like(sums)
+    for arrays in each[start:]:
+        xs = [arrays[tensor.name] for tensor in sources]
+        kernel = (sums.shape[0], sums.shape[1])
+        seen = samples(layer.deformable_convolution, xs, sources, kernel, places)
+        part = np.zeros_like(sums)
+        for position in seen.reshape(-1, *sums.shape):
+            part += position
+        wanted += part
+    assert np.array_equal(sums, wanted)
+    assert stepper.output_positions(0) == np.prod(places) * network.tensors[layer.output].shape[0]
+
+
+@relaxed
+@given(data=st.data())
+def test_a_changed_shift_is_that_of_a_network_with_it(data: st.DataObject) -> None:
+    network = data.draw(single_layers("deformable_convolution"))
+    arrays = data.draw(frames(network))
+    output = network.tensors[network.layers[0].output]
+    stepper = FrameStepper(pack_file(network), stack(network, [arrays]), 1, once=True)
+    channels = st.sampled_from([1, output.shape[-1]])
+    shift = [0.37 * n - 3 for n in range(data.draw(channels))]
+    stepper.set_shift(0, shift)
+    stepper.advance(1)
+    del network.layers[0].deformable_convolution.shift[:]
+    network.layers[0].deformable_convolution.shift.extend(shift)
+    wanted = evaluate(network, arrays)[output.name]
+    assert np.array_equal(stepper.outputs()[0][0], wanted)
+
+
+@pytest.mark.parametrize(
+    ("shift", "found"),
+    [([0.0] * 3, "has 3 entries"), ([0.0, float("nan")], r"shift\[1\] is NaN")],
+)
+def test_a_shift_that_is_not_allowed_is_refused(shift: list[float], found: str) -> None:
+    network, arrays = deformable_network()
+    stepper = FrameStepper(pack_file(network), stack(network, [arrays]), 1)
+    with pytest.raises(OptionError, match=found):
+        stepper.set_shift(0, shift)
+    with pytest.raises(OptionError, match="neither a convolution nor an inner product"):
+        stepper.bias(0)
+
+
+def deformable_network() -> tuple[pb.Network, dict[str, Array]]:
+    """One layer of a single tap and two output channels."""
+    network = pb.Network(name="deformed")
+    kind = {"element_type": pb.ELEMENT_TYPE_S8, "scale": 0.5}
+    constant = np.array([1, -2], np.int8).tobytes()
+    network.tensors.add(name="x", shape=[1, 2, 2, 1], **kind)
+    network.tensors.add(name="offsets", shape=[1, 2, 2, 2], **kind)
+    network.tensors.add(name="weight", shape=[2, 1, 1, 1], constant=constant, **kind)
+    network.tensors.add(name="y", shape=[1, 2, 2, 2], **kind)
+    layer = network.layers.add(name="layer", inputs=[0, 1], output=3).deformable_convolution
+    layer.weight, layer.groups, layer.offset_groups = 2, 1, 1
+    layer.stride[:], layer.dilation[:], layer.pad[:] = [1, 1], [1, 1], [0, 0]
+    layer.gain[:], layer.shift[:] = [1.0], [0.0]
+    layer.clamp_min, layer.clamp_max = -128, 127
+    network.inputs[:], network.outputs[:] = [0, 1], [3]
+    return network, {
+        "x": np.arange(4, dtype=np.int8).reshape(1, 2, 2, 1),
+        "offsets": np.ones((1, 2, 2, 2), np.int8),
+    }
 
 
 @relaxed

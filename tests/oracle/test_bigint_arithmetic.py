@@ -13,9 +13,10 @@ from onnx import helper
 
 from oracle.bigint import evaluate
 from oracle.bigint.integers import exact_matmul, round_to_float32
+from oracle.bigint.products import exact_products
 from oracle.bigint.requantization import requantize_accumulators, round_half_even, round_shift
-from oracle.bigint.tensors import DTYPES
-from oracle.networks import NetworkBuilder, draws
+from oracle.bigint.tensors import DTYPES, limits_of
+from oracle.networks import NetworkBuilder, draws, frames, single_layers
 from oracle.networks.pairs import every_pair
 from oracle.onnx_nodes import dequantize_node, quantize_node, run_node, run_nodes
 from tidlq.lowering import network_pb2 as pb
@@ -212,3 +213,19 @@ def test_softmax_equals_onnx_runtime_within_float_rounding(data: st.DataObject) 
     assume(np.abs(x).max() < 1e4)
     theirs = run_node("Softmax", {"x": x.astype(np.float32)}, np.dtype(np.float32), axis=-1)
     np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=1e-6)
+
+
+@given(st.data())
+def test_a_scattered_product_is_the_exact_one_rounded_once(data: st.DataObject) -> None:
+    network = data.draw(single_layers("scattered_product"))
+    arrays = data.draw(frames(network))
+    layer = network.layers[0]
+    sources, output = [network.tensors[i] for i in layer.inputs], network.tensors[layer.output]
+    xs = [arrays[tensor.name] for tensor in sources]
+    found = evaluate(network, arrays)[output.name].reshape(-1)
+    low, high = (end - output.zero_point for end in limits_of(output.element_type))
+    exact, counts = exact_products(layer.scattered_product, xs, sources)
+    for q, product, count in zip(found.tolist(), exact, counts, strict=True):
+        slack = (count + 2) * abs(product) * Fraction(1, 2**53)
+        allowed = Fraction(1, 2) + (slack if low <= product <= high else 0)
+        assert abs(q - output.zero_point - min(max(product, low), high)) <= allowed

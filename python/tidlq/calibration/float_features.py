@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,6 +18,11 @@ from tidlq.float_runtime import FloatSession, open_float_session, refusal_reason
 from tidlq.graph.model import Graph
 
 Array = NDArray[np.generic]
+
+_WEIGHTS_FILE = "weights"
+_LEAST_OUTSIDE = 1 << 16
+"""Bytes from which on a weight stays out of the serialized model."""
+_PAGE = 1 << 12
 
 
 class FloatFeatures:
@@ -74,23 +83,66 @@ def _check_names(graph: Graph, tensors: Iterable[str]) -> None:
 
 
 def _open_session(graph: Graph, outputs: Iterable[str], threads: int) -> FloatSession:
-    model = _model_with_outputs(graph, outputs)
+    # The statistics use the cores between two runs.
+    open_session = partial(
+        open_float_session, threads=threads, is_spinning=False, plans_memory=False
+    )
+    outputs = tuple(outputs)
     try:
-        # The statistics use the cores between two runs.
-        return open_float_session(model, threads=threads, is_spinning=False)
+        with contextlib.ExitStack() as stack:
+            source: bytes | Path
+            try:
+                source = _written_with_weights(graph, outputs, stack)
+            except OSError:
+                source = _with_outputs(graph, graph.model, outputs).SerializeToString()
+            return open_session(source)
     except Exception as error:
         raise ModelError(
             f"ONNX Runtime cannot load model {graph.name!r}: {refusal_reason(error)}."
         ) from None
 
 
-def _model_with_outputs(graph: Graph, outputs: Iterable[str]) -> bytes:
-    proto = ir.serde.serialize_model(graph.model)
+def _written_with_weights(
+    graph: Graph, outputs: Iterable[str], stack: contextlib.ExitStack
+) -> bytes | Path:
+    """The serialized model or, where the graph's weights are paged, a file that the stack removes.
+
+    ONNX Runtime reads its weights one by one from another file: serialized, they would be in memory
+    four times before it computes with them.
+    """
+    if not graph.pages:
+        return _with_outputs(graph, graph.model, outputs).SerializeToString()
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tidlq-")))
+    model = graph.model.clone()
+    with (folder / _WEIGHTS_FILE).open("wb") as file:
+        for name, value in model.graph.initializers.items():
+            array = graph.constant(name)
+            if array is None or array.dtype != np.float32 or array.nbytes < _LEAST_OUTSIDE:
+                continue
+            begin = file.tell()
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+            value.const_value = ir.ExternalTensor(
+                _WEIGHTS_FILE,
+                begin,
+                array.nbytes,
+                ir.DataType.FLOAT,
+                shape=ir.Shape(array.shape),
+                name=name,
+            )
+            file.write(bytes(-array.nbytes % _PAGE))
+    graph.rest_weights()
+    path = folder / "model.onnx"
+    path.write_bytes(_with_outputs(graph, model, outputs).SerializeToString())
+    return path
+
+
+def _with_outputs(graph: Graph, model: ir.Model, outputs: Iterable[str]) -> onnx.ModelProto:
+    proto = ir.serde.serialize_model(model)
     present = {output.name for output in proto.graph.output}
     for name in outputs:
         if name not in present:
             proto.graph.output.append(_value_info(graph.values[name]))
-    return proto.SerializeToString()
+    return proto
 
 
 def _value_info(value: ir.Value) -> onnx.ValueInfoProto:

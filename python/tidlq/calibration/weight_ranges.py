@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,7 @@ def clip_weights(
     precision: Precision,
     *,
     has_bias_calibration: bool,
+    threads: int = 0,
 ) -> Ranges:
     """Ranges of the weights with the least expected error of the layers' outputs.
 
@@ -50,28 +53,25 @@ def clip_weights(
         scheme: rules for scales.
         precision: bits of parameters.
         has_bias_calibration: the mean of an error will be corrected.
+        threads: worker threads; 0 means one per core. The result is the same.
 
     Returns:
         `own` with the ranges that were narrowed, of origin MEASURED.
     """
     parameters, channels = dict(own.parameters), dict(own.channels)
-    for layer in partition.layers:
-        if not layer.kind.has_channel_scales or precision.parameter_bits(layer.name) > 8:
-            continue
+    layers = [
+        layer
+        for layer in partition.layers
+        if layer.kind.has_output_channels and precision.parameter_bits(layer.name) <= 8
+    ]
+
+    def keep(layer: Layer) -> NDArray[np.float64]:
+        return _kept(graph, layer, statistics, scheme, has_bias_calibration)
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        limits = list(pool.map(keep, layers))
+    for layer, kept in zip(layers, limits, strict=True):
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
-        weight = layer_parameters(graph, layer).weight
-        inputs = _channel_statistics(graph, layer, statistics)
-        # The bias of a layer of another kind is not calibrated.
-        has_bias = has_bias_calibration and layer.kind.has_weight
-        moments = _moments(layer, weight, inputs, has_bias)
-        kept = select_weight_range(
-            np.ascontiguousarray(weight.reshape(len(weight), -1)),
-            moments,
-            8,
-            scheme.weight_rule is ScaleRule.POWER_OF_TWO,
-            scheme.full_weight_code,
-            scheme.channel_wise,
-        )
         if scheme.channel_wise:
             found = own.channels[name]
             low = np.array([channel.min for channel in found], np.float32)
@@ -88,6 +88,26 @@ def clip_weights(
                 bound = Range(-limit_of_all, limit_of_all, RangeOrigin.MEASURED)
                 parameters[name] = whole.clipped(bound)
     return Ranges(own.features, parameters, channels, own.biases)
+
+
+def _kept(
+    graph: Graph,
+    layer: Layer,
+    statistics: Mapping[str, ChannelStatistics],
+    scheme: Scheme,
+    has_bias_calibration: bool,
+) -> NDArray[np.float64]:
+    """The largest magnitude of a weight that is kept, for each channel or for all."""
+    weight = layer_parameters(graph, layer).weight
+    inputs = _channel_statistics(graph, layer, statistics)
+    return select_weight_range(
+        np.ascontiguousarray(weight.reshape(len(weight), -1)),
+        _moments(layer, weight, inputs, has_bias_calibration),
+        8,
+        scheme.weight_rule is ScaleRule.POWER_OF_TWO,
+        scheme.full_weight_code,
+        scheme.channel_wise,
+    )
 
 
 def _moments(

@@ -168,7 +168,13 @@ class DataDecision:
             chosen, sweeps = self._mixed(chosen, held)
         bias = None
         if sweeps is not None:
-            chosen, bias = self._with_biases(chosen, sweeps)
+            self._calibrate(sweeps)
+            bias = sweeps.outcome
+        # The integer network and the frames have done their part.
+        sweeps, held, self.frames = None, None, self.kept
+        chosen.graph.rest_weights()
+        if bias is not None:
+            chosen = self._with_biases(chosen, bias)
         self._tell_given(chosen)
         assignment = self._assignment(chosen.graph, chosen.parts)
         saved = to_saved(
@@ -179,6 +185,7 @@ class DataDecision:
             self._provenance(count, chosen),
             parameter_digests(self.graph, self.parts),
         )
+        chosen.graph.rest_weights()
         return Decision(
             chosen.graph,
             chosen.parts,
@@ -235,6 +242,7 @@ class DataDecision:
                 self.scheme,
                 self._precision(graph, parts),
                 has_bias_calibration=self.ingredients.bias_calibration,
+                threads=self.threads,
             )
         chosen = self.given.over(chosen, own)
         choose = self._choice(graph, parts, measured)
@@ -254,11 +262,12 @@ class DataDecision:
         wanted = [x for x in ranged_features(parts) if x not in stated or x in leaving]
         axes: dict[str, int] = {}
         if self.ingredients.weight_clipping or self.groups:
-            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_channel_scales}
+            axes = {x.inputs[0]: input_axis(x) for x in parts.layers if x.kind.has_output_channels}
         if graph is self.graph:
             axes |= {name: 1 for group in self.groups for name in group.tensors}
         total = self.kept.length
-        return measure_features(
+        graph.rest_weights()  # And those of the network that it was made from.
+        measured = measure_features(
             graph,
             wanted,
             self.frames,
@@ -269,6 +278,8 @@ class DataDecision:
             checkpoints=self.checkpoints.of(graph.fingerprint),
             watch=watch,
         )
+        graph.rest_weights()
+        return measured
 
     def _range_search(self) -> RangeSearch:
         level = self.options.accuracy_level
@@ -286,7 +297,7 @@ class DataDecision:
         if self.mixed is not None:
             basis += f" {self.mixed.chosen.states}"
         kept, fixed = self.checkpoints.of(basis), self._fixed_biases(parts)
-        if all(x.name in fixed for x in parts.layers if x.kind.has_weight):
+        if all(x.name in fixed for x in parts.layers if x.kind.has_output_channels):
             return None
         return BiasSweeps(graph, parts, candidate.plan, held, self.threads, kept, fixed, seen)
 
@@ -410,20 +421,16 @@ class DataDecision:
         return RangeChoice(self._range_search(), measured.features, stated, relevant)
 
     def _fixed_biases(self, parts: Partition) -> frozenset[str]:
-        names = (x.name for x in parts.layers if x.kind.has_weight)
+        names = (x.name for x in parts.layers if x.kind.has_output_channels)
         return frozenset(x for x in names if _bias_of(x) in self.given.ranges.biases)
 
-    def _with_biases(
-        self, chosen: _Candidate, sweeps: BiasSweeps
-    ) -> tuple[_Candidate, BiasCalibration]:
-        self._calibrate(sweeps)
-        bias = sweeps.outcome
+    def _with_biases(self, chosen: _Candidate, bias: BiasCalibration) -> _Candidate:
         if not bias.biases:
-            return chosen, bias
+            return chosen
         biases = {_bias_of(x): values for x, values in bias.biases.items()}
         ranges = replace(chosen.ranges, biases={**biases, **self.given.ranges.biases})
         plan = self._plan(chosen.graph, chosen.parts, ranges)
-        return replace(chosen, ranges=ranges, plan=plan), bias
+        return replace(chosen, ranges=ranges, plan=plan)
 
     def _calibrate(self, sweeps: BiasSweeps) -> None:
         iterations = self.options.calibration_iterations

@@ -34,14 +34,14 @@ def to_inputs(layer: Layer, squares: Float64, outputs: Float64) -> Float64:
 
 
 def find_importance(
-    graph: Graph, partition: Partition, squares: Mapping[str, Float64]
+    graph: Graph, partition: Partition, weights: Mapping[str, NDArray[np.floating]]
 ) -> dict[str, Float64]:
     """Importance of every feature map's channels, by backward propagation.
 
     Args:
         graph: gives shapes.
         partition: its layers.
-        squares: by layer with a weight, float64 [C_out, C_in / groups], summed over the kernel.
+        weights: [C_out, C_in / groups, ...] by layer.
 
     Returns:
         float64 [C] by tensor; what no layer with a weight reads has 1 everywhere.
@@ -56,8 +56,8 @@ def find_importance(
             if graph.constant(name) is not None:
                 continue
             known = importance.setdefault(name, np.zeros(_channels(graph, name)))
-            if layer.name in squares:
-                own = squares[layer.name]
+            if layer.name in weights:
+                own = squares_of(weights[layer.name])
                 # Channels of a matrix product over more axes lie along the last one.
                 fits = len(outputs) == len(own)
                 each = outputs if fits else np.full(len(own), outputs.mean())

@@ -38,7 +38,7 @@ from tidlq.equalization.importance import (
     squares_of,
     to_inputs,
 )
-from tidlq.equalization.rewrite import by_output, input_channels, scaled_inputs
+from tidlq.equalization.rewrite import input_channels
 from tidlq.graph.channels import in_taps
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
@@ -52,6 +52,7 @@ Float64 = NDArray[np.float64]
 _MOST_MOVED = 0.05
 _FEATURE_CODES = 255.0
 _WEIGHT_CODES = 128.0
+_BLOCK_ELEMENTS = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +88,14 @@ class ChannelSpread:
 
 
 def _peaks(weight: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Largest |w| over the kernel, of which factors scale all alike: [C_out, C_in / groups, 1].
+    """The largest over the kernel, which factors scale all alike: [C_out, C_in / groups, 1].
 
-    Of the weight's own type: with those of all layers in float64, memory would be what the search
-    costs most.
+    In magnitude, unless the kernel has one element: that is the weight itself, without a copy.
     """
-    return np.asarray(np.abs(in_taps(weight)).max(axis=2, keepdims=True))
+    taps = in_taps(weight)
+    if taps.shape[2] == 1:
+        return taps
+    return np.asarray(np.abs(taps).max(axis=2, keepdims=True))
 
 
 def _per_input(layer: Layer, weight: NDArray[np.floating], outputs: Float64) -> Float64:
@@ -107,16 +110,41 @@ def _per_output(layer: Layer, weight: NDArray[np.floating], inputs: Float64) -> 
     return np.repeat(inputs.reshape(groups, -1).sum(axis=1), len(weight) // groups)
 
 
-def largest_by_output(weight: NDArray[np.floating]) -> Float64:
-    """Largest |w| of each output channel."""
-    return np.asarray(np.abs(weight).reshape(len(weight), -1).max(axis=1), np.float64)
+def largest_of_channels(
+    layer: Layer,
+    peaks: NDArray[np.floating],
+    inputs: Float64 | None,
+    outputs: Float64 | None,
+    *,
+    by_input: bool,
+) -> Float64:
+    """Largest  |w| f / g  of each output or input channel.
 
-
-def largest_by_input(layer: Layer, weight: NDArray[np.floating]) -> Float64:
-    """Largest |w| of each input channel."""
-    groups, per_group = input_channels(layer, weight)
-    blocks = np.abs(weight).reshape(groups, len(weight) // groups, per_group, -1)
-    return np.asarray(blocks.max(axis=(1, 3)), np.float64).reshape(-1)
+    Args:
+        layer: whose weight it is.
+        peaks: [C_out, C_in / groups, 1].
+        inputs: f, float64 [C_in]; None is 1.
+        outputs: g, float64 [C_out]; None is 1.
+        by_input: of each input channel: float64 [C_in]. Else float64 [C_out].
+    """
+    groups, per_group = input_channels(layer, peaks)
+    weight = peaks.reshape(groups, -1, per_group)
+    rows = weight.shape[1]
+    found = np.zeros((groups, per_group if by_input else rows))
+    # In blocks that stay in the cache; a whole weight in float64 would not.
+    step = max(1, _BLOCK_ELEMENTS // (groups * per_group))
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        block = np.abs(weight[:, part])
+        if inputs is not None:
+            block = block * inputs.reshape(groups, 1, per_group)
+        if outputs is not None:
+            block = block / outputs.reshape(groups, rows, 1)[:, part]
+        if by_input:
+            np.maximum(found, block.max(axis=1), out=found)
+        else:
+            found[:, part] = block.max(axis=2)
+    return found.reshape(-1)
 
 
 def step_of(largest: np.float64 | float, codes: float, is_power_of_two: bool) -> float:
@@ -305,8 +333,7 @@ class NoiseModel:
             for layer in weighted
             if (bias := layer_parameters(graph, layer).bias) is not None
         }
-        squares = {name: squares_of(weight) for name, weight in weights.items()}
-        self._importance = find_importance(graph, partition, squares)
+        self._importance = find_importance(graph, partition, weights)
         self._input_group = {x.name: i for i, g in enumerate(groups) for x in g.consumers}
         self._output_group = {x.name: i for i, g in enumerate(groups) for x in g.producers}
         self.is_channel_wise = is_channel_wise
@@ -314,7 +341,7 @@ class NoiseModel:
         self._features = [
             sum(
                 (
-                    to_inputs(layer, squares[layer.name], self._passed(layer))
+                    to_inputs(layer, squares_of(weights[layer.name]), self._passed(layer))
                     for layer in group.consumers
                 ),
                 np.zeros(group.channels),
@@ -391,16 +418,14 @@ class NoiseModel:
         """Largest |w| of each output or input channel, with the factors chosen so far."""
         key = layer.name, by_input
         if key not in self._largest:
-            peaks = self._peaks[layer.name]
             read, written = (
-                table.get(layer.name) for table in (self._input_group, self._output_group)
+                None if index is None else self.factors[index]
+                for index in (
+                    table.get(layer.name) for table in (self._input_group, self._output_group)
+                )
             )
-            if read is not None:
-                peaks = scaled_inputs(layer, peaks, self.factors[read])
-            if written is not None:
-                peaks = peaks / by_output(self.factors[written], peaks.ndim)
-            self._largest[key] = (
-                largest_by_input(layer, peaks) if by_input else largest_by_output(peaks)
+            self._largest[key] = largest_of_channels(
+                layer, self._peaks[layer.name], read, written, by_input=by_input
             )
         return self._largest[key]
 
@@ -440,7 +465,7 @@ class NoiseModel:
     def _reader(self, layer: Layer) -> ReaderTerm:
         peaks = self._peaks[layer.name]
         groups, per_group = input_channels(layer, peaks)
-        largest = peaks.astype(np.float64).reshape(groups, -1, per_group)
+        largest = np.abs(peaks).astype(np.float64).reshape(groups, -1, per_group)
         importance = self._passed(layer) * self._taps[layer.name]
         return ReaderTerm(largest, importance.reshape(groups, -1))
 

@@ -13,6 +13,7 @@ from tidlq.equalization.groups import CHANNEL_AXIS, ChannelGroup
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.layers import BatchNormAttributes, InnerProductAttributes, Layer
 from tidlq.graph.model import Graph
+from tidlq.graph.paged_weights import with_paged_weights
 from tidlq.graph.parameters import layer_parameters, operand_index
 from tidlq.spec import Equalization
 
@@ -53,7 +54,7 @@ def equalize(graph: Graph, groups: Iterable[ChannelGroup], equalization: Equaliz
         return graph
     groups = tuple(groups)
     inputs, outputs = _factors_by_layer(groups, equalization)
-    model = ir.serde.deserialize_model(ir.serde.serialize_model(graph.model))
+    model = graph.model.clone()
     editor = _Editor(graph, replace(graph, model=model))
     layers = {x.name: x for group in groups for x in (*group.producers, *group.consumers)}
     for name, layer in layers.items():
@@ -69,7 +70,7 @@ def equalize(graph: Graph, groups: Iterable[ChannelGroup], equalization: Equaliz
     for name, bound in equalization.bounds.items():
         editor.bound_channels(layers[name], outputs[name], bound)
     editor.remove_unused_constants()
-    return replace(graph, model=model)
+    return with_paged_weights(replace(graph, model=model))
 
 
 def _factors_by_layer(

@@ -190,10 +190,21 @@ def _edit_batch_norm(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, N
 
 
 def _edit_weight(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
-    """A slope; a weight whose bias stays real."""
+    """A slope."""
     weight = stored_weight(graph, layer, plan.layers[layer.name])
     assert weight is not None
     return {layer.nodes[0]: NodeEdit({1: weight})}
+
+
+def _edit_deformable(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
+    """A weight whose bias stays real."""
+    quant = plan.layers[layer.name]
+    weight = stored_weight(graph, layer, quant)
+    assert weight is not None
+    constants: dict[int, Replacement | None] = {1: weight}
+    if quant.bias:
+        constants[3] = np.asarray(quant.bias, np.float32)
+    return {layer.nodes[0]: NodeEdit(constants)}
 
 
 def _edit_operand(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
@@ -206,17 +217,27 @@ def _edit_operand(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, Node
     return {layer.nodes[0]: NodeEdit({index: operand}, op_type="Mul" if is_divisor else None)}
 
 
+def _edit_scattered(graph: Graph, layer: Layer, plan: QuantPlan) -> dict[str, NodeEdit]:
+    found = stored_operand(graph, layer, plan.layers[layer.name])
+    if found is None:
+        return {}
+    index, operand = found
+    # The positions stand between the two.
+    return {layer.nodes[0]: NodeEdit({2 * index: operand})}
+
+
 _EDITS: Mapping[LayerKind, Callable[[Graph, Layer, QuantPlan], dict[str, NodeEdit]]] = (
     MappingProxyType(
         {
             LayerKind.CONVOLUTION: _edit_convolution,
             LayerKind.TRANSPOSED_CONVOLUTION: _edit_transposed_convolution,
             LayerKind.BATCH_NORM: _edit_batch_norm,
-            LayerKind.DEFORMABLE_CONVOLUTION: _edit_weight,
+            LayerKind.DEFORMABLE_CONVOLUTION: _edit_deformable,
             LayerKind.PRELU: _edit_weight,
             LayerKind.SUM: _edit_operand,
             LayerKind.PRODUCT: _edit_operand,
             LayerKind.DIVISION: _edit_operand,
+            LayerKind.SCATTERED_PRODUCT: _edit_scattered,
         }
     )
 )

@@ -17,7 +17,7 @@ from tidlq.graph.interpolation import (
     SampleMode,
     WindowedResizeAttributes,
 )
-from tidlq.graph.scattering import ScatterAttributes
+from tidlq.graph.scattering import ScatterAttributes, ScatteredProductAttributes
 
 
 class LayerKind(enum.Enum):
@@ -46,6 +46,7 @@ class LayerKind(enum.Enum):
     SLICE = "slice"
     GATHER = "gather"
     SCATTER = "scatter"
+    SCATTERED_PRODUCT = "scattered product"
     REARRANGEMENT = "rearrangement"
     RESIZE = "resize"
     WINDOWED_RESIZE = "windowed resize"
@@ -67,8 +68,11 @@ class LayerKind(enum.Enum):
         return self in _WEIGHTED
 
     @property
-    def has_channel_scales(self) -> bool:
-        """The weight may have a scale for each output channel, the first axis of its own form."""
+    def has_output_channels(self) -> bool:
+        """Each output channel has weights, whose scale may be its own, and a bias.
+
+        It is the first axis of the weight's own form. Bias calibration may move the bias.
+        """
         return self in _WEIGHTED or self is LayerKind.DEFORMABLE_CONVOLUTION
 
 
@@ -380,6 +384,7 @@ Attributes = (
     | ReductionAttributes
     | GatherAttributes
     | ScatterAttributes
+    | ScatteredProductAttributes
     | RearrangementAttributes
     | TransposeAttributes
     | PadAttributes

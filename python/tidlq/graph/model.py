@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from tidlq.paging import PagedArrays, give_back_freed_memory
 from tidlq.spec import ChannelRanges, FeatureQuant, IntegerType, StatedQuantization
 
 
@@ -68,6 +69,7 @@ class Graph:
         channel_ranges: ranges of the output channels of weights, by parameter name, that the model
             gives for the case that saved ranges replace calibration and do not say them. They are
             no part of what the Graph computes, nor of its fingerprint.
+        pages: files that hold weights; `graph/paged_weights.py` says why.
     """
 
     model: ir.Model
@@ -76,6 +78,7 @@ class Graph:
     interface_shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
     stated: StatedQuantization | None = None
     channel_ranges: Mapping[str, ChannelRanges] = field(default_factory=dict)
+    pages: tuple[PagedArrays, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self.fingerprint == other.fingerprint
@@ -117,6 +120,12 @@ class Graph:
             return None
         array: NDArray[np.generic] = value.const_value.numpy()
         return array
+
+    def rest_weights(self) -> None:
+        """Gives back memory: that of weights that a file holds, until they are used again."""
+        for pages in self.pages:
+            pages.rest()
+        give_back_freed_memory()
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Static shape of a tensor, or None where inference could not tell."""

@@ -95,9 +95,17 @@ def layer_parameters(graph: Graph, layer: Layer) -> LayerParameters:
     return LayerParameters(weight, bias)
 
 
+_WITH_OPERAND = (
+    LayerKind.SUM,
+    LayerKind.PRODUCT,
+    LayerKind.DIVISION,
+    LayerKind.SCATTERED_PRODUCT,
+)
+
+
 def operand_index(graph: Graph, layer: Layer) -> int | None:
-    """Which input of a sum, product or quotient is constant, if any."""
-    if layer.kind not in (LayerKind.SUM, LayerKind.PRODUCT, LayerKind.DIVISION):
+    """Which input of a sum, product of any kind or quotient is constant, if any."""
+    if layer.kind not in _WITH_OPERAND:
         return None
     for index, name in enumerate(layer.inputs):
         if graph.constant(name) is not None:

@@ -26,3 +26,15 @@ class ScatterAttributes:
 
     passes: tuple[tuple[int, ...], ...]
     reduction: ScatterReduction
+
+
+@dataclass(frozen=True)
+class ScatteredProductAttributes:
+    """Updates that multiply the elements at constant positions, any number of them each.
+
+    Attributes:
+        targets: for every element of the flattened second input, the position in the flattened
+            first one that it multiplies.
+    """
+
+    targets: tuple[int, ...]

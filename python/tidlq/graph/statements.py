@@ -202,7 +202,7 @@ def _missing_of(
 
 def _output_axis(graph: Graph, layer: Layer) -> int | None:
     """The axis of a weight, as the Graph stores it, that output channels run along."""
-    if not layer.kind.has_channel_scales:
+    if not layer.kind.has_output_channels:
         return None
     attributes = layer.attributes
     if isinstance(attributes, ConvolutionAttributes) and _is_transposed(layer):

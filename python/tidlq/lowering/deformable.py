@@ -17,13 +17,13 @@ def lower_deformable_convolution(builder: NetworkBuilder, layer: Layer) -> None:
     """DeformConv: the weight as a convolution has it, gains and bias in steps of the output."""
     attributes = layer.attributes
     assert isinstance(attributes, DeformableAttributes)
-    weight = builder.plan.layers[layer.name].weight
+    quant = builder.plan.layers[layer.name]
+    weight = quant.weight
     assert weight is not None
-    parameters = layer_parameters(builder.graph, layer)
     target = builder.feature(layer.output)
     layout = channels_last(len(builder.shape(layer.output)))
     inputs = [builder.integer(name, layout) for name in layer.inputs]
-    integers = np.moveaxis(weight.quantize(parameters.weight), 1, -1)
+    integers = np.moveaxis(weight.quantize(layer_parameters(builder.graph, layer).weight), 1, -1)
     # The Network keeps one number per tensor; channel scales act through the gains.
     stored = FeatureQuant(weight.type, max(weight.scales))
     constant = builder.add_tensor(f"{layer.name}/weight", integers.shape, stored, integers)
@@ -39,6 +39,6 @@ def lower_deformable_convolution(builder: NetworkBuilder, layer: Layer) -> None:
     factors = [builder.feature(name).scale for name in (layer.inputs[0], *layer.inputs[2:])]
     step = math.prod(factors) / target.scale
     op.gain.extend(step * scale for scale in weight.scales)
-    bias = np.zeros(1) if parameters.bias is None else parameters.bias
+    bias = np.asarray(quant.bias or (0.0,))
     op.shift.extend((bias / target.scale).tolist())
     op.clamp_min, op.clamp_max = clamp_integers(target, layer.clamp)

@@ -57,6 +57,7 @@ _LOWERINGS: Mapping[LayerKind, Callable[[NetworkBuilder, Layer], None]] = Mappin
         LayerKind.SLICE: movement.lower_slice,
         LayerKind.GATHER: gathers.lower_gather,
         LayerKind.SCATTER: scatters.lower_scatter,
+        LayerKind.SCATTERED_PRODUCT: scatters.lower_scattered_product,
         LayerKind.REARRANGEMENT: gathers.lower_rearrangement,
         LayerKind.REDUCTION: reductions.lower_reduction,
         LayerKind.TOP_K: order.lower_top_k,

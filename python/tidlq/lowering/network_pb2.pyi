@@ -319,6 +319,7 @@ class Layer(_message.Message):
     REDUCE_FIELD_NUMBER: _builtins.int
     DIVISION_FIELD_NUMBER: _builtins.int
     POWER_FIELD_NUMBER: _builtins.int
+    SCATTERED_PRODUCT_FIELD_NUMBER: _builtins.int
     MATRIX_PRODUCT_FIELD_NUMBER: _builtins.int
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     TOP_K_FIELD_NUMBER: _builtins.int
@@ -381,6 +382,8 @@ class Layer(_message.Message):
     @_builtins.property
     def power(self) -> Global___Power: ...
     @_builtins.property
+    def scattered_product(self) -> Global___ScatteredProduct: ...
+    @_builtins.property
     def matrix_product(self) -> Global___MatrixProduct: ...
     @_builtins.property
     def normalization(self) -> Global___Normalization: ...
@@ -423,6 +426,7 @@ class Layer(_message.Message):
         reduce: Global___Reduce | None = ...,
         division: Global___Division | None = ...,
         power: Global___Power | None = ...,
+        scattered_product: Global___ScatteredProduct | None = ...,
         matrix_product: Global___MatrixProduct | None = ...,
         normalization: Global___Normalization | None = ...,
         top_k: Global___TopK | None = ...,
@@ -430,11 +434,11 @@ class Layer(_message.Message):
         deformable_convolution: Global___DeformableConvolution | None = ...,
         windowed_resize: Global___WindowedResize | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "power", b"power", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution", "windowed_resize", b"windowed_resize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "normalization", b"normalization", "op", b"op", "pad", b"pad", "power", b"power", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "scattered_product", b"scattered_product", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution", "windowed_resize", b"windowed_resize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "power", b"power", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution", "windowed_resize", b"windowed_resize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["average_pool", b"average_pool", "concat", b"concat", "convolution", b"convolution", "deformable_convolution", b"deformable_convolution", "dequantize", b"dequantize", "division", b"division", "extremum", b"extremum", "gather", b"gather", "grid_sample", b"grid_sample", "inner_product", b"inner_product", "inputs", b"inputs", "integer_softmax", b"integer_softmax", "lookup", b"lookup", "matrix_product", b"matrix_product", "max_pool", b"max_pool", "name", b"name", "normalization", b"normalization", "op", b"op", "output", b"output", "pad", b"pad", "power", b"power", "prelu", b"prelu", "product", b"product", "quantize", b"quantize", "reduce", b"reduce", "rescale", b"rescale", "reshape", b"reshape", "resize", b"resize", "scattered_product", b"scattered_product", "slice", b"slice", "softmax", b"softmax", "sum", b"sum", "top_k", b"top_k", "transpose", b"transpose", "transposed_convolution", b"transposed_convolution", "windowed_resize", b"windowed_resize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "power", "matrix_product", "normalization", "top_k", "grid_sample", "deformable_convolution", "windowed_resize"]  # noqa: Y015
+    _WhichOneofReturnType_op: _TypeAlias = _typing.Literal["quantize", "dequantize", "rescale", "convolution", "inner_product", "sum", "product", "max_pool", "average_pool", "lookup", "prelu", "concat", "reshape", "transpose", "pad", "slice", "resize", "softmax", "integer_softmax", "transposed_convolution", "extremum", "gather", "reduce", "division", "power", "scattered_product", "matrix_product", "normalization", "top_k", "grid_sample", "deformable_convolution", "windowed_resize"]  # noqa: Y015
     _WhichOneofArgType_op: _TypeAlias = _typing.Literal["op", b"op"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_op) -> _WhichOneofReturnType_op | None: ...
 
@@ -1637,6 +1641,44 @@ class Power(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Power: _TypeAlias = Power  # noqa: Y015
+
+@_typing.final
+class ScatteredProduct(_message.Message):
+    """Exactly two inputs of integer types, of any shapes; output of the first one's shape. Of the output's
+    element e, in row-major order, with u_1 .. u_k those elements of the second input, in ascending order,
+    whose target is e, in IEEE float64, each operation rounded to nearest, without fused operations,
+      p_0 = float64(scale_0) * float64(q_0[e] - zero_point_0)
+      p_i = p_(i - 1) * (float64(scale_1) * float64(q_1[u_i] - zero_point_1))
+      v = round_half_even(p_k * gain), or 0 where that is no number
+      q = min(max(v + zero_point(output), lowest), highest)
+    of the output's type; v saturates before zero_point is added. Every factor is exact, so that p_k * gain is
+    within (k + 2) * 2^-53 of itself of the exact product in steps of the output, unless it leaves float64's
+    normal numbers on the way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    gain: _builtins.float
+    """1 / scale(output); positive and finite."""
+    @_builtins.property
+    def target(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """By element of the second input, in row-major order: the first one's that it multiplies."""
+
+    def __init__(
+        self,
+        *,
+        target: _abc.Iterable[_builtins.int] | None = ...,
+        gain: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gain", b"gain", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScatteredProduct: _TypeAlias = ScatteredProduct  # noqa: Y015
 
 @_typing.final
 class WindowedResize(_message.Message):

@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tidlq.graph.layers import GatherAttributes, Layer
-from tidlq.graph.scattering import ScatterAttributes, ScatterReduction
+from tidlq.graph.scattering import (
+    ScatterAttributes,
+    ScatteredProductAttributes,
+    ScatterReduction,
+)
 from tidlq.lowering.builder import NetworkBuilder, identity
 from tidlq.lowering.gathers import take_elements
 from tidlq.lowering.requantize import by_operand
@@ -34,6 +39,33 @@ def lower_scatter(builder: NetworkBuilder, layer: Layer) -> None:
     builder.place_integer(layer.output, x, identity(len(out)))
 
 
+def lower_scattered_product(builder: NetworkBuilder, layer: Layer) -> None:
+    """Updates that multiply, at constant positions."""
+    attributes = layer.attributes
+    assert isinstance(attributes, ScatteredProductAttributes)
+    layout = identity(len(builder.shape(layer.output)))
+    factors = [_factor(builder, layer, name) for name in layer.inputs]
+    output = builder.new_integer(layer.output, layout)
+    op = builder.add_layer(layer.name, factors, output).scattered_product
+    op.target.extend(attributes.targets)
+    op.gain = 1.0 / builder.feature(layer.output).scale
+
+
+def _factor(builder: NetworkBuilder, layer: Layer, name: str) -> int:
+    """An input in ONNX's layout; a constant has the layer's own quantization for it."""
+    shape, values = builder.shape(name), builder.graph.constant(name)
+    if values is None:
+        return builder.integer(name, identity(len(shape)))
+    quant = builder.plan.layers[layer.name].operand
+    assert quant is not None, layer.name
+    return builder.add_tensor(f"{layer.name}/{name}", shape, quant, _integers(values, quant))
+
+
+def _integers(values: NDArray[np.generic], quant: FeatureQuant) -> NDArray[np.float64]:
+    q = np.rint(values.astype(np.float64) / quant.scale) + quant.zero_point
+    return np.asarray(np.clip(q, quant.type.lowest, quant.type.highest), np.float64)
+
+
 def _in_target(builder: NetworkBuilder, layer: Layer, name: str) -> int:
     """A flattened input in the quantization of the output."""
     target = builder.feature(layer.output)
@@ -47,8 +79,7 @@ def _flat(builder: NetworkBuilder, layer: Layer, name: str) -> tuple[int, Featur
     flat = (math.prod(shape),)
     if values is not None:
         target = builder.feature(layer.output)
-        q = np.rint(values.astype(np.float64) / target.scale) + target.zero_point
-        q = np.clip(q, target.type.lowest, target.type.highest).reshape(-1)
+        q = _integers(values, target).reshape(-1)
         return builder.add_tensor(f"{layer.name}/{name}", flat, target, q), target
     quant = builder.feature(name)
     x = builder.integer(name, identity(len(shape)))

@@ -26,6 +26,7 @@ from tidlq.precision.weighted_layers import (
     WeightDecision,
     WeightedLayer,
     decide_weight,
+    real_bias,
 )
 from tidlq.precision.weights import parameter_type, weight_quant
 from tidlq.spec import (
@@ -58,6 +59,7 @@ _FREE = frozenset(
         LayerKind.REDUCTION,
         LayerKind.DIVISION,
         LayerKind.POWER,
+        LayerKind.SCATTERED_PRODUCT,
         LayerKind.WINDOWED_RESIZE,
         LayerKind.GRID_SAMPLE,
     }
@@ -343,7 +345,10 @@ class _Planner:
             self.features[layer.inputs[0]].scale,
         )
         self.features[layer.output] = self.free_feature(layer.kind, layer.output)
-        self.layers[layer.name] = LayerQuant(self.exact_mode, weight)
+        bias = real_bias(self.graph, layer, self.ranges)
+        self.layers[layer.name] = LayerQuant(
+            self.exact_mode, weight, bias=bias, is_bias_real=bool(bias)
+        )
 
     def _decide_weighted(
         self,

@@ -29,6 +29,7 @@ from tidlq.precision.accumulators import (
     output_integers,
 )
 from tidlq.precision.scales import asymmetric_feature, parameter_scales, symmetric_feature
+from tidlq.precision.weighted_layers import real_bias
 from tidlq.spec import (
     FeatureQuant,
     IntegerType,
@@ -181,8 +182,11 @@ class _StatedPlanner:
             assert weight is not None
             self.layers[layer.name] = self._weighted(layer, weight, mode)
         else:
+            has_bias = layer.kind.has_output_channels
+            bias = real_bias(self.graph, layer, self.ranges) if has_bias else ()
+            shift = self._product_shift(layer, mode, operand)
             self.layers[layer.name] = LayerQuant(
-                mode, weight, operand, self._product_shift(layer, mode, operand)
+                mode, weight, operand, shift, bias, is_bias_real=bool(bias)
             )
         self.integers[layer.output] = output_integers(
             layer, self.features[layer.output], self.integers[source]

@@ -9,9 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidlq.errors import ModelError
+from tidlq.graph.layers import Layer
+from tidlq.graph.model import Graph
+from tidlq.graph.parameters import layer_parameters
 from tidlq.precision.accumulators import Interval, WeightSums, accumulator_bits, headroom_bits
 from tidlq.precision.weights import bias_bits, coarser, fitting_bias, weight_quant
-from tidlq.spec import ParameterQuant, Range, Scheme, absolute_maxima, bias_integers
+from tidlq.spec import (
+    ParameterQuant,
+    ParameterRole,
+    Range,
+    Ranges,
+    Scheme,
+    absolute_maxima,
+    bias_integers,
+    parameter_name,
+)
 
 Float64 = NDArray[np.float64]
 
@@ -42,6 +54,23 @@ class BiasValues:
             return cls(own, magnitudes)
         values = np.asarray(given, np.float64)
         return cls(values, np.maximum(magnitudes, np.abs(values)))
+
+
+def real_bias(graph: Graph, layer: Layer, ranges: Ranges) -> tuple[float, ...]:
+    """The bias of a layer that adds it to real sums: float32 values, a given one first.
+
+    Args:
+        graph: gives the model's own.
+        layer: with output channels.
+        ranges: give the one that stands in for it.
+
+    Returns:
+        One value for each output channel; empty where the layer has no bias.
+    """
+    parameters = layer_parameters(graph, layer)
+    given = ranges.biases.get(parameter_name(layer.name, ParameterRole.BIAS))
+    values = BiasValues.of(parameters.bias, given, len(parameters.weight)).values
+    return () if values is None else tuple(values.astype(np.float32).tolist())
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ _TYPES: Mapping[LayerKind, TidlLayerType] = MappingProxyType(
         LayerKind.SLICE: TidlLayerType.SLICE,
         LayerKind.GATHER: TidlLayerType.GATHER,
         LayerKind.SCATTER: TidlLayerType.SCATTER_ELEMENTS,
+        LayerKind.SCATTERED_PRODUCT: TidlLayerType.SCATTER_ELEMENTS,
         LayerKind.REARRANGEMENT: TidlLayerType.RESHAPE,
         LayerKind.RESIZE: TidlLayerType.RESIZE,
         LayerKind.WINDOWED_RESIZE: TidlLayerType.RESIZE,
@@ -205,7 +206,8 @@ def _saved_layer(
         weights, slope = ((), (tensor,)) if role is ParameterRole.SLOPE else ((tensor,), ())
         if quant.bias:
             scales = quant.weight.scales
-            step = plan.features[layer.inputs[0]].scale * scales[0] if len(scales) == 1 else None
+            has_step = len(scales) == 1 and layer.kind.has_weight
+            step = plan.features[layer.inputs[0]].scale * scales[0] if has_step else None
             bias = (_bias(layer, quant.bias, ranges, step),)
     elif quant.operand is not None:
         name = parameter_name(layer.name, ParameterRole.WEIGHT)
@@ -317,8 +319,10 @@ def expected_layers(
 
 def _expected_bias(layer: Layer, parameters: Ranges) -> tuple[ExpectedTensor, ...]:
     """The bias of a layer, which calibration can also give to one that has none of its own."""
-    if not layer.kind.has_weight:
+    if not layer.kind.has_output_channels:
         return ()
     name = parameter_name(layer.name, ParameterRole.BIAS)
     channels = parameters.channels[parameter_name(layer.name, ParameterRole.WEIGHT)]
-    return (ExpectedTensor(name, len(channels), is_optional=name not in parameters.parameters),)
+    # A real bias has no part in scales; one that is not stated is the model's own.
+    is_optional = name not in parameters.parameters or not layer.kind.has_weight
+    return (ExpectedTensor(name, len(channels), is_optional=is_optional),)

@@ -119,7 +119,7 @@ def tensor_places(graph: Graph, parts: Partition) -> Mapping[str, TensorPlace]:
 def _parameter_roles(graph: Graph, layer: Layer) -> tuple[ParameterRole, ...]:
     if layer.kind is LayerKind.PRELU:
         return (ParameterRole.SLOPE,)
-    if layer.kind.has_weight:
+    if layer.kind.has_output_channels:
         return (ParameterRole.WEIGHT, ParameterRole.BIAS)
     return () if operand_values(graph, layer) is None else (ParameterRole.WEIGHT,)
 

@@ -134,6 +134,12 @@ pub enum StepFault {
         /// The layer's name.
         layer: String,
     },
+    /// A layer without samples.
+    #[error("layer {layer:?} is no deformable convolution")]
+    NotDeformable {
+        /// The layer's name.
+        layer: String,
+    },
     /// An interrupted advance.
     #[error("an interrupted advance left the frames at different layers: advance again or restart")]
     Uneven,

@@ -1,5 +1,7 @@
 //! `FrameStepper`.
 
+use std::ops::Range;
+
 use numpy::{PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 use tidlq_core::error::StepFault;
@@ -84,11 +86,21 @@ impl FrameStepper {
         stop: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let layer = self.layer(py, layer)?;
-        let (Ok(first), Ok(end)) = (usize::try_from(start), usize::try_from(stop)) else {
-            let message = format!("Frames {start} to {stop} are asked for, they begin at 0.");
-            return Err(raise(py, "OptionError", &message));
-        };
-        let (shape, sums) = enter(py, || self.inner.input_sums(layer, first..end))?;
+        let frames = frame_range(py, start, stop)?;
+        let (shape, sums) = enter(py, || self.inner.input_sums(layer, frames))?;
+        Ok(PyArray1::from_vec(py, sums).reshape(shape)?.into_any())
+    }
+
+    fn sample_sums<'py>(
+        &self,
+        py: Python<'py>,
+        layer: i64,
+        start: i64,
+        stop: i64,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let layer = self.layer(py, layer)?;
+        let frames = frame_range(py, start, stop)?;
+        let (shape, sums) = enter(py, || self.inner.sample_sums(layer, frames))?;
         Ok(PyArray1::from_vec(py, sums).reshape(shape)?.into_any())
     }
 
@@ -109,6 +121,11 @@ impl FrameStepper {
         enter(py, || self.inner.set_bias(layer, bias))
     }
 
+    fn set_shift(&mut self, py: Python<'_>, layer: i64, shift: Vec<f64>) -> PyResult<()> {
+        let layer = self.layer(py, layer)?;
+        enter(py, || self.inner.set_shift(layer, shift))
+    }
+
     fn tensor<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
         let index = find_tensor(py, self.inner.engine().program(), name)?;
         let values = enter(py, || self.inner.tensor(index))?;
@@ -121,6 +138,14 @@ impl FrameStepper {
         let arrays = outputs.into_iter().zip(indices);
         arrays.map(|(values, &index)| output_array(py, values, self.shape(index))).collect()
     }
+}
+
+fn frame_range(py: Python<'_>, start: i64, stop: i64) -> PyResult<Range<usize>> {
+    let (Ok(first), Ok(end)) = (usize::try_from(start), usize::try_from(stop)) else {
+        let message = format!("Frames {start} to {stop} are asked for, they begin at 0.");
+        return Err(raise(py, "OptionError", &message));
+    };
+    Ok(first..end)
 }
 
 impl FrameStepper {

@@ -19,34 +19,48 @@ def deformable_convolution(
     output: pb.Tensor,
 ) -> Array:
     """Every output is a sum of samples at fractional places, times mask and weight."""
-    x, offsets, *masks = (
-        np.asarray(centered(array, tensor), dtype=object)
-        for array, tensor in zip(xs, sources, strict=True)
-    )
     weights = np.asarray(constant_of(weight), dtype=object)
     outputs, kernel_h, kernel_w, depth = weights.shape
-    channels, columns = x.shape[3], outputs // layer.groups
-    part, taps = channels // layer.offset_groups, kernel_h * kernel_w
-    scale = float(sources[1].scale)
+    columns = outputs // layer.groups
     result = np.empty(shape_of(output), dtype=object)
+    seen = samples(layer, xs, sources, (kernel_h, kernel_w), result.shape[1:3])
     for n, row, column, o in np.ndindex(*result.shape):
         acc = 0.0
         for ky, kx, i in np.ndindex(kernel_h, kernel_w, depth):
-            c = o // columns * depth + i
-            b = c // part * taps + ky * kernel_w + kx
-            h_steps, w_steps = offsets[n, row, column, 2 * b : 2 * b + 2].tolist()
-            h = row * layer.stride[0] - layer.pad[0] + ky * layer.dilation[0]
-            w = column * layer.stride[1] - layer.pad[1] + kx * layer.dilation[1]
-            place = (float(h) + scale * float(h_steps), float(w) + scale * float(w_steps))
-            sample = _sample(x[n, :, :, c], *place)
-            if masks:
-                sample = sample * float(masks[0][n, row, column, b])
+            sample = float(seen[n, row, column, ky, kx, o // columns * depth + i])
             acc = acc + sample * float(weights[o, ky, kx, i])
         value = acc * _entry(layer.gain, o) + _entry(layer.shift, o)
         z = output.zero_point
         bounded = min(max(value, layer.clamp_min - z), layer.clamp_max - z)
         result[n, row, column, o] = round(bounded) + z
     return store(result, output)
+
+
+def samples(
+    layer: pb.DeformableConvolution,
+    xs: Sequence[Array],
+    sources: Sequence[pb.Tensor],
+    kernel: tuple[int, int],
+    places: Sequence[int],
+) -> Array:
+    """What weights meet, float64 [N, *places, *kernel, C]: samples times mask."""
+    x, offsets, *masks = (
+        np.asarray(centered(array, tensor), dtype=object)
+        for array, tensor in zip(xs, sources, strict=True)
+    )
+    part, taps = x.shape[3] // layer.offset_groups, kernel[0] * kernel[1]
+    scale = float(sources[1].scale)
+    seen = np.empty((len(x), *places, *kernel, x.shape[3]))
+    for n, row, column, ky, kx, c in np.ndindex(*seen.shape):
+        b = c // part * taps + ky * kernel[1] + kx
+        h_steps, w_steps = offsets[n, row, column, 2 * b : 2 * b + 2].tolist()
+        h = row * layer.stride[0] - layer.pad[0] + ky * layer.dilation[0]
+        w = column * layer.stride[1] - layer.pad[1] + kx * layer.dilation[1]
+        place = (float(h) + scale * float(h_steps), float(w) + scale * float(w_steps))
+        sample = _sample(x[n, :, :, c], *place)
+        mask = float(masks[0][n, row, column, b]) if masks else 1.0
+        seen[n, row, column, ky, kx, c] = sample * mask
+    return seen
 
 
 def _sample(image: Array, h: float, w: float) -> float:

@@ -13,6 +13,7 @@ from oracle.bigint import (
     movement,
     order,
     powers,
+    products,
     real,
     reductions,
     rows,
@@ -123,6 +124,8 @@ def _run_layer(network: pb.Network, layer: pb.Layer, arrays: Mapping[int, Array]
             return order.top_k(op, xs[0], output)
         case "power":
             return powers.power(op, xs, sources, output)
+        case "scattered_product":
+            return products.scattered_product(op, xs, sources, output)
         case "division":
             return reductions.division(op, xs, sources, output)
         case "windowed_resize":

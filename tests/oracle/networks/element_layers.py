@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -214,6 +215,21 @@ def power(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
         gain=draws.span(net.tensor(output)) * 2.0 ** -rng.integers(0, 6),
     )
     return net.layer(inputs, output, power=layer)
+
+
+def scattered_product(draw: DrawFn, net: NetworkBuilder, source: int) -> int:
+    """Updates of any type that meet at few places or at many, in any order."""
+    shape = tuple(net.tensor(source).shape)
+    elements, count = math.prod(shape), draw(st.integers(1, 12))
+    kind = draw(st.sampled_from(draws.INTEGER_TYPES))
+    updates = net.input(kind, (count,), draws.scales(draw), draws.zero_points(draw, kind))
+    output = draws.features(draw, net, shape)
+    places = min(elements, draw(st.sampled_from([1, 3, elements])))
+    layer = pb.ScatteredProduct(
+        target=[draw(st.integers(0, places - 1)) for _ in range(count)],
+        gain=1.0 / net.tensor(output).scale,
+    )
+    return net.layer([source, updates], output, scattered_product=layer)
 
 
 def _operands(

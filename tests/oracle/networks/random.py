@@ -70,6 +70,7 @@ LAYER_KINDS: Mapping[str, LayerKind] = {
     "top_k": LayerKind(movement_layers.top_k, (3,)),
     "division": LayerKind(element_layers.division),
     "power": LayerKind(element_layers.power),
+    "scattered_product": LayerKind(element_layers.scattered_product),
     "sum": LayerKind(element_layers.sum_operands),
     "extremum": LayerKind(element_layers.extremum),
     "product": LayerKind(element_layers.product),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tidlq.errors import DataError
 from tidlq.graph.layers import Layer
 from tidlq.graph.model import Graph
+from tidlq.paging import PagedArrays, page_out
 
 Array = NDArray[np.generic]
 
@@ -48,16 +49,23 @@ class BiasFrames:
         inputs: [frames, *shape] by input name.
         fitted: number of frames that are not held out.
         split: how they were taken from the data; without it they are the data.
+        pages: the file that holds many or large frames.
     """
 
     inputs: Mapping[str, Array]
     fitted: int
     split: FrameSplit | None = None
+    pages: PagedArrays | None = None
 
     def __iter__(self) -> Iterator[dict[str, Array]]:
         """The frames in the order of the data."""
         rows = range(self.count) if self.split is None else self.split.rows.values()
         return (self.frame(row) for row in rows)
+
+    def rest(self) -> None:
+        """Gives back the memory of frames that a file holds, until they are read again."""
+        if self.pages is not None:
+            self.pages.rest()
 
     @property
     def count(self) -> int:
@@ -146,7 +154,9 @@ def load_frames(frames: Iterable[Mapping[str, Array]], split: FrameSplit) -> Bia
             f"the calibration data gave {split.count} frames at first and fewer when read again; "
             "every reading must give the same."
         )
-    return BiasFrames(inputs, split.fitted, split)
+    pages = page_out(inputs)
+    held = inputs if pages is None else pages.arrays
+    return BiasFrames(held, split.fitted, split, pages)
 
 
 def _most_frames(bytes_each: int) -> int:

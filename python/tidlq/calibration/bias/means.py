@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tidlq._core import ChannelStatistics, FrameStepper, WindowSums
 from tidlq.graph.channels import input_axis
-from tidlq.graph.layers import ConvolutionAttributes, Layer, LayerKind
+from tidlq.graph.layers import ConvolutionAttributes, DeformableAttributes, Layer, LayerKind
 from tidlq.graph.model import Graph
 
 Float64 = NDArray[np.float64]
@@ -40,9 +40,20 @@ def accumulator_means(weight: NDArray[np.number], groups: int, means: Float64) -
     return sums.reshape(-1)
 
 
-def integer_means(stepper: FrameStepper, index: int, frames: range) -> Float64:
-    """Means of the integers q - zero_point that the next layer's window sees: [C_in, taps]."""
-    sums = stepper.input_sums(index, frames.start, frames.stop)
+def integer_means(
+    stepper: FrameStepper, index: int, frames: range, *, is_sampled: bool = False
+) -> Float64:
+    """Means of the integers q - zero_point that the next layer's window sees: [C_in, taps].
+
+    Args:
+        stepper: stands before the layer.
+        index: of the layer.
+        frames: to take the means over.
+        is_sampled: the layer is a deformable convolution: the means are those of its samples, times
+            the integers of its mask.
+    """
+    of = stepper.sample_sums if is_sampled else stepper.input_sums
+    sums = of(index, frames.start, frames.stop)
     positions = len(frames) * stepper.output_positions(index)
     flat = sums.reshape(-1, 1) if sums.ndim == 1 else sums.reshape(-1, sums.shape[-1]).T
     return np.asarray(flat / positions, np.float64)
@@ -61,9 +72,12 @@ class _Window:
 class FloatMeans:
     """Means of the float network's inputs, by layer, over the frames that were added.
 
+    What the taps of a deformable convolution see is no window of its input: of it, the means are
+    those of its output before the non-linearity.
+
     Args:
         graph: gives shapes.
-        layers: layers with a weight.
+        layers: layers with output channels.
     """
 
     def __init__(self, graph: Graph, layers: Sequence[Layer]) -> None:
@@ -93,7 +107,7 @@ class FloatMeans:
             statistic.update(values)
 
     def of(self, layer: Layer) -> Float64:
-        """Means of a layer's input, float64 [C_in, taps]."""
+        """Means of a layer's input, float64 [C_in, taps]; of the output's channels, [C_out, 1]."""
         statistic = self._sums[self._windows[layer.name]]
         if isinstance(statistic, ChannelStatistics):
             return (statistic.sums / statistic.count).reshape(-1, 1)
@@ -101,6 +115,8 @@ class FloatMeans:
 
 
 def _window(graph: Graph, layer: Layer) -> _Window:
+    if isinstance(layer.attributes, DeformableAttributes):
+        return _Window(_before_clamp(graph, layer), axis=1)
     tensor = layer.inputs[0]
     if not isinstance(layer.attributes, ConvolutionAttributes):
         return _Window(tensor, axis=input_axis(layer))
@@ -109,6 +125,12 @@ def _window(graph: Graph, layer: Layer) -> _Window:
     geometry = (window.kernel, window.stride, window.dilation, window.pad_begin, size)
     is_transposed = layer.kind is LayerKind.TRANSPOSED_CONVOLUTION
     return _Window(tensor, geometry, transposed=is_transposed)
+
+
+def _before_clamp(graph: Graph, layer: Layer) -> str:
+    """What the leading node of a layer writes."""
+    (node,) = (node for node in graph.nodes if node.name == layer.nodes[0])
+    return str(node.outputs[0].name)
 
 
 def _statistic(window: _Window) -> WindowSums | ChannelStatistics:

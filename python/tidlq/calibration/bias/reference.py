@@ -44,7 +44,7 @@ class FloatReference:
             for stage in partition.stages
             if stage.kind is StageKind.FIXED
             for layer in stage.layers
-            if layer.kind.has_weight
+            if layer.kind.has_output_channels
         ]
         self._judged = judged_outputs(graph, partition)
         self.restart()
@@ -81,13 +81,15 @@ class FloatReference:
     @cached_property
     def targets(self) -> Targets:
         """What the means before the non-linearities are to be."""
-        return {
+        found = {
             layer.name: (
                 means_of_accumulators(self._graph, layer, self._measured),
                 means_of_accumulators(self._graph, layer, self._held),
             )
             for layer in self._layers
         }
+        self._graph.rest_weights()
+        return found
 
     @cached_property
     def judge(self) -> OutputJudge:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +20,14 @@ from tidlq.graph.partition import Partition, Stage, StageKind
 from tidlq.lowering.island import build_island
 from tidlq.lowering.lower import lower_stage
 from tidlq.lowering.network_file import pack_network
-from tidlq.spec import ParameterQuant, QuantPlan
+from tidlq.paging import give_back_freed_memory, page_out
+from tidlq.spec import ParameterQuant, QuantPlan, bias_integers
 
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
 
-_WEIGHTED_OPERATORS = ("convolution", "transposed_convolution", "inner_product")
+_DEFORMABLE = "deformable_convolution"
+_WEIGHTED_OPERATORS = ("convolution", "transposed_convolution", "inner_product", _DEFORMABLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,7 @@ class WeightedLayer:
         input_scale: of the layer's input.
         output_step: of the layer's output.
         bits: of the stored bias.
+        is_sampled: a deformable convolution, to whose real sums the bias is added as it is.
     """
 
     layer: Layer
@@ -51,6 +56,18 @@ class WeightedLayer:
     input_scale: float
     output_step: float
     bits: int
+    is_sampled: bool = False
+
+    def stored(self, bias: Float64) -> NDArray[np.number]:
+        """What the Network holds of a bias in real units: integers, or steps of the output."""
+        if self.is_sampled:
+            return np.asarray(bias.astype(np.float32) / np.float64(self.output_step))
+        return bias_integers(bias, self.quant, self.input_scale, self.bits)
+
+    def set_bias(self, stepper: FrameStepper, stored: NDArray[np.number]) -> None:
+        """Gives the layer another bias, as the Network holds it."""
+        change = stepper.set_shift if self.is_sampled else stepper.set_bias
+        change(self.index, stored.tolist())
 
 
 Visit = Callable[[WeightedLayer, FrameStepper], None]
@@ -70,25 +87,43 @@ class IntegerStages:
     def __init__(self, graph: Graph, partition: Partition, plan: QuantPlan, threads: int) -> None:
         self._stages = partition.stages
         self._threads = threads
-        self._files: dict[int, bytes] = {}
+        arrays: dict[str, Array] = {}
+        places: dict[int, list[int]] = {}
         self._islands: dict[int, FloatSession] = {}
-        self.layers: dict[int, tuple[WeightedLayer, ...]] = {}
         for number, stage in enumerate(self._stages):
             if stage.kind is StageKind.FIXED:
                 network = lower_stage(graph, stage, plan, f"stage_{number}")
-                self._files[number] = pack_network(network)
+                graph.rest_weights()
+                arrays[_file_of(number)] = np.frombuffer(pack_network(network), np.uint8)
                 # Weighted layers keep their order, whatever other layers lowering puts between.
-                places = [
+                places[number] = [
                     index
                     for index, layer in enumerate(network.layers)
                     if layer.WhichOneof("op") in _WEIGHTED_OPERATORS
                 ]
-                weighted = [layer for layer in stage.layers if layer.kind.has_weight]
-                pairs = zip(weighted, places, strict=True)
-                self.layers[number] = tuple(_weighted(graph, plan, x, place) for x, place in pairs)
+                del network
+                arrays |= {layer.name: _integers(graph, plan, layer) for layer in _weighted(stage)}
             else:
                 model = build_island(graph, stage, f"stage_{number}").SerializeToString()
                 self._islands[number] = open_float_session(model, threads=threads)
+        self._pages = page_out(arrays)
+        self._arrays = arrays if self._pages is None else self._pages.arrays
+        self.layers: dict[int, tuple[WeightedLayer, ...]] = {
+            number: tuple(
+                _described(plan, layer, place, self._arrays[layer.name])
+                for layer, place in zip(_weighted(self._stages[number]), found, strict=True)
+            )
+            for number, found in places.items()
+        }
+        del arrays
+        self.rest()
+        graph.rest_weights()
+
+    def rest(self) -> None:
+        """Gives back what memory it can, until the next run."""
+        if self._pages is not None:
+            self._pages.rest()
+        give_back_freed_memory()
 
     @property
     def weighted(self) -> tuple[WeightedLayer, ...]:
@@ -98,14 +133,14 @@ class IntegerStages:
     def run(
         self,
         inputs: Mapping[str, Array],
-        biases: Mapping[str, NDArray[np.int64]],
+        biases: Mapping[str, NDArray[np.number]],
         visit: Visit | None = None,
     ) -> dict[str, Array]:
         """Runs all frames through all stages.
 
         Args:
             inputs: [frames, *shape] by name.
-            biases: integers by layer, for those that differ from the plan's.
+            biases: as the Network holds them, by layer, for those that differ from the plan's.
             visit: sees, and may set the bias of, each weighted layer before it runs.
 
         Returns:
@@ -122,6 +157,7 @@ class IntegerStages:
                 values |= self._run_fixed(number, stage, values, biases, visit)
             else:
                 values |= _run_island(self._islands[number], stage, values, frames)
+        self.rest()
         return values
 
     def _run_fixed(
@@ -129,15 +165,18 @@ class IntegerStages:
         number: int,
         stage: Stage,
         values: Mapping[str, Array],
-        biases: Mapping[str, NDArray[np.int64]],
+        biases: Mapping[str, NDArray[np.number]],
         visit: Visit | None,
     ) -> dict[str, Array]:
         arrays = [values[name] for name in stage.inputs]
-        stepper = FrameStepper(self._files[number], arrays, self._threads, once=True)
+        file = self._arrays[_file_of(number)].tobytes()
+        stepper = FrameStepper(file, arrays, self._threads, once=True)
+        del file
+        self.rest()
         for weighted in self.layers[number]:
             given = biases.get(weighted.layer.name)
             if given is not None:
-                stepper.set_bias(weighted.index, given.tolist())
+                weighted.set_bias(stepper, given)
         if visit is not None:
             for weighted in self.layers[number]:
                 stepper.advance(weighted.index)
@@ -164,21 +203,41 @@ def stage_inputs(
     return {**inputs, **IntegerStages(graph, partition, plan, 1).run(inputs, {})}
 
 
-def _weighted(graph: Graph, plan: QuantPlan, layer: Layer, place: int) -> WeightedLayer:
+def _file_of(stage: int) -> str:
+    """A name that no layer has: names of layers are not empty."""
+    return f"{stage}\0"
+
+
+def _weighted(stage: Stage) -> list[Layer]:
+    return [layer for layer in stage.layers if layer.kind.has_output_channels]
+
+
+def _integers(graph: Graph, plan: QuantPlan, layer: Layer) -> NDArray[np.signedinteger]:
+    weight = plan.layers[layer.name].weight
+    assert weight is not None, layer.name
+    return weight.quantize(layer_parameters(graph, layer).weight)
+
+
+def _described(plan: QuantPlan, layer: Layer, place: int, weight: NDArray[Any]) -> WeightedLayer:
     quant, scale = plan.layers[layer.name], plan.features[layer.inputs[0]].scale
     assert quant.weight is not None, layer.name
-    weight = quant.weight.quantize(layer_parameters(graph, layer).weight)
-    scales = np.asarray(quant.weight.scales, np.float64)
+    is_sampled = not layer.kind.has_weight
+    # What offsets are scaled by is in positions, not in values.
+    factors = [plan.features[name].scale for name in layer.inputs[2:]] if is_sampled else []
+    steps = np.asarray(quant.weight.scales, np.float64) * scale * math.prod(factors)
+    # A real bias decides no scale.
+    limits = np.inf if is_sampled else np.asarray(quant.largest_bias, np.float64)
     return WeightedLayer(
         layer,
         place,
         weight,
-        np.broadcast_to(scales * scale, (len(weight),)),
-        np.asarray(quant.largest_bias, np.float64),
+        np.broadcast_to(steps, (len(weight),)),
+        np.broadcast_to(limits, (len(weight),)),
         quant.weight,
         scale,
         plan.features[layer.output].scale,
         quant.bias_bits,
+        is_sampled,
     )
 
 

@@ -20,7 +20,7 @@ from tidlq.calibration.checkpoints import Checkpoints, NoCheckpoints
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
-from tidlq.spec import QuantPlan, bias_integers
+from tidlq.spec import QuantPlan
 
 Array = NDArray[np.generic]
 Float64 = NDArray[np.float64]
@@ -131,14 +131,14 @@ class BiasSweeps:
             state.best_error,
         )
 
-    def best_integers(self) -> dict[str, NDArray[np.int64]]:
-        """Integers of the best sweep's biases so far, by layer; none where no sweep helped."""
+    def best_stored(self) -> dict[str, NDArray[np.number]]:
+        """The best sweep's biases so far, as Networks hold them; none where no sweep helped."""
         state = self._state
-        return self._integers(state.best if state.best_error < state.error_before else {})
+        return self._stored(state.best if state.best_error < state.error_before else {})
 
     def best_outputs(self) -> dict[str, NDArray[np.generic]]:
         """The outputs of all frames with the biases of the best sweep so far, by name."""
-        return self._stages.run(self._frames.inputs, self.best_integers())
+        return self._stages.run(self._frames.inputs, self.best_stored())
 
     def advance(self, sweeps: int, progress: Callable[[int], None] | None = None) -> None:
         """Sweeps until `sweeps` are done in all, or until there is no more to gain.
@@ -160,7 +160,10 @@ class BiasSweeps:
     def _sweep(self) -> None:
         state = self._state
         self._largest_move = 0.0
-        outputs = self._stages.run(self._frames.inputs, self._integers(state.biases), self._visit)
+        # Those of the others are set when they are visited.
+        visited = {x.layer.name for x in self._moving[: state.reach]}
+        kept = {name: bias for name, bias in state.biases.items() if name not in visited}
+        outputs = self._stages.run(self._frames.inputs, self._stored(kept), self._visit)
         error = self._reference.judge.error(self._held_out(outputs))
         if state.reach is None:
             error = self._shorten(error)
@@ -184,7 +187,7 @@ class BiasSweeps:
 
         def error_of(reach: int) -> float:
             biases = {name: state.biases[name] for name in layers[:reach]}
-            outputs = self._stages.run(inputs, self._integers(biases))
+            outputs = self._stages.run(inputs, self._stored(biases))
             return self._reference.judge.error(outputs)
 
         state.reach, least = find_reach(len(layers), error_of, error)
@@ -196,26 +199,28 @@ class BiasSweeps:
     def _held_out(self, arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Array]:
         return {name: values[self._frames.fitted :] for name, values in arrays.items()}
 
-    def _integers(self, biases: Mapping[str, Float64]) -> dict[str, NDArray[np.int64]]:
+    def _stored(self, biases: Mapping[str, Float64]) -> dict[str, NDArray[np.number]]:
         weighted = (x for x in self._stages.weighted if x.layer.name in biases)
-        return {x.layer.name: _integers(x, biases[x.layer.name]) for x in weighted}
+        return {x.layer.name: x.stored(biases[x.layer.name]) for x in weighted}
 
     def _visit(self, weighted: WeightedLayer, stepper: FrameStepper) -> None:
         """Corrects one layer before it runs."""
+        # All that the network reads of them it has.
+        self._frames.rest()
         state, name = self._state, weighted.layer.name
         if weighted not in self._moving[: state.reach]:
             return
         bias = state.biases[name]
-        integers = _integers(weighted, bias)
+        stored = weighted.stored(bias)
         wanted, wanted_held = self._reference.targets[name]
-        error = wanted - _real_means(weighted, stepper, integers, self._frames.measured)
-        held = wanted_held - _real_means(weighted, stepper, integers, self._frames.held_out)
+        error = wanted - _real_means(weighted, stepper, stored, self._frames.measured)
+        held = wanted_held - _real_means(weighted, stepper, stored, self._frames.held_out)
         power = _sum(error * error)
         damping = min(max(_sum(error * held) / power, 0.0), 1.0) if power > 0 else 0.0
         moved = np.clip(bias + damping * error, -weighted.limits, weighted.limits)
         change = moved - bias
         state.biases[name] = moved
-        stepper.set_bias(weighted.index, _integers(weighted, moved).tolist())
+        weighted.set_bias(stepper, weighted.stored(moved))
         largest = float(np.abs(change).max()) / weighted.output_step
         self._largest_move = max(self._largest_move, largest)
         previous = state.last.get(name)
@@ -233,15 +238,13 @@ def _sum(values: Float64) -> float:
     return float(values.sum())
 
 
-def _integers(weighted: WeightedLayer, bias: Float64) -> NDArray[np.int64]:
-    return bias_integers(bias, weighted.quant, weighted.input_scale, weighted.bits)
-
-
 def _real_means(
-    weighted: WeightedLayer, stepper: FrameStepper, bias: NDArray[np.int64], frames: range
+    weighted: WeightedLayer, stepper: FrameStepper, bias: NDArray[np.number], frames: range
 ) -> Float64:
     """Mean of each output channel before the non-linearity, real units."""
-    means = integer_means(stepper, weighted.index, frames)
+    means = integer_means(stepper, weighted.index, frames, is_sampled=weighted.is_sampled)
     groups = group_count(weighted.layer, weighted.weight)
     sums = accumulator_means(in_taps(weighted.weight), groups, means)
+    if weighted.is_sampled:
+        return np.asarray(sums * weighted.steps + bias * weighted.output_step, np.float64)
     return np.asarray((sums + bias) * weighted.steps, np.float64)

@@ -34,9 +34,11 @@ def means_of_accumulators(graph: Graph, layer: Layer, means: FloatMeans) -> Floa
 
     Args:
         graph: gives parameters.
-        layer: with a weight.
+        layer: with output channels.
         means: of its inputs.
     """
+    if not layer.kind.has_weight:
+        return means.of(layer).reshape(-1)
     parameters = layer_parameters(graph, layer)
     groups = group_count(layer, parameters.weight)
     own = 0.0 if parameters.bias is None else parameters.bias

@@ -17,7 +17,11 @@ from tidlq.graph.recognition import movement
 from tidlq.graph.recognition.elementwise import read_operand
 from tidlq.graph.recognition.functions import refuse_stated
 from tidlq.graph.recognition.reading import NodeReader, RefusedError
-from tidlq.graph.scattering import ScatterAttributes, ScatterReduction
+from tidlq.graph.scattering import (
+    ScatterAttributes,
+    ScatteredProductAttributes,
+    ScatterReduction,
+)
 
 Positions = NDArray[np.int64]
 
@@ -135,6 +139,9 @@ def _scattered(node: NodeReader, targets: Positions) -> Layer:
     if max(size, targets.size) > MOST_ELEMENTS:
         raise RefusedError(f"it has more than {MOST_ELEMENTS} elements")
     reduction = node.text("reduction", "none")
+    if reduction == "mul":
+        product = ScatteredProductAttributes(tuple(targets.reshape(-1).tolist()))
+        return node.layer(LayerKind.SCATTERED_PRODUCT, product, inputs=operands)
     if reduction != "none":
         attributes = ScatterAttributes(*_joining(targets.reshape(-1), size, reduction))
         return node.layer(LayerKind.SCATTER, attributes, inputs=operands)
@@ -162,14 +169,14 @@ def _joining(
 
 
 def recognise_scatter_elements(node: NodeReader) -> Layer:
-    """ScatterElements at constant indices, without or with a sum or extremum."""
+    """ScatterElements at constant indices, without or with a reduction."""
     shape = node.float_shape(node.inputs[0])
     axis = node.axis(node.integer("axis", 0), len(shape))
     return _scattered(node, _along(node, shape, axis))
 
 
 def recognise_scatter_nd(node: NodeReader) -> Layer:
-    """ScatterND at constant indices, without or with a sum or extremum."""
+    """ScatterND at constant indices, without or with a reduction."""
     return _scattered(node, _named(node, node.float_shape(node.inputs[0])))
 
 

@@ -3,11 +3,12 @@
 
 use bytemuck::{cast_slice, cast_slice_mut};
 
+use super::source::Source;
 use super::{Kernel, Work};
 use crate::element::{Element, ElementType, with_element};
 use crate::fixed::entry;
-use crate::isa::Body;
-use crate::network::{DeformableConvolution, Map2d, TensorSpec};
+use crate::isa::{Body, Cpu};
+use crate::network::{DeformableConvolution, LayerSpec, Map2d, Op, Program, TensorSpec};
 
 /// Products that a task aims at.
 const TASK_PRODUCTS: usize = 1 << 20;
@@ -17,31 +18,6 @@ const LANES: usize = 8;
 
 /// Pixels that share what is read of the weights.
 const PIXELS: usize = 4;
-
-/// Type and zero point of an input.
-#[derive(Clone, Copy)]
-struct Source {
-    element_type: ElementType,
-    zero_point: i32,
-}
-
-impl Source {
-    const fn of(tensor: &TensorSpec) -> Self {
-        Self { element_type: tensor.element_type, zero_point: tensor.zero_point }
-    }
-
-    /// An element less the zero point.
-    #[inline(always)]
-    fn at(self, bytes: &[u8], index: usize) -> i32 {
-        let value = match self.element_type {
-            ElementType::U8 => i32::from(bytes[index]),
-            ElementType::S8 => i32::from(bytes[index] as i8),
-            ElementType::U16 => i32::from(cast_slice::<u8, u16>(bytes)[index]),
-            _ => i32::from(cast_slice::<u8, i16>(bytes)[index]),
-        };
-        value - self.zero_point
-    }
-}
 
 /// A feature, how far its taps have moved, and perhaps how much each counts.
 pub(crate) struct DeformableKernel {
@@ -86,6 +62,9 @@ impl DeformableKernel {
     fn packed(weights: &[i16], groups: usize, channels: usize) -> Vec<f32> {
         let columns = channels / groups;
         let (depth, blocks) = (weights.len() / channels, columns.div_ceil(LANES));
+        if depth == 0 {
+            return Vec::new();
+        }
         let mut packed = vec![0.0; groups * blocks * depth * LANES];
         for (o, row) in weights.chunks_exact(depth).enumerate() {
             let (group, column) = (o / columns, o % columns);
@@ -104,6 +83,57 @@ impl DeformableKernel {
     /// Samples of one pixel, by tap and channel.
     const fn samples(&self) -> usize {
         self.taps() * self.input.channels
+    }
+}
+
+/// Sums over positions of what the weights of a layer meet; serves every frame.
+pub(crate) struct SampleSums(DeformableKernel);
+
+impl SampleSums {
+    /// For a deformable convolution; `None` for any other layer.
+    pub fn of(program: &Program, layer: &LayerSpec) -> Option<Self> {
+        let Op::DeformableConvolution(spec) = &layer.op else { return None };
+        let inputs: Vec<_> = layer.inputs.iter().map(|&input| &program.tensors[input]).collect();
+        Some(Self(DeformableKernel::new(spec, &inputs, &program.tensors[layer.output], &[])))
+    }
+
+    /// (kernel height, kernel width, input channels).
+    pub fn shape(&self) -> Vec<usize> {
+        let [height, width] = self.0.spec.window.kernel;
+        vec![height, width, self.0.input.channels]
+    }
+
+    /// Adds one frame's samples, times the mask, position by position.
+    pub fn add(&self, cpu: Cpu, inputs: &[&[u8]], sums: &mut [f64]) {
+        let mut samples = vec![0.0; self.0.samples()];
+        for pixel in 0..self.0.output.count * self.0.output.height * self.0.output.width {
+            let samples = &mut samples[..];
+            cpu.run(SampleBody { kernel: &self.0, inputs, pixel, samples, sums });
+        }
+    }
+}
+
+/// Samples of one pixel, added to sums.
+struct SampleBody<'a> {
+    kernel: &'a DeformableKernel,
+    inputs: &'a [&'a [u8]],
+    pixel: usize,
+    samples: &'a mut [f64],
+    sums: &'a mut [f64],
+}
+
+impl Body for SampleBody<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Self { kernel, inputs, pixel, samples, sums } = self;
+        with_element!(kernel.feature.element_type, T => {
+            kernel.sample(cast_slice::<u8, T>(inputs[0]), inputs, pixel, samples);
+        }, float => {});
+        for (sum, sample) in sums.iter_mut().zip(samples) {
+            *sum += *sample;
+        }
     }
 }
 

@@ -42,8 +42,10 @@ mod requantize;
 mod rescale;
 mod residual;
 mod resize;
+mod scattered_product;
 mod select;
 mod softmax;
+mod source;
 mod split_epilogue;
 mod tile_rows;
 mod top_k;
@@ -59,6 +61,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use deformable::SampleSums;
 pub(crate) use input_sums::InputSums;
 pub(crate) use plain_sum::PairSum;
 pub(crate) use residual::Residual;

@@ -8,6 +8,7 @@ mod power;
 mod reduce;
 mod resize;
 mod rows;
+mod scattered_product;
 mod softmax;
 mod transposed;
 
@@ -192,6 +193,7 @@ impl Step<'_> {
             Op::Reduce(reduce) => self.reduce(reduce),
             Op::Division(requantizer) => self.division(requantizer),
             Op::Power(spec) => self.power(spec),
+            Op::ScatteredProduct(spec) => self.scattered_product(spec),
             Op::TopK(spec) => self.top_k(spec),
         }
     }

@@ -29,6 +29,7 @@ use super::reduce::ReduceKernel;
 use super::requantize::RowRequantizer;
 use super::rescale::{DequantizeKernel, QuantizeKernel, RescaleKernel, byte_offset};
 use super::resize::ResizeKernel;
+use super::scattered_product::ScatteredProductKernel;
 use super::softmax::{RealSoftmaxKernel, SoftmaxKernel};
 use super::top_k::TopKKernel;
 use super::transposed::{TransposedKernel, TransposedSource};
@@ -132,6 +133,9 @@ pub(crate) fn kernel_for(
             output_type: output.element_type,
             zero_point: output.zero_point,
         }),
+        Op::ScatteredProduct(spec) => {
+            Box::new(ScatteredProductKernel::new(spec, &scope.inputs(), output))
+        }
         Op::MatrixProduct(requantizer) => Box::new(MatrixProductKernel::new(
             scope.input(0),
             scope.input(1),

@@ -24,7 +24,7 @@ pub struct Engine {
     /// For whoever looks at tensors between the layers.
     pub(super) layered: Schedule,
     /// For whole runs.
-    fused: Schedule,
+    pub(super) fused: Schedule,
     /// Per layer; `None` for a reshape.
     pub(super) kernels: Vec<Option<Box<dyn Kernel>>>,
     pub(super) cpu: Cpu,

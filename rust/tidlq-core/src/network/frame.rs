@@ -36,6 +36,15 @@ impl Workspace {
     }
 }
 
+/// What else is in a slot while a part of it is written.
+struct Beside<'a> {
+    slot: usize,
+    before: &'a [u8],
+    after: &'a [u8],
+    /// The byte of the slot at which `after` begins.
+    resumes: usize,
+}
+
 /// One frame of a run.
 pub(super) struct Frame<'a> {
     pub engine: &'a Engine,
@@ -62,13 +71,16 @@ impl Frame<'_> {
                     let name = &engine.program.layers[step.layer].name;
                     return Err(internal(name, "its output has no slot"));
                 };
-                let mut output = std::mem::take(&mut workspace.slots[slot]);
+                let mut buffer = std::mem::take(&mut workspace.slots[slot]);
                 let size = engine.program.tensors[step.output].size_bytes();
-                let target = &mut output.bytes_mut()[..size];
-                self.with_inputs(workspace, &step.inputs, |inputs| {
+                let start = self.schedule.plan.offsets[step.output];
+                let (before, rest) = buffer.bytes_mut().split_at_mut(start);
+                let (target, after) = rest.split_at_mut(size);
+                let beside = Beside { slot, before, after, resumes: start + size };
+                self.with_inputs(workspace, &beside, &step.inputs, |inputs| {
                     self.run_kernel(&**kernel, step, inputs, (target, threads));
                 });
-                workspace.slots[slot] = output;
+                workspace.slots[slot] = buffer;
             }
             tap(step.output, self.bytes(workspace, step.output))?;
         }
@@ -115,33 +127,60 @@ impl Frame<'_> {
         Ok(())
     }
 
-    fn with_inputs(&self, workspace: &Workspace, tensors: &[usize], body: impl FnOnce(&[&[u8]])) {
+    fn with_inputs(
+        &self,
+        workspace: &Workspace,
+        beside: &Beside<'_>,
+        tensors: &[usize],
+        body: impl FnOnce(&[&[u8]]),
+    ) {
         let mut few: [&[u8]; FEW_INPUTS] = [&[]; FEW_INPUTS];
         if tensors.len() <= FEW_INPUTS {
             for (bytes, &tensor) in few.iter_mut().zip(tensors) {
-                *bytes = self.bytes(workspace, tensor);
+                *bytes = self.input_bytes(workspace, beside, tensor);
             }
             body(&few[..tensors.len()]);
         } else {
-            let many: Vec<&[u8]> =
-                tensors.iter().map(|&tensor| self.bytes(workspace, tensor)).collect();
-            body(&many);
+            let bytes = |&tensor: &usize| self.input_bytes(workspace, beside, tensor);
+            body(&tensors.iter().map(bytes).collect::<Vec<_>>());
         }
+    }
+
+    /// [`Frame::bytes`] while the output's slot is lent to the kernel.
+    fn input_bytes<'a>(
+        &'a self,
+        workspace: &'a Workspace,
+        beside: &Beside<'a>,
+        tensor: usize,
+    ) -> &'a [u8] {
+        let plan = &self.schedule.plan;
+        if plan.places[tensor] != Place::Slot(beside.slot) {
+            return self.bytes(workspace, tensor);
+        }
+        let size = self.engine.program.tensors[tensor].size_bytes();
+        let start = plan.offsets[tensor];
+        if start < beside.before.len() {
+            return &beside.before[start..start + size];
+        }
+        &beside.after[start - beside.resumes..][..size]
     }
 
     /// A tensor's bytes, where the plan has put them.
     pub fn bytes<'a>(&'a self, workspace: &'a Workspace, tensor: usize) -> &'a [u8] {
         let tensors = &self.engine.program.tensors;
         let size = tensors[tensor].size_bytes();
-        match self.schedule.plan.places[tensor] {
-            Place::Slot(slot) => &workspace.slots[slot].bytes()[..size],
+        let start = self.schedule.plan.offsets[tensor];
+        let place = match self.schedule.plan.places[tensor] {
+            Place::Slot(slot) => workspace.slots[slot].bytes(),
             Place::Input(position) => {
-                &self.inputs[position].bytes()[self.frame * size..(self.frame + 1) * size]
+                let input = self.engine.program.inputs[position];
+                &self.inputs[position].bytes()[self.frame * tensors[input].size_bytes()..]
             }
             Place::Constant(index) => {
-                tensors[index].constant.as_ref().map_or(&[], |constant| constant.bytes())
+                tensors[index].constant.as_ref().map_or(&[][..], |constant| constant.bytes())
             }
-        }
+        };
+        &place[start..start + size]
     }
 }
 

@@ -1,8 +1,8 @@
 //! The `.tidlq` file and what runs it.
 //!
 //! `file` checks the header and decodes, `validate` turns the message into a [`Program`] in which
-//! every index, size and number is known to be good, `plan` assigns memory, `executor` runs whole
-//! networks and `stepper` layer by layer, both on the `frame`, in the steps of a `schedule`. `baseline`
+//! every index, size and number is known to be good, `homes` finds the tensors that live inside others,
+//! `plan` assigns memory, `executor` runs whole networks and `stepper` layer by layer, both on the `frame`, in the steps of a `schedule`. `baseline`
 //! keeps the features of a network, and runs a `patch` of it: the layers in which a variant differs, and
 //! what follows them.
 
@@ -11,6 +11,7 @@ mod buffer;
 mod executor;
 mod file;
 mod frame;
+mod homes;
 mod matching;
 mod patch;
 mod plan;
@@ -39,8 +40,8 @@ pub(crate) use buffer::AlignedBuffer;
 pub(crate) use program::{
     AveragePool, AxisWindows, Convolution, DeformableConvolution, GridAxis, GridPadding,
     GridSample, InnerProduct, IntegerSoftmax, LayerSpec, Map2d, Normalization, Op, PRelu, Pad,
-    PadMode, Power, Reduce, ReduceKind, Resize, ResizeAxis, Softmax, Sum, TopK, Window,
-    WindowedResize,
+    PadMode, Power, Reduce, ReduceKind, Resize, ResizeAxis, ScatteredProduct, Softmax, Sum, TopK,
+    Window, WindowedResize,
 };
 
 /// Generated from `proto/network.proto`.

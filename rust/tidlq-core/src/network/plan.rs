@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::program::{Op, Program};
+use super::homes::Homes;
+use super::program::Program;
 
 /// Where a tensor's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ pub(crate) struct Touched<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MemoryPlan {
     pub places: Vec<Place>,
+    /// By tensor, the first byte in its place.
+    pub offsets: Vec<usize>,
     pub slot_bytes: Vec<usize>,
     /// By step: the slots that nothing reads any more once it has run.
     pub released: Vec<Vec<usize>>,
@@ -43,15 +46,15 @@ impl MemoryPlan {
     pub fn of(program: &Program) -> Self {
         let layers = program.layers.iter();
         let steps = layers.map(|layer| Touched { inputs: &layer.inputs, output: layer.output });
-        Self::of_steps(program, &steps.collect::<Vec<_>>())
+        Self::of_steps(program, &Homes::of_reshapes(program), &steps.collect::<Vec<_>>())
     }
 
     /// The largest tensors choose first: each takes the smallest slot that is free for as long as it is
-    /// needed, else opens one of its size. A reshape shares its input's place. A tensor that no step
-    /// writes has an arbitrary one.
-    pub fn of_steps(program: &Program, steps: &[Touched<'_>]) -> Self {
-        let owners = owners(program);
-        let last_use = last_use(program, steps, &owners);
+    /// needed, else opens one of its size. What lives inside another tensor shares its place. A tensor
+    /// that no step writes has an arbitrary one.
+    pub fn of_steps(program: &Program, homes: &Homes, steps: &[Touched<'_>]) -> Self {
+        let owners = &homes.owner;
+        let last_use = last_use(program, steps, owners);
         let mut places: Vec<Option<Place>> = places_of_sources(program);
         let mut is_known: Vec<bool> = places.iter().map(Option::is_some).collect();
         let mut needs = Vec::new();
@@ -78,7 +81,7 @@ impl MemoryPlan {
         let place = |tensor: usize| places[tensor].or(places[owners[tensor]]);
         let places = (0..places.len()).map(|tensor| place(tensor).unwrap_or(Place::Slot(0)));
         let slot_bytes = slots.iter().map(|slot| slot.bytes).collect();
-        Self { places: places.collect(), slot_bytes, released }
+        Self { places: places.collect(), offsets: homes.offset.clone(), slot_bytes, released }
     }
 }
 
@@ -107,17 +110,6 @@ fn places_of_sources(program: &Program) -> Vec<Option<Place>> {
         places[tensor] = Some(Place::Input(position));
     }
     places
-}
-
-/// For each tensor the one whose place it shares: itself, or what a chain of reshapes began with.
-pub(super) fn owners(program: &Program) -> Vec<usize> {
-    let mut owners: Vec<usize> = (0..program.tensors.len()).collect();
-    for layer in &program.layers {
-        if layer.op == Op::Reshape {
-            owners[layer.output] = owners[layer.inputs[0]];
-        }
-    }
-    owners
 }
 
 /// Index of the last step that reads a tensor or one that shares its place; the number of steps for

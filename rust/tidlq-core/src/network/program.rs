@@ -154,6 +154,7 @@ pub(crate) enum Op {
     Reduce(Reduce),
     Division(Requantizer),
     Power(Power),
+    ScatteredProduct(ScatteredProduct),
     MatrixProduct(Requantizer),
     Normalization(Normalization),
     TopK(TopK),
@@ -168,6 +169,11 @@ impl Op {
             | Self::InnerProduct(InnerProduct { bias, .. }) => Some(bias),
             _ => None,
         }
+    }
+
+    /// Whether something is added in each output channel, integers or real values.
+    pub fn has_bias(&self) -> bool {
+        self.bias().is_some() || matches!(self, Self::DeformableConvolution(_))
     }
 
     /// See [`Op::bias`].
@@ -431,6 +437,14 @@ pub(crate) struct Power {
     pub exponent: Vec<f64>,
     /// 0 even, 1 odd, 2 no integer.
     pub parity: Vec<u32>,
+    pub gain: f64,
+}
+
+/// Products of elements with what is scattered to them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ScatteredProduct {
+    /// By element of the second input, the first one's that it multiplies.
+    pub target: Vec<usize>,
     pub gain: f64,
 }
 

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use super::frame::Workspace;
+use super::homes::Homes;
 use super::plan::{MemoryPlan, Touched};
 use super::program::{Op, Program};
 use crate::error::Result;
@@ -38,35 +39,25 @@ pub(super) struct Schedule {
 impl Schedule {
     /// A step for each layer, so that every tensor is written.
     pub fn layer_by_layer(program: &Program) -> Self {
-        Self::new(program, HashMap::new())
+        let steps = steps_of(program, HashMap::new());
+        let plan = planned(program, &Homes::of_reshapes(program), steps.iter());
+        Self { steps, plan, idle: Mutex::default() }
     }
 
     /// Sums of two features of one shape are computed by the layer that writes the later operand, where
-    /// nothing else reads this operand and the layer's kernel can. It is never written.
+    /// nothing else reads this operand and the layer's kernel can. It is never written. Parts of a
+    /// concat are written where it wants them and stretches of a tensor are read where they are, unless
+    /// the features would need more memory.
     pub fn fused(isa: Isa, program: &Program, kernels: &[Option<Box<dyn Kernel>>]) -> Self {
-        Self::new(program, fused_sums(isa, program, kernels))
-    }
-
-    /// `sums` has, by layer, the sum that it ends with and the sum's layer.
-    fn new(program: &Program, mut sums: HashMap<usize, (usize, FusedSum)>) -> Self {
-        let absorbed: HashSet<usize> = sums.values().map(|(layer, _)| *layer).collect();
-        let mut steps = Vec::new();
-        for (layer, spec) in program.layers.iter().enumerate() {
-            if absorbed.contains(&layer) {
-                continue;
-            }
-            let mut step =
-                Step { layer, inputs: spec.inputs.clone(), output: spec.output, sum: None };
-            if let Some((absorbed, sum)) = sums.remove(&layer) {
-                let absorbed = &program.layers[absorbed];
-                step.inputs.push(absorbed.inputs[1 - sum.position]);
-                (step.output, step.sum) = (absorbed.output, Some(sum));
-            }
-            steps.push(step);
+        let mut steps = steps_of(program, fused_sums(isa, program, kernels));
+        let mut plan = planned(program, &Homes::of_reshapes(program), steps.iter());
+        let homes = Homes::of_stretches(program);
+        let has_work = |step: &Step| !homes.idle.contains(&step.layer);
+        let shared = planned(program, &homes, steps.iter().filter(|step| has_work(step)));
+        if shared.total_bytes() <= plan.total_bytes() {
+            steps.retain(has_work);
+            plan = shared;
         }
-        let touched =
-            steps.iter().map(|step| Touched { inputs: &step.inputs, output: step.output });
-        let plan = MemoryPlan::of_steps(program, &touched.collect::<Vec<_>>());
         Self { steps, plan, idle: Mutex::default() }
     }
 
@@ -91,6 +82,34 @@ impl Schedule {
             idle.push(workspace);
         }
     }
+}
+
+/// All layers in order; `sums` has, by layer, the sum that it ends with and the sum's layer.
+fn steps_of(program: &Program, mut sums: HashMap<usize, (usize, FusedSum)>) -> Vec<Step> {
+    let absorbed: HashSet<usize> = sums.values().map(|(layer, _)| *layer).collect();
+    let mut steps = Vec::new();
+    for (layer, spec) in program.layers.iter().enumerate() {
+        if absorbed.contains(&layer) {
+            continue;
+        }
+        let mut step = Step { layer, inputs: spec.inputs.clone(), output: spec.output, sum: None };
+        if let Some((absorbed, sum)) = sums.remove(&layer) {
+            let absorbed = &program.layers[absorbed];
+            step.inputs.push(absorbed.inputs[1 - sum.position]);
+            (step.output, step.sum) = (absorbed.output, Some(sum));
+        }
+        steps.push(step);
+    }
+    steps
+}
+
+fn planned<'a>(
+    program: &Program,
+    homes: &Homes,
+    steps: impl Iterator<Item = &'a Step>,
+) -> MemoryPlan {
+    let touched = steps.map(|step| Touched { inputs: &step.inputs, output: step.output });
+    MemoryPlan::of_steps(program, homes, &touched.collect::<Vec<_>>())
 }
 
 /// By layer, the sum that it ends with and the sum's layer.

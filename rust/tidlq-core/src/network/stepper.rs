@@ -1,18 +1,18 @@
 //! Several frames that go through the layers together, one layer at a time.
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 use super::buffer::AlignedBuffer;
 use super::executor::Engine;
 use super::frame::{Frame, Workspace};
 use super::plan::Place;
 use super::pool::BufferPool;
-use super::program::{LayerSpec, Program};
+use super::program::{LayerSpec, Op, Program};
 use super::validate;
 use super::values::{Values, ValuesView};
 use crate::error::{Error, Result, StepFault};
-use crate::kernels::{InputSums, kernel_for};
+use crate::kernels::{InputSums, SampleSums, kernel_for};
 
 /// A network and the features of several frames: between two layers the features can be looked at,
 /// and the biases of the layers to come can be changed.
@@ -67,7 +67,7 @@ impl Stepper {
     /// As [`Stepper::new`].
     pub fn once(engine: Engine, inputs: &[ValuesView<'_>], frames: usize) -> Result<Self> {
         engine.check_inputs(inputs, frames)?;
-        let position = engine.program.layers.iter().position(|layer| layer.op.bias().is_some());
+        let position = engine.program.layers.iter().position(|layer| layer.op.has_bias());
         let position = position.unwrap_or(0);
         let read = places_read(&engine, position);
         let copies = inputs.iter().enumerate().map(|(input, view)| {
@@ -192,44 +192,81 @@ impl Stepper {
     pub fn input_sums(&self, layer: usize, frames: Range<usize>) -> Result<(Vec<usize>, Vec<i64>)> {
         let spec = self.layer(layer)?;
         let sums = InputSums::of(&self.engine.program, spec).ok_or_else(|| unweighted(spec))?;
-        let position = self.even_position()?;
+        let total = self.sum_frames(layer, frames, sums.len(), |inputs, part| {
+            sums.add(self.engine.cpu, inputs[0], part);
+        })?;
+        Ok((sums.shape().to_vec(), total))
+    }
+
+    /// Sums of what the weights of the next layer, a deformable convolution, meet: the samples, times
+    /// the mask, over frames and output positions, and their shape: (kernel height, kernel width,
+    /// input channels). They are added up within each frame, then frame by frame.
+    ///
+    /// # Errors
+    ///
+    /// The layer is not the next to run, or no deformable convolution; or there are fewer frames.
+    pub fn sample_sums(
+        &self,
+        layer: usize,
+        frames: Range<usize>,
+    ) -> Result<(Vec<usize>, Vec<f64>)> {
+        let spec = self.layer(layer)?;
+        let sums = SampleSums::of(&self.engine.program, spec).ok_or_else(|| undeformed(spec))?;
+        let shape = sums.shape();
+        let total = self.sum_frames(layer, frames, shape.iter().product(), |inputs, part| {
+            sums.add(self.engine.cpu, inputs, part);
+        })?;
+        Ok((shape, total))
+    }
+
+    /// What `add` makes of the next layer's inputs, frame by frame, added up in their order.
+    fn sum_frames<T: Copy + Default + AddAssign + Send>(
+        &self,
+        layer: usize,
+        frames: Range<usize>,
+        count: usize,
+        add: impl Fn(&[&[u8]], &mut [T]) + Sync,
+    ) -> Result<Vec<T>> {
+        let (spec, position) = (self.layer(layer)?, self.even_position()?);
         if layer != position {
             let layer = spec.name.clone();
             return Err(StepFault::NotNext { layer, position }.into());
         }
         self.check_frames(&frames)?;
         let views = self.views();
-        let mut parts: Vec<Vec<i64>> = vec![Vec::new(); frames.len()];
+        let mut parts: Vec<Vec<T>> = vec![Vec::new(); frames.len()];
         self.engine.for_each_frame(&mut parts, |index, part, _| {
             let index = frames.start + index;
             let (engine, schedule) = (&self.engine, &self.engine.layered);
             let frame = Frame { engine, schedule, inputs: &views, frame: index };
-            part.resize(sums.len(), 0);
-            sums.add(
-                self.engine.cpu,
-                frame.bytes(&self.frames[index].workspace, spec.inputs[0]),
-                part,
-            );
+            let workspace = &self.frames[index].workspace;
+            let inputs: Vec<&[u8]> =
+                spec.inputs.iter().map(|&input| frame.bytes(workspace, input)).collect();
+            part.resize(count, T::default());
+            add(&inputs, part);
             Ok(())
         })?;
-        let mut total = vec![0; sums.len()];
+        let mut total = vec![T::default(); count];
         for part in &parts {
             for (total, term) in total.iter_mut().zip(part) {
-                *total += term;
+                *total += *term;
             }
         }
-        Ok((sums.shape().to_vec(), total))
+        Ok(total)
     }
 
-    /// Accumulators of one frame and output channel of a convolution or an inner product.
+    /// Sums of one frame and output channel of a convolution of any kind or an inner product.
     ///
     /// # Errors
     ///
     /// The layer does not exist, or is neither.
     pub fn output_positions(&self, layer: usize) -> Result<usize> {
-        let channels = self.bias(layer)?.len();
-        let output = self.layer(layer)?.output;
-        Ok(self.engine.program.tensors[output].elements() / channels)
+        let spec = self.layer(layer)?;
+        if !spec.op.has_bias() {
+            return Err(unweighted(spec));
+        }
+        let output = &self.engine.program.tensors[spec.output];
+        Ok(output.elements() / output.last_axis())
     }
 
     /// The bias of a convolution or an inner product.
@@ -257,6 +294,29 @@ impl Stepper {
             .map_err(|fault| StepFault::Bias { layer: name.clone(), fault: Box::new(fault) })?;
         if let Some(entry) = program.layers[layer].op.bias_mut() {
             *entry = bias;
+        }
+        kernels[layer] = kernel_for(cpu.isa(), program, &program.layers[layer]);
+        Ok(())
+    }
+
+    /// Changes what a deformable convolution adds, in steps of its output; it counts from the layer's
+    /// next run on.
+    ///
+    /// # Errors
+    ///
+    /// The layer does not exist or is none, the length or a value is not allowed, or an advance was
+    /// interrupted.
+    pub fn set_shift(&mut self, layer: usize, shift: Vec<f64>) -> Result<()> {
+        let spec = self.layer(layer)?;
+        let channels = self.engine.program.tensors[spec.output].last_axis();
+        let Op::DeformableConvolution(_) = &spec.op else { return Err(undeformed(spec)) };
+        self.even_position()?;
+        let Engine { program, kernels, cpu, .. } = &mut self.engine;
+        let LayerSpec { name, op, .. } = &mut program.layers[layer];
+        let shift = validate::shift(shift, channels)
+            .map_err(|fault| StepFault::Bias { layer: name.clone(), fault: Box::new(fault) })?;
+        if let Op::DeformableConvolution(spec) = op {
+            spec.shift = shift;
         }
         kernels[layer] = kernel_for(cpu.isa(), program, &program.layers[layer]);
         Ok(())
@@ -359,6 +419,10 @@ fn places_read(engine: &Engine, position: usize) -> HashSet<Place> {
     let Engine { program, layered, .. } = engine;
     let to_come = program.layers[position..].iter().flat_map(|layer| &layer.inputs);
     to_come.chain(&program.outputs).map(|&tensor| layered.plan.places[tensor]).collect()
+}
+
+fn undeformed(layer: &LayerSpec) -> Error {
+    StepFault::NotDeformable { layer: layer.name.clone() }.into()
 }
 
 fn unweighted(layer: &LayerSpec) -> Error {

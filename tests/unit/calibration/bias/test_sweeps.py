@@ -16,6 +16,7 @@ from tidlq.calibration import BiasFrames, BiasSweeps, measure_features
 from tidlq.calibration.bias.means import accumulator_means, integer_means
 from tidlq.calibration.bias.reference import measure_reference
 from tidlq.calibration.bias.stages import IntegerStages, WeightedLayer
+from tidlq.calibration.float_features import FloatFeatures
 from tidlq.graph.channels import group_count, in_taps
 from tidlq.graph.model import Graph
 from tidlq.graph.partition import Partition
@@ -204,6 +205,62 @@ def test_the_plan_stays_as_it_is_with_the_new_biases() -> None:
         for name, quant in plan.layers.items():
             assert changed.layers[name].weight == quant.weight
             assert changed.layers[name].shift == quant.shift
+
+
+# --- deformable convolutions
+
+
+def deformed_network() -> Graph:
+    """A deformable convolution, its batch-norm and ReLU, whose weights all round down."""
+    net = SmallNetwork(3, opset=19)
+    x = net.node("Relu", net.conv(net.input(1, 3, 8, 7), (4, 3, 3, 3), pads=[1] * 4, name="first"))
+    told = net.conv(x, (18 + 9, 4, 3, 3), pads=[1] * 4, name="told")
+    parts = [
+        net.node("Slice", told, *(net.integers([n]) for n in (a, b, 1)))
+        for a, b in ((0, 18), (18, 27))
+    ]
+    codes = net.rng.integers(-20, 20, size=(6, 4, 3, 3)) + 0.45
+    codes[:, 0, 0, 0] = 127
+    bias = net.constant(net.rng.normal(size=6) / 16)
+    mask = net.node("Sigmoid", parts[1])
+    weight = net.constant(codes / 512)
+    y = net.node("DeformConv", x, weight, parts[0], bias, mask, pads=[1] * 4, name="deformed")
+    return net.graph(net.conv(net.node("Relu", y), (2, 6, 1, 1), name="last"))
+
+
+@pytest.mark.parametrize("scale_type", [0, 1, 4])
+def test_the_bias_of_a_deformable_convolution_brings_its_means_to_the_float_networks(
+    scale_type: int,
+) -> None:
+    graph = deformed_network()
+    rng = np.random.default_rng(5)
+    frames = twice({"input0": rng.uniform(0, 1, size=(6, 1, 3, 8, 7)).astype(np.float32)})
+    sweeps, plan = calibrated(graph, frames, quantization_scale_type=scale_type)
+    outcome = sweeps.outcome
+    assert "deformed" in outcome.biases
+    (deformed,) = (item for item in outcome.layers if item.layer == "deformed")
+    assert deformed.damping > 0.5
+    step = plan.features[parts_of(graph).layers[-2].output].scale
+    assert deformed.error_before > deformed.error_after
+    assert deformed.error_after < (step / 8) ** 2
+
+
+def test_a_deformable_convolution_is_measured_before_its_relu() -> None:
+    graph = deformed_network()
+    frames = twice(
+        {"input0": np.random.default_rng(6).uniform(0, 1, (2, 1, 3, 8, 7)).astype(np.float32)}
+    )
+    reference = measure_reference(graph, parts_of(graph), frames, threads=1)
+    (layer,) = (x for x in parts_of(graph).layers if x.name == "deformed")
+    assert len(layer.nodes) == 2
+    wanted, held = reference.targets["deformed"]
+    assert np.array_equal(wanted, held)
+    (node,) = (node for node in graph.nodes if node.name == "deformed")
+    features = FloatFeatures(graph, [str(node.outputs[0].name)], threads=1)
+    each = [features.run(frames.frame(index)) for index in frames.measured]
+    values = np.stack([next(iter(found.values())) for found in each]).astype(np.float64)
+    np.testing.assert_allclose(wanted, values.mean(axis=(0, 1, 3, 4)), rtol=1e-9)
+    assert wanted.min() < 0
 
 
 # --- stages of every form

@@ -332,7 +332,33 @@ fn power(random: &mut Random) -> Sample {
     sample
 }
 
+fn scattered_product(random: &mut Random) -> Sample {
+    let mut sample = Sample::default();
+    let types = [random.integer_type(), random.integer_type(), random.integer_type()];
+    let zeros = types.map(|element_type| random.value(element_type));
+    let shape = [random.size(1, 4), random.size(1, 40)];
+    let elements = shape.iter().product::<usize>();
+    let x = sample.input(types[0], &shape, zeros[0]);
+    let updates = random.size(1, 90);
+    let given = sample.input(types[1], &[updates], zeros[1]);
+    for (tensor, scales) in [(x, [0.5, 3.0e-30, 1.0e30]), (given, [0.05, 0.37, 1.0e30])] {
+        sample.network.tensors[tensor as usize].scale = random.pick(&scales);
+    }
+    let y = sample.tensor(types[2], &shape, zeros[2]);
+    let places = random.pick(&[1, 3, elements]).min(elements);
+    let op = proto::ScatteredProduct {
+        target: (0..updates).map(|_| random.within(0, places as i64 - 1) as u32).collect(),
+        gain: random.pick(&[1.0, 0.037, 77.7, 3.0e30]),
+    };
+    sample.output_layer(&[x, given], y, Op::ScatteredProduct(op));
+    sample
+}
+
 isa_tests! {
+    fn scattered_product_equals_reference(cpu: Cpu) {
+        check_cases(cpu, scattered_product);
+    }
+
     fn power_equals_reference(cpu: Cpu) {
         check_cases(cpu, power);
     }

@@ -3,6 +3,7 @@
 #[allow(unsafe_code, reason = "a global allocator that counts")]
 mod allocation;
 mod corrupt;
+mod homes;
 mod memory;
 mod patches;
 mod refusals;

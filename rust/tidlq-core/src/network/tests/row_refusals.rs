@@ -87,6 +87,27 @@ fn broken_powers_are_refused() {
 }
 
 #[test]
+fn broken_scattered_products_are_refused() {
+    let with = |target: &[u32], gain: f64| {
+        let message = proto::ScatteredProduct { target: target.to_vec(), gain };
+        Op::ScatteredProduct(message)
+    };
+    let inputs: [(ElementType, &[usize]); 2] = [(U8, &[2, 3]), (ElementType::S16, &[4])];
+    let of = |op: Op| refused(&inputs, &[2, 3], op);
+    assert_eq!(of(with(&[0, 5, 5, 5], 0.5)), None);
+    assert!(of(with(&[0, 5, 6, 5], 0.5)).is_some());
+    assert!(of(with(&[0, 5, 5], 0.5)).is_some());
+    for gain in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(of(with(&[0, 5, 5, 5], gain)).is_some());
+    }
+    let op = || with(&[0, 5, 5, 5], 0.5);
+    assert!(refused(&inputs, &[3, 2], op()).is_some());
+    assert!(refused(&inputs[..1], &[2, 3], op()).is_some());
+    assert!(refused(&[(U8, &[2, 3]), (F32, &[4])], &[2, 3], op()).is_some());
+    assert!(refused(&[(F32, &[2, 3]), (U8, &[4])], &[2, 3], op()).is_some());
+}
+
+#[test]
 fn broken_normalizations_are_refused() {
     let plain = proto::Normalization {
         centred: true,

@@ -213,6 +213,9 @@ fn what_is_not_next_or_has_no_bias_is_named() {
     assert_eq!(fault(stepper.input_sums(1, 0..FRAMES)), not_weighted);
     assert_eq!(fault(stepper.bias(1)), not_weighted);
     assert_eq!(fault(stepper.output_positions(1)), not_weighted);
+    let not_deformable = StepFault::NotDeformable { layer: "layer1".into() };
+    assert_eq!(fault(stepper.sample_sums(1, 0..FRAMES)), not_deformable);
+    assert_eq!(fault(stepper.set_shift(1, vec![0.0])), not_deformable);
     let missing = StepFault::Layer { got: 9, layers: LAYERS };
     assert_eq!(fault(stepper.advance(0..FRAMES, 9)), missing);
     assert_eq!(fault(stepper.bias(9)), missing);

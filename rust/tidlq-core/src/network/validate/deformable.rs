@@ -32,15 +32,24 @@ pub(super) fn convolution(
     };
     reach(&window, &output)?;
     moves(scope, &output, offset_groups * window.kernel[0] * window.kernel[1])?;
-    for (what, list) in [("gain", &message.gain), ("shift", &message.shift)] {
-        floats(what, list, "a finite number", f64::is_finite)?;
-        count_or_one(what, list.len(), output.channels)?;
-    }
+    numbers("gain", &message.gain, output.channels)?;
+    numbers("shift", &message.shift, output.channels)?;
     let clamp_max = in_range("clamp_max", message.clamp_max, lowest.into(), highest.into())?;
     let clamp_min = in_range("clamp_min", message.clamp_min, lowest.into(), clamp_max.into())?;
     let (proto::DeformableConvolution { gain, shift, .. }, clamp) =
         (message, [clamp_min, clamp_max]);
     Ok(DeformableConvolution { weight, window, groups, offset_groups, gain, shift, clamp })
+}
+
+/// What is added in each output channel, in steps of the output.
+pub(crate) fn shift(shift: Vec<f64>, channels: usize) -> Checked<Vec<f64>> {
+    numbers("shift", &shift, channels)?;
+    Ok(shift)
+}
+
+fn numbers(what: &'static str, list: &[f64], channels: usize) -> Checked<()> {
+    floats(what, list, "a finite number", f64::is_finite)?;
+    count_or_one(what, list.len(), channels)
 }
 
 fn divisor(what: &'static str, got: u32, channels: usize) -> Checked<usize> {

@@ -137,6 +137,7 @@ pub(super) fn op(scope: &Scope<'_>, message: Option<Message>) -> Checked<Op> {
         Message::Reduce(message) => Op::Reduce(reduce::reduce(scope, message)?),
         Message::Division(message) => reduce::division(scope, message)?,
         Message::Power(message) => reduce::power(scope, message)?,
+        Message::ScatteredProduct(message) => reduce::scattered_product(scope, &message)?,
         Message::MatrixProduct(message) => rows::matrix_product(scope, message)?,
         Message::Normalization(message) => rows::normalization(scope, message)?,
         Message::TopK(message) => order::top_k(scope, &message)?,

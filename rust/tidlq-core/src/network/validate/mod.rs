@@ -16,6 +16,7 @@ mod windowed_resize;
 use std::collections::HashMap;
 
 use self::check::{Checked, MAX_BYTES, count, floats, in_range, index};
+pub(super) use self::deformable::shift;
 use self::layer::Scope;
 pub(super) use self::layer::bias;
 use super::buffer::AlignedBuffer;

@@ -1,11 +1,11 @@
-//! Checks of reductions, divisions, powers and gathers.
+//! Checks of reductions, divisions, powers, scattered products and gathers.
 
 use super::check::{Checked, count, floats, in_range, index, integer, same, same_quantization};
 use super::layer::{MAX_DEPTH, Scope, broadcast};
 use super::requantize::{Lists, requantizer};
 use crate::error::Fault;
 use crate::network::proto::{self, reduce::Kind};
-use crate::network::{Op, Power, Reduce, ReduceKind};
+use crate::network::{Op, Power, Reduce, ReduceKind, ScatteredProduct};
 
 pub(super) fn reduce(scope: &Scope<'_>, message: proto::Reduce) -> Checked<Reduce> {
     scope.arity(1)?;
@@ -63,8 +63,7 @@ pub(super) fn power(scope: &Scope<'_>, message: proto::Power) -> Checked<Op> {
     count("parity", message.parity.len(), exponents)?;
     floats("logarithm", &message.logarithm, "a finite number", f64::is_finite)?;
     floats("exponent", &message.exponent, "a finite number", f64::is_finite)?;
-    let is_good = |gain: f64| gain.is_finite() && gain > 0.0;
-    floats("gain", &[message.gain], "a positive finite number", is_good)?;
+    positive("gain", message.gain)?;
     for &sign in &message.sign {
         in_range("sign", sign, -1, 1)?;
     }
@@ -73,6 +72,31 @@ pub(super) fn power(scope: &Scope<'_>, message: proto::Power) -> Checked<Op> {
     }
     let proto::Power { logarithm, sign, exponent, parity, gain } = message;
     Ok(Op::Power(Power { logarithm, sign, exponent, parity, gain }))
+}
+
+pub(super) fn scattered_product(
+    scope: &Scope<'_>,
+    message: &proto::ScatteredProduct,
+) -> Checked<Op> {
+    scope.arity(2)?;
+    for position in 0..2 {
+        integer("an input's element type", scope.input(position))?;
+    }
+    integer("the output's element type", scope.output())?;
+    let (elements, updates) = (scope.input(0), scope.input(1));
+    same("the output's shape", &scope.output().shape, &elements.shape)?;
+    count("target", message.target.len(), updates.elements())?;
+    for &target in &message.target {
+        index("target", target, elements.elements())?;
+    }
+    positive("gain", message.gain)?;
+    let target = message.target.iter().map(|&target| target as usize).collect();
+    Ok(Op::ScatteredProduct(ScatteredProduct { target, gain: message.gain }))
+}
+
+fn positive(what: &'static str, value: f64) -> Checked<()> {
+    let is_good = |value: f64| value.is_finite() && value > 0.0;
+    floats(what, &[value], "a positive finite number", is_good)
 }
 
 pub(super) fn gather(scope: &Scope<'_>, message: &proto::Gather) -> Checked<Op> {
