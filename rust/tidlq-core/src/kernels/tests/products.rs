@@ -39,9 +39,18 @@ pub(super) fn convolution(
 
 /// As [`convolution`], of bytes with windows of 3 by 3.
 pub(super) fn depthwise_bytes(random: &mut Random, channels: usize) -> Sample {
+    convolution_of_bytes(random, [3, 3], (channels, 1, 1))
+}
+
+/// As [`convolution`], of bytes whose sums 32 bits hold.
+fn convolution_of_bytes(
+    random: &mut Random,
+    kernel: [usize; 2],
+    sizes: (usize, usize, usize),
+) -> Sample {
     let byte = |random: &mut Random| random.pick(&[ElementType::U8, ElementType::S8]);
     let types = (byte(random), ElementType::S8, byte(random));
-    let mut sample = convolution_of(random, types, [3, 3], (channels, 1, 1));
+    let mut sample = convolution_of(random, types, kernel, sizes);
     if let Some(Op::Convolution(op)) = &mut sample.network.layers[0].op {
         op.bias.iter_mut().for_each(|bias| *bias %= 10_000);
     }
@@ -159,6 +168,16 @@ isa_tests! {
         check_cases(cpu, |random| {
             let (depth, columns) = (random.size(1, 9), random.pick(&COUNTS));
             convolution(random, 1, depth, columns)
+        });
+    }
+
+    fn deep_convolution_of_bytes_equals_reference(cpu: Cpu) {
+        check_cases(cpu, |random| {
+            let kernel = [random.size(1, 3), random.size(1, 3)];
+            let groups = random.pick(&[1, 1, 1, 2]);
+            let (depth, columns) =
+                (random.pick(&[16, 21, 64, 70, 128, 130]), random.pick(&[8, 16, 33, 64, 100]));
+            convolution_of_bytes(random, kernel, (groups, depth, columns))
         });
     }
 
