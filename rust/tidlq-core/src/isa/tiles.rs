@@ -14,7 +14,7 @@ pub(crate) const TILE_WORDS: usize = 16;
 pub(crate) const TILE_VECTORS: usize = 4;
 
 /// Tile registers of this thread, configured for segments of one length. They are given back when
-/// this is dropped.
+/// this is dropped. Compiled code has no use for them: what is configured stays until then.
 pub(crate) struct Tiles {
     words: usize,
     /// The configuration is the thread's.
@@ -139,8 +139,9 @@ mod machine {
     pub(super) fn are_available() -> bool {
         static ARE_AVAILABLE: OnceLock<bool> = OnceLock::new();
         *ARE_AVAILABLE.get_or_init(|| {
-            // Leaf 7 exists where AVX2 does, without which nobody asks.
-            let features = __cpuid_count(7, 0).edx;
+            #[allow(unused_unsafe, reason = "older compilers want it")]
+            // SAFETY: leaf 7 exists where AVX2 does, without which nobody asks.
+            let features = unsafe { __cpuid_count(7, 0) }.edx;
             let has = |bit: u32| features >> bit & 1 == 1;
             // SAFETY: the call changes nothing but what this process is permitted.
             has(24)
@@ -169,9 +170,9 @@ mod machine {
         unsafe { asm!("tilerelease", options(nostack, preserves_flags)) };
     }
 
-    /// The product for a number of vectors: `$load` fills tile `n` of sums with biases, `$whole` adds the
-    /// products of tiles 4 and 5, `$rest` those of tiles 6 and 7, `$store` writes tile `n`; a distance
-    /// of zero reads the same row for all.
+    /// The product for the tiles of sums that are listed, each with its place in a row of them. They begin
+    /// with biases, read at a distance of zero: the same row for all. Whole stretches of a segment go
+    /// through tiles 4 and 5, what is left of it through 6 and 7.
     macro_rules! product {
         ($words:expr, $product:expr, $tile_bytes:literal, $(($tile:literal, $place:literal)),+) => {{
             let (words, product): (usize, TileProduct<'_>) = ($words, $product);
