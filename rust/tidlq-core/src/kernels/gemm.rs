@@ -110,6 +110,8 @@ pub(crate) struct PackedWeights {
     /// Words of one segment.
     pub words: usize,
     segments: usize,
+    /// Of rows that tiles want copied.
+    copied_segments: Vec<usize>,
     isa: Isa,
     lanes: usize,
     /// Parts that a weight is split into: 1, or 2 for low and high.
@@ -152,9 +154,9 @@ impl<'a> Sums<'a> {
 
     /// Multiplies in tiles from here on, if the instruction set has them for these weights; copies of
     /// rows go to `copies`, see [`PackedWeights::copied_bytes`].
-    pub fn with_tiles(self, cpu: Cpu, weights: &PackedWeights, copies: &'a mut [u8]) -> Self {
+    pub fn with_tiles(self, cpu: Cpu, weights: &'a PackedWeights, copies: &'a mut [u8]) -> Self {
         let is_suited = weights.is_narrow && weights.storage.word == Word::Bytes;
-        let (segments, words) = (weights.segments, weights.words);
+        let (segments, words) = (&weights.copied_segments[..], weights.words);
         let tiles = is_suited.then(|| Tiles::configure(cpu, words)).flatten();
         let tiles = tiles.map(|tiles| TileRows::new(tiles, segments, words, copies));
         Self { tiles, ..self }
@@ -212,6 +214,7 @@ impl PackedWeights {
             storage,
             words,
             segments,
+            copied_segments: TileRows::segments(segments, words),
             isa,
             lanes,
             parts,

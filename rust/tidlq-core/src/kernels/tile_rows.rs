@@ -23,8 +23,8 @@ pub(crate) struct TileRows<'a> {
     /// Words of a segment.
     words: usize,
     copies: &'a mut [u8],
-    /// Segments of a copied row.
-    segments: Vec<usize>,
+    /// Where each segment of a copied row begins.
+    segments: &'a [usize],
     steps: [Step; MOST_STEPS],
     count: usize,
 }
@@ -35,9 +35,13 @@ impl<'a> TileRows<'a> {
         (MOST_STEPS * TILE_ROWS * segments * words * 4).next_multiple_of(64)
     }
 
-    /// For rows of so many segments.
-    pub fn new(tiles: Tiles, segments: usize, words: usize, copies: &'a mut [u8]) -> Self {
-        let segments = (0..segments).map(|segment| segment * words * 4).collect();
+    /// Where each segment of a copied row begins.
+    pub fn segments(segments: usize, words: usize) -> Vec<usize> {
+        (0..segments).map(|segment| segment * words * 4).collect()
+    }
+
+    /// For rows whose copies have these segments, of so many words.
+    pub fn new(tiles: Tiles, segments: &'a [usize], words: usize, copies: &'a mut [u8]) -> Self {
         let steps = [Step::default(); MOST_STEPS];
         Self { tiles, words, copies, segments, steps, count: 0 }
     }
@@ -83,7 +87,7 @@ impl<'a> TileRows<'a> {
     ) {
         for &Step { row, start, stride, is_copied } in &self.steps[..self.count] {
             let (bytes, segments) = if is_copied {
-                (&*self.copies, &self.segments[..])
+                (&*self.copies, self.segments)
             } else {
                 (rows.bytes, rows.segments)
             };
