@@ -232,6 +232,19 @@ def test_listed_layers_stay_and_count_towards_the_budget() -> None:
         compile_mixed(output_feature_16bit_names_list="first:last", mixed_precision_factor=1.01)
 
 
+def test_layers_whose_features_alone_are_wide_still_get_16_bit_parameters() -> None:
+    net = SmallNetwork(0)
+    x = net.input(1, 3, 12, 12)
+    shared = net.node("Relu", net.conv(x, (6, 3, 3, 3), name="shared", pads=[1] * 4))
+    heads = [net.conv(shared, (4, 6, 1, 1), name=name) for name in ("boxes", "scores")]
+    found = mix(tidlq.compile(net.model(*heads), frames(), {"mixed_precision_factor": 4}))
+    wide = [group for group in found.groups if found.base.feature_bits(group.features[0]) == 16]
+    open_ = {name for group in wide for name in group.parameters}
+    assert open_
+    assert all(found.base.parameter_bits(name) == 8 for name in open_)
+    assert all(found.precision.parameter_bits(name) == 16 for name in open_)
+
+
 def test_an_interrupted_choice_continues_with_what_it_had_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

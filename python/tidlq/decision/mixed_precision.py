@@ -414,7 +414,12 @@ def _errors_state(errors: Mapping[str, float]) -> dict[str, bytes]:
 
 def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:
     """The group with the states that can still be chosen."""
-    is_fixed = not fixed.isdisjoint((*group.features, *group.layers))
-    if is_fixed or base.feature_bits(group.features[0]) == 16:
-        return replace(group, states=(GroupState.NARROW,))
+    narrow = (GroupState.NARROW,)
+    if not fixed.isdisjoint((*group.features, *group.layers)):
+        return replace(group, states=narrow)
+    if base.feature_bits(group.features[0]) == 16:
+        # What widens features alone leaves the parameters to choose.
+        is_open = any(base.parameter_bits(name) < 16 for name in group.parameters)
+        is_open = is_open and GroupState.WIDE in group.states
+        return replace(group, states=(*narrow, GroupState.WIDE) if is_open else narrow)
     return group
