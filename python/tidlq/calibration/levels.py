@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tidlq.calibration.features import FeatureStatistics
 from tidlq.spec import FeatureScales, Range, RangeOrigin
 
-WIDE_MARGIN = 1.5
-"""By how much 16-bit ranges go beyond what was seen: their steps are so fine that a value outside
-costs far more than all the rounding."""
+WIDE_PERIOD = 10_000
+"""16-bit ranges reach what one frame in so many exceeds: their steps are so fine that a value
+outside costs far more than all the rounding."""
 
 SATURATION_WEIGHT = 3.0
 """By how much an error by saturation counts more than one by rounding, where any scale is possible:
@@ -20,6 +20,7 @@ few frames show too little of the largest values. AIMET's value. Scales that dif
 two leave room beyond a range as they are."""
 
 _LARGEST_FINITE = 2.0**127
+_EULER_GAMMA = 0.5772156649
 
 
 class RangeRule(enum.Enum):
@@ -66,7 +67,7 @@ class RangeSearch:
 def select_range(search: RangeSearch, feature: FeatureStatistics, scales: FeatureScales) -> Range:
     """Selects the range of one feature map.
 
-    A search is for 8 bits; at 16 bits the extremes are widened by `WIDE_MARGIN` instead.
+    A search is for 8 bits; at 16 bits the extremes are widened instead, see `WIDE_PERIOD`.
 
     Args:
         search: the rule.
@@ -87,7 +88,7 @@ def select_range(search: RangeSearch, feature: FeatureStatistics, scales: Featur
     if search.rule is RangeRule.EXTREMES:
         return Range(tensor.min, tensor.max, RangeOrigin.MEASURED)
     if scales.bits > 8:
-        return _widened(tensor.min, tensor.max)
+        return _widened(feature)
     least_shift = _NO_SHIFT if scales.least_shift is None else scales.least_shift
     low, high = tensor.select_range(
         search.rule.value,
@@ -103,18 +104,34 @@ def select_range(search: RangeSearch, feature: FeatureStatistics, scales: Featur
 _NO_SHIFT = -(2**31)
 
 
-def _widened(low: float, high: float) -> Range:
-    """Both ends moved away from zero."""
+def _widened(feature: FeatureStatistics) -> Range:
+    """Both ends moved away from zero, to where few frames come.
 
-    def end(value: float, is_outer: bool) -> float:
-        wide = value * WIDE_MARGIN if is_outer else value
-        return (
-            min(max(wide, -_LARGEST_FINITE), _LARGEST_FINITE)
-            if abs(value) < _LARGEST_FINITE
-            else value
-        )
+    The largest values of frames are taken to have Gumbel's distribution, fitted by its moments:
+    with their mean m and deviation d, one frame in n exceeds  m + d sqrt(6) / pi (ln n - 0.5772)
+    (Gumbel, "Statistics of Extremes", 1958). Few frames tell little of d, and of what was seen.
+    """
+    low, high = feature.tensor.min, feature.tensor.max
+    below = -_exceeded_rarely([-float(x) for x in feature.frame_minima]) if low < 0 else low
+    above = _exceeded_rarely([float(x) for x in feature.frame_maxima]) if high > 0 else high
+    return Range(min(below, low), max(above, high), RangeOrigin.MEASURED)
 
-    return Range(end(low, low < 0), end(high, high > 0), RangeOrigin.MEASURED)
+
+def _exceeded_rarely(largest: Sequence[float]) -> float:
+    """A value that one frame in `WIDE_PERIOD` exceeds, by what the largest values of some were.
+
+    The sums are exact: the order of the frames has no influence.
+    """
+    frames = len(largest)
+    if max(largest) >= _LARGEST_FINITE:
+        return max(largest)
+    mean = math.fsum(largest) / frames
+    squares = math.fsum((x - mean) ** 2 for x in largest)
+    deviation = math.sqrt(squares / (frames - 1)) if frames > 1 else 0.0
+    scale = deviation * math.sqrt(6) / math.pi * (1 + 2 / frames)
+    level = mean + scale * (math.log(WIDE_PERIOD) - _EULER_GAMMA)
+    least = max(largest) * (1 + 0.5 / math.sqrt(frames))
+    return min(max(level, least), _LARGEST_FINITE)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from tidlq.calibration import MeasuredFeatures
@@ -21,8 +22,13 @@ from tidlq.precision.weights import largest_bias_code
 from tidlq.spec import ScaleRule, Scheme
 from tidlq.target import Options, scheme_of
 
-WIDE_HEADROOM = 16.0
-"""At 16 bits: how far beyond what was seen of it a small channel may come before it saturates."""
+LEAST_HEADROOM, MOST_HEADROOM = 2.0, 16.0
+"""At 16 bits: how far beyond what was seen of it a small channel may come before it saturates.
+
+The more values were seen of a channel, the less: the most up to `FEW_VALUES`, from there on with
+their fourth root.
+"""
+FEW_VALUES = 1000
 CERTAIN_GAIN = 0.05
 """Part of the noise that rescaled channels may leave, by the model, to be chosen unmeasured."""
 WORTHWHILE_CHANNEL_WISE = 0.5
@@ -76,13 +82,23 @@ def find_rescaling(
         graph,
         place_layers(graph, options, fusions=NO_FUSION),
         tuple(groups),
-        {n: ChannelSpread.of(c, relevant.get(n)) for n, c in measured.channels.items()},
+        {
+            name: ChannelSpread.of(seen, relevant.get(name), _headroom(seen.count, bits))
+            for name, seen in measured.channels.items()
+        },
         is_power_of_two=scheme.weight_rule is ScaleRule.POWER_OF_TWO,
         bias_codes=largest_bias_code(scheme, bits),
-        headroom=1.0 if bits == 8 else WIDE_HEADROOM,
         is_channel_wise=scheme.channel_wise,
         worthwhile=1.0 if is_forced else WORTHWHILE_CHANNEL_WISE,
     )
+
+
+def _headroom(values: int, bits: int) -> float:
+    """Of a channel of which so many values were seen."""
+    if bits == 8:
+        return 1.0
+    less = MOST_HEADROOM * math.sqrt(math.sqrt(FEW_VALUES / max(values, FEW_VALUES)))
+    return max(less, LEAST_HEADROOM)
 
 
 def is_certain(gain: EqualizationGain) -> bool:

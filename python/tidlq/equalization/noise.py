@@ -61,13 +61,21 @@ class ChannelSpread:
     Attributes:
         magnitudes: float64 [C]. Largest |x|.
         variances: float64 [C].
+        headroom: factor by which a small channel may come to exceed what was seen of it, in groups
+            with gates or added constants, and everywhere with a scale per output channel.
     """
 
     magnitudes: Float64
     variances: Float64
+    headroom: float = 1.0
 
     @classmethod
-    def of(cls, seen: _core.ChannelStatistics, relevant: Range | None = None) -> ChannelSpread:
+    def of(
+        cls,
+        seen: _core.ChannelStatistics,
+        relevant: Range | None = None,
+        headroom: float = 1.0,
+    ) -> ChannelSpread:
         """From what the calibration frames have shown; what is not relevant has no magnitude."""
         means = seen.sums / seen.count
         variances = np.maximum(seen.sums_of_squares / seen.count - means**2, 0.0)
@@ -75,7 +83,7 @@ class ChannelSpread:
         if relevant is not None:
             minima, maxima = (np.clip(x, relevant.min, relevant.max) for x in (minima, maxima))
         magnitudes = np.maximum(np.abs(minima), np.abs(maxima)).astype(np.float64)
-        return cls(magnitudes, variances)
+        return cls(magnitudes, variances, headroom)
 
 
 def _peaks(weight: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -232,7 +240,7 @@ _TINY = 1e-30
 def _magnitudes(
     group: ChannelGroup,
     statistics: Mapping[str, ChannelSpread],
-    headroom: float,
+    is_channel_wise: bool,
 ) -> Float64:
     """Largest |x| to expect of each channel of a group.
 
@@ -245,7 +253,9 @@ def _magnitudes(
         known = _to_scale_of_readers(group, statistics, known)
     seen = np.asarray(np.max(known, axis=0), np.float64)
     if group.bound is None:
-        return seen if headroom == 1 else np.minimum(seen * headroom, seen.max())
+        headroom = max(statistics[name].headroom for name in group.tensors if name in statistics)
+        has_headroom = (is_channel_wise or group.is_scaled) and headroom > 1
+        return np.minimum(seen * headroom, seen.max()) if has_headroom else seen
     return np.where(seen > 0, np.maximum(seen, group.bound), 0.0)
 
 
@@ -267,8 +277,6 @@ class NoiseModel:
         statistics: of every feature map that a layer with a weight reads, and of the groups'.
         is_power_of_two: steps are powers of two.
         bias_codes: largest integer of a bias.
-        headroom: factor by which other channels may exceed what was seen, in groups with gates or
-            added constants, and everywhere with a scale per output channel.
         is_channel_wise: each output channel of a weight has its own scale.
     """
 
@@ -280,7 +288,6 @@ class NoiseModel:
         statistics: Mapping[str, ChannelSpread],
         is_power_of_two: bool,
         bias_codes: float = math.inf,
-        headroom: float = 1.0,
         is_channel_wise: bool = False,
     ) -> None:
         self.groups = groups
@@ -303,14 +310,7 @@ class NoiseModel:
         self._input_group = {x.name: i for i, g in enumerate(groups) for x in g.consumers}
         self._output_group = {x.name: i for i, g in enumerate(groups) for x in g.producers}
         self.is_channel_wise = is_channel_wise
-        self._magnitudes = [
-            _magnitudes(
-                group,
-                statistics,
-                headroom if is_channel_wise or group.is_scaled else 1.0,
-            )
-            for group in groups
-        ]
+        self._magnitudes = [_magnitudes(group, statistics, is_channel_wise) for group in groups]
         self._features = [
             sum(
                 (

@@ -56,7 +56,6 @@ def find_equalization(
     *,
     is_power_of_two: bool,
     bias_codes: float = math.inf,
-    headroom: float = 1.0,
     is_channel_wise: bool = False,
     worthwhile: float = 1.0,
 ) -> EqualizationGain:
@@ -73,7 +72,6 @@ def find_equalization(
         statistics: of every feature map that a layer with a weight reads, and of the groups'.
         is_power_of_two: the scheme's scales are powers of two.
         bias_codes: largest integer of a bias; one that does not fit makes the weights coarser.
-        headroom: factor by which channels may exceed what was seen of them: see `NoiseModel`.
         is_channel_wise: each output channel of a weight has its own scale.
         worthwhile: with such scales, the part of the noise to signal that factors may leave; where
             they leave more, none are chosen.
@@ -85,7 +83,6 @@ def find_equalization(
         statistics,
         is_power_of_two,
         bias_codes,
-        headroom,
         is_channel_wise,
     )
     before = model.noise()

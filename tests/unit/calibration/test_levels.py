@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from tidlq._core import TensorStatistics
 from tidlq.calibration import (
@@ -65,6 +68,34 @@ def test_the_room_never_moves_an_end_across_zero_or_out_of_float32():
     assert select_range(rule, feature_of([1, 4]), SIXTEEN) == Range(1, 6)
     huge = float(np.finfo(np.float32).max)
     assert select_range(rule, feature_of([-huge, huge]), SIXTEEN) == Range(-huge, huge)
+
+
+def test_frames_that_differ_ask_for_more_room_at_16_bits_than_frames_that_agree():
+    rule = RangeSearch(RangeRule.MSE)
+    agreeing = [[-1, 4 - 0.01 * (k % 3)] for k in range(50)]
+    differing = [[-1, 4 - (k % 3)] for k in range(50)]
+    small, large = (select_range(rule, feature_of(*x), SIXTEEN) for x in (agreeing, differing))
+    assert 4 < small.max < 4.5 < 7 < large.max
+    assert small.min == large.min < -1
+
+
+def test_a_gumbel_sample_is_exceeded_by_one_frame_in_ten_thousand():
+    rng = np.random.default_rng(3)
+    frames = rng.gumbel(10, 1, (400, 1)).astype(np.float32).tolist()
+    found = select_range(RangeSearch(RangeRule.MSE), feature_of(*frames), SIXTEEN)
+    # Its quantile is 10 + ln 10000; three standard errors of a deviation from 400 frames.
+    assert abs(found.max - (10 + np.log(10_000))) < 3 * np.log(10_000) / np.sqrt(400)
+
+
+@given(arrays(np.float32, st.integers(1, 20), elements=st.floats(-(2.0**100), 2.0**100, width=32)))
+def test_room_at_16_bits_holds_what_was_seen_in_whatever_order(values):
+    rule = RangeSearch(RangeRule.MSE)
+    frames = [[float(x)] for x in values]
+    found = select_range(rule, feature_of(*frames), SIXTEEN)
+    assert found == select_range(rule, feature_of(*frames[::-1]), SIXTEEN)
+    assert found.min <= values.min() <= values.max() <= found.max
+    assert (found.min < 0) == (values.min() < 0)
+    assert (found.max > 0) == (values.max() > 0)
 
 
 def test_what_the_model_states_wins_and_is_remembered():

@@ -425,3 +425,24 @@ def test_small_channels_are_enlarged_where_their_steps_would_swallow_them() -> N
     order = np.argsort(terms.magnitudes)
     assert factors[order[0]] < 0.1 * factors[order[-1]]
     assert terms.noise(factors) < 0.1 * terms.noise(np.ones(6))
+
+
+def test_a_small_channel_is_not_enlarged_beyond_its_headroom() -> None:
+    net = SmallNetwork(7)
+    x = net.conv(net.input(1, 3, 8, 8), (4, 3, 1, 1))
+    x = net.conv(net.node("Relu", x), (4, 1, 3, 3), group=4)
+    graph = net.graph(x)
+    parts = parts_of(graph)
+    (group,) = find_channel_groups(graph, parts)
+    seen = np.array([8.0, 1.0, 0.25, 0.01])
+    least = []
+    for headroom in (1.0, 16.0):
+        spread = ChannelSpread(seen, seen**2 / 9, headroom)
+        statistics = {name: spread for name in group.tensors} | {
+            graph.inputs[0].name: ChannelSpread(np.ones(3), np.ones(3))
+        }
+        model = NoiseModel(graph, parts, (group,), statistics, False, is_channel_wise=True)
+        factors = model.channel_wise_terms(0).best_factors()
+        least.append(factors / factors.max())
+    assert np.allclose(least[0], seen / 8)
+    assert np.allclose(least[1], np.minimum(seen * 16, 8) / 8)

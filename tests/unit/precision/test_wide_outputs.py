@@ -78,7 +78,9 @@ def test_a_device_or_an_option_keeps_outputs_narrow(options: dict[str, str]) -> 
 
 @pytest.mark.parametrize("scale_type", [0, 1, 4])
 @pytest.mark.parametrize("kind", ["Conv", "MatMul", "Sigmoid", "Resize"])
-def test_a_wide_output_is_a_hundred_times_finer(scale_type: int, kind: str, tmp_path: Path) -> None:
+def test_a_wide_output_is_fifty_times_finer_with_all_its_room(
+    scale_type: int, kind: str, tmp_path: Path
+) -> None:
     net = SmallNetwork(1)
     source = net.input(1, 3, 4, 4)
     x = net.conv(source, (4, 3, 3, 3), pads=[1] * 4)
@@ -103,4 +105,4 @@ def test_a_wide_output_is_a_hundred_times_finer(scale_type: int, kind: str, tmp_
         found, _ = tidlq.InferenceSession(folder).run(None, frames[0])
         # Weights of 8 bits are what is left of the error.
         assert np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
-    assert steps[0] * 100 < steps[1]
+    assert steps[0] * 50 < steps[1]
