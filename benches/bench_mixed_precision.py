@@ -6,7 +6,7 @@ All of them have the same ranges, and their own biases calibrated in full. Leave
 and scale type, which `render_mixed_precision.py` makes a page of.
 
     python benches/bench_mixed_precision.py [--networks PATTERN ...] [--draws 20] [--samples 200]
-        [--frames 50]
+        [--frames 50] [--factors 1.1 1.2 1.4]
 """
 
 from __future__ import annotations
@@ -261,9 +261,9 @@ def measure(network: Network, tape: Tape, scale_type: int, given: Any) -> dict[s
     """All factors; where 16 bits everywhere fit, one row stands for the larger ones."""
     bench = Bench(network, tape, scale_type, given)
     least, most = bench.costs.narrow / bench.cost_8, bench.costs.wide / bench.cost_8
-    wanted = [factor for factor in FACTORS if least <= factor < most]
+    wanted = [factor for factor in given.factors if least <= factor < most]
     # The first factor that everything fits in, and what lies between 8 and 16 bits.
-    wanted += [factor for factor in FACTORS if factor >= most][:1]
+    wanted += [factor for factor in given.factors if factor >= most][:1]
     rows = [row_of(bench, factor, given.draws) for factor in wanted]
     rows.append(row_of(bench, (least + most) / 2, given.draws) | {"note": HALFWAY})
     return {
@@ -282,6 +282,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="*", default=["*"])
     parser.add_argument("--types", nargs="*", type=int, default=list(SCALE_TYPES))
+    parser.add_argument("--factors", nargs="*", type=float, default=list(FACTORS))
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--frames", type=int, default=FRAMES, help="of calibration")
