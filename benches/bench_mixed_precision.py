@@ -265,7 +265,9 @@ def measure(network: Network, tape: Tape, scale_type: int, given: Any) -> dict[s
     # The first factor that everything fits in, and what lies between 8 and 16 bits.
     wanted += [factor for factor in given.factors if factor >= most][:1]
     rows = [row_of(bench, factor, given.draws) for factor in wanted]
-    rows.append(row_of(bench, (least + most) / 2, given.draws) | {"note": HALFWAY})
+    # Where much is wide from the start, 16 bits everywhere may cost less than changes between them.
+    if least < most:
+        rows.append(row_of(bench, (least + most) / 2, given.draws) | {"note": HALFWAY})
     return {
         "network": network.name,
         "metric": network.metric,
