@@ -6,7 +6,7 @@ All of them have the same ranges, and their own biases calibrated in full. Leave
 and scale type, which `render_mixed_precision.py` makes a page of.
 
     python benches/bench_mixed_precision.py [--networks PATTERN ...] [--draws 20] [--samples 200]
-        [--frames 50]
+        [--frames 50] [--factors 1.1 1.2 1.4]
 """
 
 from __future__ import annotations
@@ -107,7 +107,10 @@ class Bench:
         graph, parts = self.narrow.graph, self.narrow.parts
         self.groups = find_precision_groups(graph, parts)
         model = latency_model(self.options, parts)
-        self.costs = StateCosts(self.groups, layer_work(graph, parts), model, self.base)
+        work = layer_work(graph, parts)
+        self.costs = StateCosts(self.groups, work, model, self.base)
+        # What fused activations widen counts towards the budget, but is not in T_8.
+        self.cost_8 = StateCosts(self.groups, work, model).narrow
         self.widest: States = {group.name: group.states[-1] for group in self.groups}
         self.orders = plain_orders(graph, parts, self.narrow.plan, self.held)
         self.errors: dict[str, Any] = {}
@@ -152,7 +155,7 @@ class Bench:
             sweeps.advance(self.options.calibration_iterations)
             self.errors[key] = self._measure(sweeps)
         drop, drop_error, errors = self.errors[key]
-        factor = self.costs.cost(states) / self.costs.narrow
+        factor = self.costs.cost(states) / self.cost_8
         return Cell(drop, drop_error, decibels(errors), factor), errors
 
     def _measure(self, sweeps: BiasSweeps) -> tuple[float | None, float | None, np.ndarray]:
@@ -226,7 +229,7 @@ def compared(cell: Cell, other: np.ndarray, ours: np.ndarray) -> Cell:
 
 def row_of(bench: Bench, factor: float, draws: int) -> dict[str, Any]:
     """All columns at one factor."""
-    budget = factor * bench.costs.narrow
+    budget = factor * bench.cost_8
     states, _, seconds = bench.chosen(factor)
     cell, ours = bench.cell(states)
     columns: dict[str, Cell] = {"chosen": cell}
@@ -257,12 +260,14 @@ def row_of(bench: Bench, factor: float, draws: int) -> dict[str, Any]:
 def measure(network: Network, tape: Tape, scale_type: int, given: Any) -> dict[str, Any]:
     """All factors; where 16 bits everywhere fit, one row stands for the larger ones."""
     bench = Bench(network, tape, scale_type, given)
-    most = bench.costs.wide / bench.costs.narrow
-    wanted = [factor for factor in FACTORS if factor < most]
+    least, most = bench.costs.narrow / bench.cost_8, bench.costs.wide / bench.cost_8
+    wanted = [factor for factor in given.factors if least <= factor < most]
     # The first factor that everything fits in, and what lies between 8 and 16 bits.
-    wanted += [factor for factor in FACTORS if factor >= most][:1]
+    wanted += [factor for factor in given.factors if factor >= most][:1]
     rows = [row_of(bench, factor, given.draws) for factor in wanted]
-    rows.append(row_of(bench, (1 + most) / 2, given.draws) | {"note": HALFWAY})
+    # Where much is wide from the start, 16 bits everywhere may cost less than changes between them.
+    if least < most:
+        rows.append(row_of(bench, (least + most) / 2, given.draws) | {"note": HALFWAY})
     return {
         "network": network.name,
         "metric": network.metric,
@@ -279,6 +284,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="*", default=["*"])
     parser.add_argument("--types", nargs="*", type=int, default=list(SCALE_TYPES))
+    parser.add_argument("--factors", nargs="*", type=float, default=list(FACTORS))
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--frames", type=int, default=FRAMES, help="of calibration")

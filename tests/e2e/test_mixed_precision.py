@@ -17,6 +17,7 @@ from tidlq.compilation import Compiled
 from tidlq.decision import from_data
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.precision.cost import LatencyModel
+from tidlq.precision.search import MeasuredChoice, noise_left
 from tidlq.spec import QuantPlan
 from tidlq.target import LayerBits, LayerWork
 
@@ -100,6 +101,48 @@ def test_the_choice_is_within_2_percent_of_the_best_of_all(
         gaps.append(found.finalists[0].error / least - 1)
     print(f"type {scale_type}: gaps to the best of all", [f"{gap:.2%}" for gap in gaps])
     assert max(gaps) <= 0.02
+
+
+def test_the_choice_has_the_least_of_measured_and_added_up_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found: list[tuple[float, MeasuredChoice]] = []
+    judged = MixedPrecision.judged_error
+
+    def spied(self: MixedPrecision, choice: MeasuredChoice, error: float) -> float:
+        noise = self.wide_error + noise_left(self.groups, self.gains, dict(choice.states))
+        assert judged(self, choice, error) == pytest.approx(math.sqrt(error * noise))
+        found.append((judged(self, choice, error), choice))
+        return found[-1][0]
+
+    monkeypatch.setattr(MixedPrecision, "judged_error", spied)
+    chosen = mix(compile_mixed()).chosen
+    assert len(found) > 1
+    assert chosen == min(found, key=lambda item: item[0])[1]
+
+
+def test_the_best_by_measured_and_added_up_noise_are_among_the_finalists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[PrecisionChoice] = []
+
+    class Spied(PrecisionChoice):
+        def run(self) -> MixedPrecision:
+            made.append(self)
+            return super().run()
+
+    monkeypatch.setattr(from_data, "PrecisionChoice", Spied)
+    found = mix(compile_mixed())
+    budget = found.budget
+    assert budget is not None
+    fitting = [choice for choice in made.pop()._choices if choice.cost <= budget]
+    assert min(fitting, key=lambda x: found.judged_error(x, x.error)) in found.finalists
+    assert min(fitting, key=lambda x: x.error) == found.finalists[0]
+
+
+def test_a_target_is_judged_by_the_measured_error_alone() -> None:
+    found = mix(tidlq.compile(network(), frames(), {"tidlq:target_sqnr": 30}))
+    assert found.judged_error(found.chosen, 0.25) == 0.25
 
 
 @pytest.mark.parametrize("scale_type", [0, 1, 4])
@@ -187,6 +230,19 @@ def test_listed_layers_stay_and_count_towards_the_budget() -> None:
     assert mix(compiled).chosen.cost <= 1.3 * mix(compiled).cost_8
     with pytest.raises(tidlq.OptionError, match="16-bit layers that are listed take"):
         compile_mixed(output_feature_16bit_names_list="first:last", mixed_precision_factor=1.01)
+
+
+def test_layers_whose_features_alone_are_wide_still_get_16_bit_parameters() -> None:
+    net = SmallNetwork(0)
+    x = net.input(1, 3, 12, 12)
+    shared = net.node("Relu", net.conv(x, (6, 3, 3, 3), name="shared", pads=[1] * 4))
+    heads = [net.conv(shared, (4, 6, 1, 1), name=name) for name in ("boxes", "scores")]
+    found = mix(tidlq.compile(net.model(*heads), frames(), {"mixed_precision_factor": 4}))
+    wide = [group for group in found.groups if found.base.feature_bits(group.features[0]) == 16]
+    open_ = {name for group in wide for name in group.parameters}
+    assert open_
+    assert all(found.base.parameter_bits(name) == 8 for name in open_)
+    assert all(found.precision.parameter_bits(name) == 16 for name in open_)
 
 
 def test_an_interrupted_choice_continues_with_what_it_had_measured(

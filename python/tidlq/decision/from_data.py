@@ -377,9 +377,9 @@ class DataDecision:
     def _best_calibrated(
         self, narrow: _Candidate, held: BiasFrames, mixed: MixedPrecision
     ) -> tuple[_Candidate, BiasSweeps | None]:
-        """The finalist with the least typical error over all frames, its biases calibrated."""
+        """The finalist with the least judged error over all frames, its biases calibrated."""
         judge = judge_of_all(narrow.graph, narrow.parts, held, self.threads)
-        found: list[tuple[float, MixedPrecision, _Candidate, BiasSweeps | None]] = []
+        found: list[tuple[float, float, MixedPrecision, _Candidate, BiasSweeps | None]] = []
         for finalist in mixed.finalists:
             self.mixed = mixed.with_chosen(finalist)
             candidate = self._variant(narrow, self.mixed.precision)
@@ -387,10 +387,11 @@ class DataDecision:
             if sweeps is not None:
                 self._calibrate(sweeps)
                 error = judge.typical_error(sweeps.best_outputs())
-            found.append((error, self.mixed, candidate, sweeps))
+            judged = mixed.judged_error(finalist, error)
+            found.append((judged, error, self.mixed, candidate, sweeps))
             if mixed.is_enough(error):
                 return candidate, sweeps
-        error, self.mixed, chosen, calibrated = min(found, key=lambda item: item[0])
+        _, error, self.mixed, chosen, calibrated = min(found, key=lambda item: item[0])
         mixed.check_reached(error)
         return chosen, calibrated
 

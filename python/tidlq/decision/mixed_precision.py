@@ -34,6 +34,7 @@ from tidlq.precision.search import (
     PrecisionSearch,
     States,
     measure_gains,
+    noise_left,
     pareto_front,
 )
 from tidlq.precision.work import layer_work
@@ -51,10 +52,13 @@ CURVE_POINTS = 10
 PROBES = 6
 """Budgets that are tried to reach a target."""
 
-FINALISTS = 4
-"""Best choices of the search that are compared once their biases are calibrated in full."""
+FINALISTS = 3
+"""Best choices of the search, by measured error, and as many by judged error, that are compared
+once their biases are calibrated in full."""
+CHEAPEST_FINALISTS = 4
+"""Cheapest choices that reach a target, likewise."""
 PLAIN_FINALISTS = 3
-"""Likewise of the plain choices."""
+"""Plain choices, likewise, by measured error."""
 WORTH_A_FINAL = 2.0
 """Error relative to the best one's, up to which a choice is compared."""
 
@@ -100,6 +104,7 @@ class MixedPrecision:
         notices: what the user should know, in plain sentences.
         finalists: choices that are to be compared once their biases are calibrated; `chosen` first.
         target_error: what the choice has to reach; None where a budget was given.
+        wide_error: of 16 bits everywhere, on the frames of the gains.
     """
 
     groups: tuple[PrecisionGroup, ...]
@@ -117,6 +122,7 @@ class MixedPrecision:
     notices: tuple[str, ...] = ()
     finalists: tuple[MeasuredChoice, ...] = ()
     target_error: float | None = None
+    wide_error: float = 0.0
 
     def with_chosen(self, chosen: MeasuredChoice) -> MixedPrecision:
         """The same with another choice.
@@ -135,6 +141,17 @@ class MixedPrecision:
     def precision_of(self, choice: MeasuredChoice) -> Precision:
         """The precision that a choice means."""
         return joined_precision(self.base, precision_of_states(self.groups, dict(choice.states)))
+
+    def judged_error(self, choice: MeasuredChoice, error: float) -> float:
+        """What finalists are compared by: the measured error alone where it has a target to reach.
+
+        Args:
+            choice: one of the finalists.
+            error: its typical error, biases calibrated in full.
+        """
+        if self.target_error is not None:
+            return error
+        return _judged_error(self.groups, self.gains, self.wide_error, choice, error)
 
     def is_enough(self, error: float) -> bool:
         """Whether an error reaches the target; False where none was given."""
@@ -207,6 +224,7 @@ class PrecisionChoice:
         few = max(LEAST_EVALUATIONS, EVALUATIONS_PER_GROUP * len(self._groups))
         self._evaluations = max(few, affordable)
         self._ranked = 0
+        self._wide_error = 0.0
         self._total = 2 + states + self._evaluations + CURVE_POINTS
 
     def run(self) -> MixedPrecision:
@@ -243,7 +261,7 @@ class PrecisionChoice:
             search.sketch(low + (high - low) * point / CURVE_POINTS)
         if target is None and not is_all:
             plain = [self._choices.measured(states) for states in search.plain(self._budget)]
-            finalists = self._finalists(plain)
+            finalists = self._finalists(plain, gains)
         chosen = finalists[0]
         self._tell(self._total, self._total)
         return MixedPrecision(
@@ -262,15 +280,22 @@ class PrecisionChoice:
             tuple(self._notices),
             tuple(finalists),
             None if target is None else _error_of(target),
+            self._wide_error,
         )
 
-    def _finalists(self, plain: Sequence[MeasuredChoice]) -> list[MeasuredChoice]:
-        """The best choices within the budget, and the best of the plain ones, by error."""
+    def _finalists(self, plain: Sequence[MeasuredChoice], gains: Gains) -> list[MeasuredChoice]:
+        """The best choices within the budget and the best plain ones, by error; the best judged."""
+
+        def judged(choice: MeasuredChoice) -> float:
+            return _judged_error(self._groups, gains, self._wide_error, choice, choice.error)
+
         fitting = [choice for choice in self._choices if choice.cost <= self._budget]
         best = sorted(fitting, key=_rank)[:FINALISTS]
         others = sorted((x for x in plain if x not in best), key=_rank)[:PLAIN_FINALISTS]
-        # A much noisier choice will not be the best after all.
-        return [x for x in (*best, *others) if x.error <= WORTH_A_FINAL * best[0].error]
+        # A much noisier choice will not be the best after all, unless its noise was ill luck.
+        near = [x for x in (*best, *others) if x.error <= WORTH_A_FINAL * best[0].error]
+        hopeful = sorted(fitting, key=lambda x: (judged(x), *_rank(x)))[:FINALISTS]
+        return list(dict.fromkeys((*near, *hopeful)))
 
     def _reach(self, search: PrecisionSearch, error: float) -> list[MeasuredChoice]:
         """Choices found that reach a target, the cheapest first: budgets are halved around it."""
@@ -287,7 +312,7 @@ class PrecisionChoice:
         reaching.sort(key=lambda choice: (choice.cost, choice.error))
         surest = min(reaching, key=_rank)
         # Calibrated in full, the cheapest may miss it.
-        return list(dict.fromkeys((*reaching[:FINALISTS], surest)))
+        return list(dict.fromkeys((*reaching[:CHEAPEST_FINALISTS], surest)))
 
     def _precision(self, states: States) -> Precision:
         return joined_precision(self._base, precision_of_states(self._groups, states))
@@ -318,6 +343,7 @@ class PrecisionChoice:
             )
             known |= {keys[i]: error for i, error in zip(some, errors, strict=True)}
             self._checkpoints.save(_NOISE, partial(_errors_state, known))
+        self._wide_error = known[first]
         return known[first], [known[key] for key in keys]
 
     def _report(self, done: int) -> None:
@@ -358,6 +384,22 @@ def _out_of_reach(target: float, best: float) -> GateError:
     )
 
 
+def _judged_error(
+    groups: Sequence[PrecisionGroup],
+    gains: Gains,
+    wide_error: float,
+    choice: MeasuredChoice,
+    error: float,
+) -> float:
+    """Geometric mean of a choice's measured error and of what the noise of its groups adds up to.
+
+    The measured error has every interaction of the groups, but of a few frames only, and the
+    least of many has been lucky with them. The sum has no interactions, but each group's noise was
+    measured for itself, with nothing else to hide it. What one has by chance, the other has not.
+    """
+    return math.sqrt(error * (wide_error + noise_left(groups, gains, dict(choice.states))))
+
+
 def _rank(choice: MeasuredChoice) -> tuple[float, float, int]:
     return choice.error, choice.cost, len(choice.states)
 
@@ -372,7 +414,12 @@ def _errors_state(errors: Mapping[str, float]) -> dict[str, bytes]:
 
 def _open_group(group: PrecisionGroup, base: Precision, fixed: frozenset[str]) -> PrecisionGroup:
     """The group with the states that can still be chosen."""
-    is_fixed = not fixed.isdisjoint((*group.features, *group.layers))
-    if is_fixed or base.feature_bits(group.features[0]) == 16:
-        return replace(group, states=(GroupState.NARROW,))
+    narrow = (GroupState.NARROW,)
+    if not fixed.isdisjoint((*group.features, *group.layers)):
+        return replace(group, states=narrow)
+    if base.feature_bits(group.features[0]) == 16:
+        # What widens features alone leaves the parameters to choose.
+        is_open = any(base.parameter_bits(name) < 16 for name in group.parameters)
+        is_open = is_open and GroupState.WIDE in group.states
+        return replace(group, states=(*narrow, GroupState.WIDE) if is_open else narrow)
     return group

@@ -8,7 +8,7 @@ from tidlq.precision.search.measured import (
     States,
     pareto_front,
 )
-from tidlq.precision.search.proposals import Gains, propose
+from tidlq.precision.search.proposals import Gains, noise_left, propose
 from tidlq.precision.search.search import ErrorsNear, PrecisionSearch, fill, measure_gains
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "States",
     "fill",
     "measure_gains",
+    "noise_left",
     "pareto_front",
     "propose",
     "solve_knapsack",

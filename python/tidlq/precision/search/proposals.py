@@ -7,7 +7,8 @@ group alone, so its choices are made to fit the true cost and polished under it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 
 from tidlq.precision.cost import StateCosts
 from tidlq.precision.groups import GroupState, PrecisionGroup
@@ -52,6 +53,23 @@ def propose(costs: StateCosts, gains: Gains, budget: float) -> list[dict[str, Gr
 def total_gain(gains: Gains, states: States) -> float:
     """The sum of the gains of a choice."""
     return sum(gains.get((name, state), 0.0) for name, state in states.items())
+
+
+def noise_left(groups: Iterable[PrecisionGroup], gains: Gains, states: States) -> float:
+    """The noise that gains say a choice leaves, beyond that of 16 bits: the sum over its groups.
+
+    Args:
+        groups: of the network.
+        gains: of their states.
+        states: the choice.
+    """
+    left = (
+        gains.get((group.name, group.states[-1]), 0.0)
+        - gains.get((group.name, states.get(group.name, GroupState.NARROW)), 0.0)
+        for group in groups
+    )
+    # A few frames may show less error with a group's noise than without.
+    return math.fsum(max(noise, 0.0) for noise in left)
 
 
 def changed(states: States, name: str, state: GroupState) -> dict[str, GroupState]:

@@ -16,6 +16,7 @@ from tidlq.precision.search import (
     States,
     fill,
     measure_gains,
+    noise_left,
     pareto_front,
 )
 from tidlq.target import LayerBits, LayerWork
@@ -198,3 +199,23 @@ def test_a_choice_is_no_worse_than_groups_in_any_order_that_is_given() -> None:
     plain = fill(choices.costs, order, budget)
     assert set(plain) <= set(order)
     assert search.run(budget).error <= chain.error(plain)
+
+
+def test_the_noise_that_is_left_is_that_of_the_groups_below_their_widest_state() -> None:
+    chain = Chain(0, 4)
+    choices = chain.choices()
+    gains = measure_gains(choices)
+    groups = choices.costs.groups
+    widest = {group.name: group.states[-1] for group in groups}
+    assert noise_left(groups, gains, widest) == 0
+    whole = sum(max(gains[name, state], 0) for name, state in widest.items())
+    assert noise_left(groups, gains, {}) == pytest.approx(whole)
+    for name, state in widest.items():
+        taken = max(gains[name, state], 0)
+        assert noise_left(groups, gains, {name: state}) == pytest.approx(whole - taken)
+
+
+def test_a_group_with_less_error_in_8_bits_leaves_no_noise() -> None:
+    groups = Chain(0, 1).choices().costs.groups
+    state = groups[0].states[-1]
+    assert noise_left(groups, {(groups[0].name, state): -1.0}, {}) == 0
