@@ -228,7 +228,7 @@ def test_listed_layers_stay_and_count_towards_the_budget() -> None:
     deep = next(x for x in compiled.partition.layers if x.name == "deep")
     assert compiled.plan.features[deep.output].type.bits == 16
     assert mix(compiled).chosen.cost <= 1.3 * mix(compiled).cost_8
-    with pytest.raises(tidlq.OptionError, match="16-bit layers that are listed take"):
+    with pytest.raises(tidlq.OptionError, match="by the lists or as outputs, take"):
         compile_mixed(output_feature_16bit_names_list="first:last", mixed_precision_factor=1.01)
 
 

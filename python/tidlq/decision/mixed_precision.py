@@ -235,11 +235,13 @@ class PrecisionChoice:
             GateError: No choice reaches the target; says what the best one reaches.
         """
         target = self._options.target_sqnr
-        if target is None and self._costs.narrow > self._budget:
+        is_above = self._costs.narrow > self._budget
+        if target is None and is_above and self._costs.wide > self._budget:
             raise OptionError(
                 "option 'advanced_options:mixed_precision_factor' is "
-                f"{self._options.mixed_precision_factor:g}, but the 16-bit layers that are listed "
-                f"take {self._costs.narrow / self._cost_8:.3f} times the latency of 8 bits; "
+                f"{self._options.mixed_precision_factor:g}, but the layers that have 16 bits "
+                "from the start, by the lists or as outputs, take "
+                f"{self._costs.narrow / self._cost_8:.3f} times the latency of 8 bits; "
                 "allowed: a greater factor, or fewer layers in the lists."
             )
         self._choices.error({})
@@ -249,7 +251,8 @@ class PrecisionChoice:
         search = PrecisionSearch(
             self._choices, gains, self._evaluations, self._report, self._orders
         )
-        is_all = self._costs.wide <= self._budget and not search.is_exhaustive(self._budget)
+        is_affordable = self._costs.wide <= self._budget
+        is_all = is_affordable and (is_above or not search.is_exhaustive(self._budget))
         if target is not None:
             finalists = self._reach(search, _error_of(target))
         elif is_all:
