@@ -149,8 +149,7 @@ class DataDecision:
         graph, parts = self.given.rescaled(self.graph, self.parts, self.options)
         choice = self.ingredients.equalization
         if choice is not EqualizationChoice.OFF and not self.given.equalization:
-            found = rescalable_groups(graph, self.options)
-            groups = [group for group in found if not self._is_given(group)]
+            groups = [x for x in rescalable_groups(graph, self.options) if not self._is_given(x)]
             is_forced = choice is EqualizationChoice.ON
             self.groups = groups_worth_rescaling(graph, groups, self.scheme, is_forced)
         if self.kept.length is not None:
