@@ -11,10 +11,11 @@ import onnx
 import pytest
 
 import tidlq
-from small_networks import SmallNetwork
+from small_networks import SmallNetwork, random_frame
 from tidlq.calibration import PlanTrials, checkpoints
 from tidlq.compilation import Compiled
 from tidlq.decision import from_data
+from tidlq.decision.latency import latency_model
 from tidlq.decision.mixed_precision import MixedPrecision, PrecisionChoice
 from tidlq.precision.cost import LatencyModel
 from tidlq.precision.search import MeasuredChoice, noise_left
@@ -243,6 +244,26 @@ def test_layers_whose_features_alone_are_wide_still_get_16_bit_parameters() -> N
     assert open_
     assert all(found.base.parameter_bits(name) == 8 for name in open_)
     assert all(found.precision.parameter_bits(name) == 16 for name in open_)
+
+
+def test_a_factor_that_only_16_bits_everywhere_fit_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(from_data, "latency_model", latency_model)
+    # What stands in front of a fused activation has 16 bits from the start, and changes precision
+    # twice: without these changes 16 bits everywhere have less latency.
+    net = SmallNetwork(0)
+    x = net.input(1, 3, 12, 12)
+    for channels in (3, 6):
+        x = net.conv(x, (6, channels, 1, 1))
+        x = net.node("Mul", x, net.node("Sigmoid", x))
+    data = [random_frame(net.graph(x), seed) for seed in range(8)]
+    wide = mix(tidlq.compile(net.model(x), data, {"mixed_precision_factor": 4}))
+    factor = wide.cost_16 / wide.cost_8 + 1e-4
+    found = mix(tidlq.compile(net.model(x), data, {"mixed_precision_factor": factor}))
+    assert found.chosen.cost == found.cost_16 <= factor * found.cost_8
+    with pytest.raises(tidlq.OptionError, match="by the lists or as outputs, take"):
+        tidlq.compile(net.model(x), data, {"mixed_precision_factor": 1.001})
 
 
 def test_an_interrupted_choice_continues_with_what_it_had_measured(
