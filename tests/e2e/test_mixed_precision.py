@@ -60,6 +60,20 @@ def _simple_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(from_data, "latency_model", lambda *_: model)
 
 
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[PrecisionChoice]:
+    """The choices that compilations begin."""
+    found: list[PrecisionChoice] = []
+
+    class Spied(PrecisionChoice):
+        def run(self) -> MixedPrecision:
+            found.append(self)
+            return super().run()
+
+    monkeypatch.setattr(from_data, "PrecisionChoice", Spied)
+    return found
+
+
 def compile_mixed(count: int = 16, **options: object) -> Compiled:
     return tidlq.compile(network(), frames(count), {"mixed_precision_factor": 1.3, **options})
 
@@ -71,16 +85,8 @@ def mix(compiled: Compiled) -> MixedPrecision:
 
 @pytest.mark.parametrize("scale_type", [0, 1, 4])
 def test_the_choice_is_within_2_percent_of_the_best_of_all(
-    scale_type: int, monkeypatch: pytest.MonkeyPatch
+    scale_type: int, made: list[PrecisionChoice]
 ) -> None:
-    made: list[PrecisionChoice] = []
-
-    class Spied(PrecisionChoice):
-        def run(self) -> MixedPrecision:
-            made.append(self)
-            return super().run()
-
-    monkeypatch.setattr(from_data, "PrecisionChoice", Spied)
     known: dict[str, float] = {}
     gaps = []
     for factor in FACTORS:
@@ -123,16 +129,8 @@ def test_the_choice_has_the_least_of_measured_and_added_up_noise(
 
 
 def test_the_best_by_measured_and_added_up_noise_are_among_the_finalists(
-    monkeypatch: pytest.MonkeyPatch,
+    made: list[PrecisionChoice],
 ) -> None:
-    made: list[PrecisionChoice] = []
-
-    class Spied(PrecisionChoice):
-        def run(self) -> MixedPrecision:
-            made.append(self)
-            return super().run()
-
-    monkeypatch.setattr(from_data, "PrecisionChoice", Spied)
     found = mix(compile_mixed())
     budget = found.budget
     assert budget is not None
@@ -201,16 +199,8 @@ def test_a_target_out_of_reach_is_refused_with_what_is_reached() -> None:
 
 
 def test_the_cheapest_choice_of_a_target_is_within_2_percent_of_the_cheapest_of_all(
-    monkeypatch: pytest.MonkeyPatch,
+    made: list[PrecisionChoice],
 ) -> None:
-    made: list[PrecisionChoice] = []
-
-    class Spied(PrecisionChoice):
-        def run(self) -> MixedPrecision:
-            made.append(self)
-            return super().run()
-
-    monkeypatch.setattr(from_data, "PrecisionChoice", Spied)
     options = {"mixed_precision_factor": -1, "quantization_scale_type": 4}
     found = mix(compile_mixed(target_sqnr=40, **options))
     choices, least = made[0]._choices, math.inf
