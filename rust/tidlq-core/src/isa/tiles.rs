@@ -68,33 +68,21 @@ impl Tiles {
     ///
     /// # Panics
     ///
-    /// A row, the panel, the bias or the sums do not lie in their slice.
+    /// There is no segment, or a row, the panel, the bias or the sums do not lie in their slice.
     pub fn multiply(&self, product: TileProduct<'_>) {
         let TileProduct { bytes, start, stride, segments, panel, vectors, .. } = product;
         let lanes = vectors * TILE_WORDS;
         assert!((1..=TILE_VECTORS).contains(&vectors), "{vectors} vectors");
-        let Some(&last) = segments.iter().max() else {
-            for sums in product.sums.chunks_exact_mut(lanes).take(TILE_ROWS) {
-                sums.copy_from_slice(&product.bias[..lanes]);
-            }
-            return;
-        };
-        let end = (TILE_ROWS - 1)
-            .checked_mul(stride)
-            .and_then(|end| end.checked_add(start)?.checked_add(last)?.checked_add(self.words * 4));
+        let end = segments.iter().max().and_then(|&last| {
+            let begin = (TILE_ROWS - 1).checked_mul(stride)?.checked_add(start)?;
+            begin.checked_add(last)?.checked_add(self.words * 4)
+        });
         assert!(end.is_some_and(|end| end <= bytes.len()), "rows end at {end:?}");
         assert!(panel.len() >= segments.len() * self.words * lanes, "panel of {}", panel.len());
         assert!(product.bias.len() >= lanes && product.sums.len() >= TILE_ROWS * lanes);
         // SAFETY: the configuration is for segments of `self.words` words and still this thread's;
-        // rows, panel, bias and sums lie in their slices.
-        unsafe {
-            match vectors {
-                1 => machine::multiply::<1>(self.words, product),
-                2 => machine::multiply::<2>(self.words, product),
-                3 => machine::multiply::<3>(self.words, product),
-                _ => machine::multiply::<4>(self.words, product),
-            }
-        }
+        // there are up to four vectors and a segment; rows, panel, bias and sums lie in their slices.
+        unsafe { machine::multiply(self.words, product) }
     }
 }
 
@@ -227,12 +215,12 @@ mod machine {
 
     /// # Safety
     ///
-    /// Tiles are configured on this thread for segments of so many words; `VECTORS` is that of the
-    /// product, there is a segment, and rows, panel, bias and sums lie in their slices.
-    pub(super) unsafe fn multiply<const VECTORS: usize>(words: usize, of: TileProduct<'_>) {
+    /// Tiles are configured on this thread for segments of so many words; there are one to four
+    /// vectors and a segment, and rows, panel, bias and sums lie in their slices.
+    pub(super) unsafe fn multiply(words: usize, of: TileProduct<'_>) {
         // SAFETY: the caller's.
         unsafe {
-            match VECTORS {
+            match of.vectors {
                 1 => product!(words, of, "1024", ("0", "0")),
                 2 => product!(words, of, "2048", ("0", "0"), ("1", "64")),
                 3 => product!(words, of, "3072", ("0", "0"), ("1", "64"), ("2", "128")),
@@ -276,7 +264,7 @@ mod machine {
 
     pub(super) unsafe fn release() {}
 
-    pub(super) unsafe fn multiply<const VECTORS: usize>(_: usize, _: TileProduct<'_>) {}
+    pub(super) unsafe fn multiply(_: usize, _: TileProduct<'_>) {}
 
     pub(super) unsafe fn multiply_registers(_: usize) {}
 }

@@ -155,9 +155,8 @@ impl<'a> Sums<'a> {
     /// Multiplies in tiles from here on, if the instruction set has them for these weights; copies of
     /// rows go to `copies`, see [`PackedWeights::copied_bytes`].
     pub fn with_tiles(self, cpu: Cpu, weights: &'a PackedWeights, copies: &'a mut [u8]) -> Self {
-        let is_suited = weights.is_narrow && weights.storage.word == Word::Bytes;
         let (segments, words) = (&weights.copied_segments[..], weights.words);
-        let tiles = is_suited.then(|| Tiles::configure(cpu, words)).flatten();
+        let tiles = weights.suit_tiles().then(|| Tiles::configure(cpu, words)).flatten();
         let tiles = tiles.map(|tiles| TileRows::new(tiles, segments, words, copies));
         Self { tiles, ..self }
     }
@@ -263,12 +262,11 @@ impl PackedWeights {
 
     /// Bytes of the copies of rows that tiles need where neighbours may be unequally far apart.
     pub fn copied_bytes(&self) -> usize {
-        match self.isa {
-            Isa::Amx if self.is_narrow && self.storage.word == Word::Bytes => {
-                TileRows::copied_bytes(self.segments, self.words)
-            }
-            _ => 0,
-        }
+        if self.suit_tiles() { TileRows::copied_bytes(self.segments, self.words) } else { 0 }
+    }
+
+    fn suit_tiles(&self) -> bool {
+        self.isa == Isa::Amx && self.is_narrow && self.storage.word == Word::Bytes
     }
 
     /// Outputs of all groups.

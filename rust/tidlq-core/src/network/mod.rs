@@ -2,8 +2,8 @@
 //!
 //! `file` checks the header and decodes, `validate` turns the message into a [`Program`] in which
 //! every index, size and number is known to be good, `homes` finds the tensors that live inside others,
-//! `plan` assigns memory, `executor` runs whole networks and `stepper` layer by layer, both on the `frame`, in the steps of a `schedule`. `baseline`
-//! keeps the features of a network, and runs a `patch` of it: the layers in which a variant differs, and
+//! `plan` assigns memory, `executor` runs whole networks and `stepper` layer by layer, both on the
+//! `frame`, in the steps of a `schedule`. `baseline` keeps the features of a network, and runs a `patch` of it: the layers in which a variant differs, and
 //! what follows them.
 
 mod baseline;
